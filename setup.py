@@ -1,0 +1,47 @@
+"""The list of native extensions and the one set of compiler directives; everything else stands in pyproject.toml."""
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "src" / "esa_core" / "tables"))
+import generate  # noqa: E402  (character tables, written beside the sources that include them)
+
+generate.write_all()
+
+DEBUG = os.environ.get("ESA_CORE_DEBUG") == "1"  # `make core-debug`: bounds checks, ASan, UBSan
+SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
+MODULES = ["_mime", "_text", "_automaton", "_features", "_facts", "_linear", "_smtp", "_batch"]
+
+extensions = [
+    Extension(
+        f"esa_core.{name}",
+        [f"src/esa_core/{name}.pyx"],
+        include_dirs=["src/esa_core", "src/esa_core/tables"],
+        extra_compile_args=SANITIZE if DEBUG else ["-O3"],
+        extra_link_args=SANITIZE if DEBUG else [],
+    )
+    for name in MODULES
+    if (ROOT / "src" / "esa_core" / f"{name}.pyx").exists()
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        nthreads=os.cpu_count() or 1,
+        compiler_directives={
+            "language_level": 3,
+            "freethreading_compatible": True,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "auto_pickle": False,
+            "embedsignature": True,
+        },
+    )
+)

@@ -1,0 +1,63 @@
+"""The answer of a scan: verdict, score, and the additive reasons that sum to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+POSITIVE_ABOVE = 74.0  # the seed's thresholds; a mail policy may set its own
+SUSPECT_ABOVE = 36.0
+
+
+class Verdict(StrEnum):
+    CLEAN = "clean"
+    SUSPECT = "suspect"
+    POSITIVE = "positive"
+
+    @classmethod
+    def at(cls, score: float, *, positive_above: float = POSITIVE_ABOVE, suspect_above: float = SUSPECT_ABOVE) -> Verdict:
+        """The verdict of a score 0–100; a score equal to a threshold stays below it."""
+        if score > positive_above:
+            return cls.POSITIVE
+        return cls.SUSPECT if score > suspect_above else cls.CLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One additive contribution to the logit of the score, in log-odds; positive speaks for spam."""
+
+    name: str
+    family: str
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is true of one message. `reasons` sum to `logit` (within 1e-6); `score` is 100 · sigmoid(logit)."""
+
+    verdict: Verdict  # at the shipped thresholds; policy derives its own from score and families
+    score: float  # 0–100: calibrated probability × 100
+    logit: float
+    reasons: Sequence[Reason] = ()  # by falling absolute contribution
+    flags: tuple[str, ...] = ()  # what was odd about the message, as "ambiguous", "too_deep"
+    checks: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: MappingProxyType({}))  # check name → its facts
+    micros: float = 0.0  # thread CPU share of the scan, microseconds
+
+    @property
+    def families(self) -> dict[str, float]:
+        """Log-odds per family of evidence; they sum to the logit."""
+        totals: dict[str, float] = {}
+        for reason in self.reasons:
+            totals[reason.family] = totals.get(reason.family, 0.0) + reason.contribution
+        return totals
+
+
+def score_of(logit: float) -> float:
+    """100 · sigmoid(logit), without overflow."""
+    if logit >= 0:
+        return 100.0 / (1.0 + math.exp(-logit))
+    e = math.exp(logit)
+    return 100.0 * e / (1.0 + e)

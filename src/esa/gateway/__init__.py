@@ -1,0 +1,1 @@
+"""Floor 6: the wire and the clock. Sockets, processes, retries."""
