@@ -14,8 +14,8 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "RESULTS.md"
 HEAD = """# Results
 
-Written by the benchmark commands; every section says with which. Machines are shared and noisy: compare inside one table only, ratios before
-absolute figures, CPU before wall time.
+Written by the benchmark commands; every section says with which. Machines are shared and noisy: compare inside one table
+only, ratios before absolute figures, CPU before wall time.
 """
 
 

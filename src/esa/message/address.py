@@ -1,6 +1,6 @@
 """Mailbox addresses of the envelope (RFC 5321 section 4.1.2), parsed once into a value that nothing needs to check again.
 
-The native server has its own fast path for the common form; this is the whole grammar, used for the rest, by the configuration and by tools.
+The native server has its own fast path for the common form; this is the whole grammar, for the rest, the configuration and tools.
 """
 
 from __future__ import annotations
