@@ -1,0 +1,325 @@
+"""Every setting once: its type, unit, default, and the sentence that explains it.
+
+`load` reads it, `text` writes it, all rooms above use it. Values are frozen. What a file gives is checked as a whole: a value of the wrong
+type is never bent into shape, an unknown key is a fault, and what only makes sense together (thresholds in order, no open relay) is checked
+here too, so that a Configuration that exists can be served.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic_core import PydanticCustomError
+
+from esa.config import units
+from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
+from esa.errors import SyntaxFault
+from esa.message.address import parse_domain
+
+KIB, MIB = 1 << 10, 1 << 20
+MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
+LARGEST_MESSAGE = 1 << 30  # the core counts octets in 32 bits; more than 1 GiB is no mail
+_Number = TypeVar("_Number", int, float)
+LISTENER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}\Z")  # goes into log lines, tracking and file names
+
+
+def fault(what: str, mend: str) -> PydanticCustomError:
+    """A fault for people; `load` adds the file, the line and the key."""
+    return PydanticCustomError("esa", "{what}", {"what": what, "mend": mend})
+
+
+def _quantity(parse: Callable[[str], _Number], mend: str) -> Callable[[object], _Number]:
+    def read(value: object) -> _Number:
+        if not isinstance(value, str):
+            raise fault(f"{value!r} has no unit", mend)
+        try:
+            return parse(value)
+        except SyntaxFault as wrong:
+            raise fault(wrong.what, wrong.mend or mend) from wrong
+
+    return read
+
+
+def _address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError as wrong:
+        raise fault(f"{value!r} is no IP address", 'write an address of this machine, as "127.0.0.1", "0.0.0.0" or "::"') from wrong
+
+
+def _domain(value: str) -> str:
+    try:
+        parse_domain(value.removeprefix("."))
+    except SyntaxFault as wrong:
+        raise fault(f"{value!r} is no domain", "write example.org, or .example.org for all domains below it") from wrong
+    return value.lower()
+
+
+def _hostname(value: str) -> str:
+    return _domain(value) if value else value
+
+
+def _route(value: str) -> str:
+    if value and split_route(value) is None:
+        raise fault(f"{value!r} is no SMTP route", 'write host:port, as "mail.example.org:25" or "[2001:db8::25]:25"')
+    return value
+
+
+def split_route(route: str) -> tuple[str, int] | None:
+    """Host (no brackets) and port of "host:port"; None if it is not one."""
+    host, colon, port = route.rpartition(":")
+    if not colon or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+        return None
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return None
+    return (host, int(port)) if re.fullmatch(r"[A-Za-z0-9_.:-]+", host) else None
+
+
+def _name(value: str) -> str:
+    if not LISTENER_NAME.match(value):
+        raise fault(f"{value!r} is no name", "use up to 32 letters, digits, - and _, a letter first")
+    return value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_quantity(units.parse_duration, 'write a time with its unit, as "20 s"')),
+    PlainSerializer(units.format_duration, return_type=str),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_quantity(units.parse_size, 'write a size with its unit, as "25 MiB"')),
+    PlainSerializer(units.format_size, return_type=str),
+]
+Address = Annotated[str, AfterValidator(_address)]
+Domain = Annotated[str, AfterValidator(_domain)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+PositiveAction = Literal["refuse", "quarantine", "drop", "deliver"]  # words of policy.disposition.Action
+SuspectAction = Literal["quarantine", "deliver", "refuse", "drop"]
+
+
+class Table(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+
+class Gateway(Table):
+    """The gateway as a whole."""
+
+    hostname: Annotated[str, AfterValidator(_hostname)] = Field(
+        default="", description="Name it greets with and writes into Received fields. Empty: the name of the machine."
+    )
+    state: str = Field(
+        default="state", min_length=1, description="Folder of all state: spool, queue, quarantine, tracking. Relative to this file."
+    )
+    workers: int = Field(default=0, ge=0, le=256, description="Receiving processes. 0: one for each processor.")
+    drain: Duration = Field(
+        default=30.0, ge=0, le=HOUR, description="How long a stop waits for open transactions before it ends them with 421."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description='Log lines as key=value ("text") or as JSON objects ("json").')
+
+
+class Listener(Table):
+    """A listener: an address and port that takes mail by SMTP. There may be several."""
+
+    name: Annotated[str, AfterValidator(_name)] = Field(default="mail", description="Name in logs and tracking.")
+    address: Address = Field(default="127.0.0.1", description='Address to listen on. "0.0.0.0" or "::": every address of the machine.')
+    port: int = Field(
+        default=2525,
+        ge=0,
+        le=65_535,
+        description="Port to listen on; 25 for mail from the Internet. 0: one that is free, named in the log.",
+    )
+    accept_domains: Annotated[tuple[Domain, ...], Field(strict=False)] = Field(
+        default=(),
+        description=(
+            "Domains of recipients that mail is accepted for; .example.org takes all domains below it. Empty: all, which is allowed only "
+            "where mail goes to the Maildir or where only this machine can connect, for anything else would be an open relay."
+        ),
+    )
+    max_message_size: Size = Field(
+        default=50 * MIB,
+        ge=64 * KIB,
+        le=LARGEST_MESSAGE,
+        description="Largest message, announced by SIZE; a larger one is refused with 552.",
+    )
+    bare_newline: Literal["normalize", "reject"] = Field(
+        default="normalize",
+        description=(
+            'What becomes of a bare CR or LF in mail data: turned into CRLF and space ("normalize") or refused with 550 ("reject"). '
+            "Neither ever ends mail data."
+        ),
+    )
+    max_connections: int = Field(
+        default=500, ge=1, le=100_000, description="Open connections for each receiving process; past it new ones get 421."
+    )
+    max_recipients: int = Field(
+        default=1_000, ge=100, le=100_000, description="Recipients of one message; past it RCPT gets 452 (RFC 5321 demands 100)."
+    )
+    max_transactions: int = Field(default=1_000, ge=1, description="Messages of one connection; past it 421.")
+    max_errors: int = Field(default=20, ge=1, description="Refused commands of one connection; past it 421.")
+    command_timeout: Duration = Field(
+        default=5 * MINUTE, ge=1, le=HOUR, description="Longest wait for the next command (RFC 5321: at least 5 min)."
+    )
+    data_timeout: Duration = Field(default=3 * MINUTE, ge=1, le=HOUR, description="Longest silence while mail data arrives.")
+    session_timeout: Duration = Field(default=HOUR, ge=1, le=DAY, description="Longest life of a connection.")
+
+
+class Delivery(Table):
+    """Where accepted mail goes."""
+
+    route: Annotated[str, AfterValidator(_route)] = Field(
+        default="", description="Next hop for all mail, host:port. Empty: mail is delivered to the Maildir."
+    )
+    maildir: str = Field(
+        default="Maildir", min_length=1, description="Maildir that mail goes to where there is no route. Relative to the state folder."
+    )
+    concurrency: int = Field(default=20, ge=1, le=1_000, description="Connections to the next hop at one time.")
+    connect_timeout: Duration = Field(default=30.0, ge=1, le=HOUR, description="Longest wait for a connection and its greeting.")
+    command_timeout: Duration = Field(
+        default=5 * MINUTE, ge=1, le=HOUR, description="Longest wait for a reply of the next hop; twice that after mail data."
+    )
+    retry_initial: Duration = Field(
+        default=MINUTE, ge=1, le=DAY, description="Wait before the second attempt; it doubles each time, with some chance in it."
+    )
+    retry_max: Duration = Field(default=HOUR, ge=1, le=DAY, description="Longest wait between two attempts.")
+    expire: Duration = Field(
+        default=5 * DAY, ge=MINUTE, le=60 * DAY, description="Age at which undelivered mail is given up and kept as failed."
+    )
+
+
+class MailPolicy(Table):
+    """What is done with mail by its score, 0 to 100: the probability of spam in percent."""
+
+    suspect_above: float = Field(default=SUSPECT_ABOVE, ge=0, le=100, description="Mail that scores above this is suspect.")
+    positive_above: float = Field(default=POSITIVE_ABOVE, ge=0, le=100, description="Mail that scores above this is positive.")
+    positive: PositiveAction = Field(
+        default="refuse",
+        description='Positive mail: "refuse" (550 5.7.1: the sender keeps it), "quarantine", "drop" (taken and thrown away) or "deliver".',
+    )
+    suspect: SuspectAction = Field(default="quarantine", description='Suspect mail: "quarantine", "deliver", "refuse" or "drop".')
+
+
+class Scan(Table):
+    """What mail is scanned with."""
+
+    model: str = Field(default="", description="Model file or folder. Empty: the one that esa comes with. Relative to this file.")
+    dictionaries: Texts = Field(default=(), description="Files of terms to count, one term a line. Relative to this file.")
+
+
+class Limits(Table):
+    """Bounds of one receiving process. Past them mail is put off with a 4xx, never lost and never gathered without end."""
+
+    scans_in_flight: int = Field(default=2_000, ge=1, le=1_000_000, description="Messages in scan or commit at one time; past it 451.")
+    memory: Size = Field(
+        default=256 * MIB, ge=8 * MIB, description="Mail data held in memory at one time; past it 452. Over 1 MiB a message goes to disk."
+    )
+
+
+class Quarantine(Table):
+    """Suspect mail that waits for a person."""
+
+    retention: Duration = Field(default=30 * DAY, ge=HOUR, description="Age at which quarantined mail is deleted.")
+
+
+class Tracking(Table):
+    """What became of every message."""
+
+    retention: Duration = Field(default=90 * DAY, ge=HOUR, description="Age at which tracking events are deleted.")
+
+
+class Metrics(Table):
+    """Health (/health) and figures (/metrics) over HTTP. They tell how much mail there is: keep them inside."""
+
+    address: Address = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8025, ge=0, le=65_535, description="Port to listen on. 0: one that is free, named in the log.")
+
+
+class Configuration(Table):
+    """A whole configuration that can be served."""
+
+    gateway: Gateway = Gateway()
+    listener: Annotated[tuple[Listener, ...], Field(strict=False)] = (Listener(),)
+    delivery: Delivery = Delivery()
+    mail_policy: MailPolicy = MailPolicy()
+    scan: Scan = Scan()
+    limits: Limits = Limits()
+    quarantine: Quarantine = Quarantine()
+    tracking: Tracking = Tracking()
+    metrics: Metrics = Metrics()
+
+    @property
+    def state(self) -> Path:
+        """The state folder; absolute once loaded."""
+        return Path(self.gateway.state)
+
+    @property
+    def maildir(self) -> Path:
+        return self.state / self.delivery.maildir
+
+    @property
+    def route(self) -> tuple[str, int] | None:
+        """Host and port of the next hop, or None where mail goes to the Maildir."""
+        return split_route(self.delivery.route)
+
+    def to_json(self) -> str:
+        """For a child process; `from_json` reads it back as the same value."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls.model_validate_json(text)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        found = list(contradictions(self))
+        if found:
+            raise PydanticCustomError("esa_contradictions", "{what}", {"what": found[0].what, "contradictions": found})
+        return self
+
+
+class Contradiction(NamedTuple):
+    """Values that cannot stand together, told at one of them."""
+
+    place: tuple[str | int, ...]  # table, number of the entry if there are several, key
+    what: str
+    mend: str
+
+
+def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
+    """All that is wrong with values that are each right by themselves."""
+    names: set[str] = set()
+    places: set[tuple[str, int]] = set()
+    route = configuration.delivery.route
+    if not configuration.listener:
+        yield Contradiction(("listener",), "there is no listener", "add a table [[listener]], or leave listener out for its default")
+    for number, listener in enumerate(configuration.listener):
+        place = (listener.address, listener.port)
+        if listener.name in names:
+            yield Contradiction(("listener", number, "name"), f"two listeners are called {listener.name!r}", "give each its own name")
+        if listener.port and place in places:
+            what = f"two listeners use {listener.address} port {listener.port}"
+            yield Contradiction(("listener", number, "port"), what, "choose another port for one of them")
+        if route and not listener.accept_domains and not ipaddress.ip_address(listener.address).is_loopback:
+            what = f"this would be an open relay: others reach {listener.address}, and mail for any domain goes to {route}"
+            mend = 'name the domains that mail is accepted for, as accept_domains = ["example.org"]'
+            yield Contradiction(("listener", number, "accept_domains"), what, mend)
+        names.add(listener.name)
+        places.add(place)
+    policy = configuration.mail_policy
+    if policy.suspect_above > policy.positive_above:
+        what = f"suspect_above ({policy.suspect_above:g}) is over positive_above ({policy.positive_above:g})"
+        yield Contradiction(("mail_policy", "suspect_above"), what, "choose suspect_above at most positive_above")
+    delivery = configuration.delivery
+    if not delivery.retry_initial <= delivery.retry_max <= delivery.expire:
+        waits = ", ".join(f"{key} {units.format_duration(getattr(delivery, key))}" for key in ("retry_initial", "retry_max", "expire"))
+        mend = "choose retry_initial at most retry_max, and retry_max at most expire"
+        yield Contradiction(("delivery", "retry_initial"), f"the waits are out of order: {waits}", mend)
