@@ -18,18 +18,15 @@ from esa.errors import ConfigurationError
 FOUND, FAILED = 1, 3  # exit codes, as of every command
 
 
-@click.group("config", short_help="Write or check the configuration file.")
+@click.group("config", short_help="Write a first esa.toml, or check one.")
 def command() -> None:
-    """Write or check the configuration file.
+    """Write a first esa.toml, or check one.
 
     \b
-    esa config init             write esa.toml with every setting, its default and what it means
-    esa config check esa.toml   say all that is wrong with a file, and how to mend it
+    Examples:
+      esa config init             write esa.toml with every setting, its default and what it means
+      esa config check esa.toml   say all that is wrong with a file, and how to mend it
     """
-    try:
-        import pydantic  # noqa: F401  (the one dependency of reading a configuration that a plain install has not)
-    except ImportError:
-        raise click.ClickException("this needs the gateway's packages: pip install 'esa-appliance[gateway]'") from None
 
 
 @command.command()
