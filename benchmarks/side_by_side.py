@@ -2,8 +2,9 @@
 
 Usage: python benchmarks/side_by_side.py [--messages N] [--rounds N] [--only NAME ...]
 
-Half of the spamassassin corpus (leaky header fields dropped, repeated bodies left out) is learnt by every scanner that learns, `N` messages of the
-other half are scored by all of them, in turn, in every round. CPU is user and system time of the scanner's process tree, helpers included.
+Half of the spamassassin corpus (leaky header fields dropped, repeated bodies left out) is learnt by every scanner that learns,
+`N` messages of the other half are scored by all of them, in turn, in every round. CPU is user and system time of the scanner's
+process tree, helpers included.
 """
 
 from __future__ import annotations
