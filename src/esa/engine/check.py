@@ -1,0 +1,125 @@
+"""What a check is, and how checks are found.
+
+A check finds one kind of fact. It is one file: a module of `esa.engine.checks` (or of anyone's distribution, by an entry point of the group
+"esa.checks") that offers `check`, a function from the scanner's `Materials` to a `Check`, or to None where there is nothing for it to do.
+Checks never match text themselves: they name the terms they want to hear about, the scanner compiles the terms of all checks into one
+automaton, and a check that asked for terms is called only for messages in which one of them stands.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+from esa.engine import checks as package
+from esa.engine.verdict import Reason
+from esa.errors import ConfigurationError
+from esa.message.content import Message
+from esa.message.envelope import Envelope, Session
+
+if TYPE_CHECKING:
+    from esa.engine.checks.dictionaries import Dictionary
+    from esa.engine.model import Model
+    from esa_core import Batch
+
+ENTRY_POINTS = "esa.checks"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Text a check wants to hear about: matched caseless in folded text, between word boundaries if `whole_word`."""
+
+    text: str
+    whole_word: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What a scanner gives the checks to build from."""
+
+    model: Model
+    dictionaries: tuple[Dictionary, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One message of a batch as a check sees it. `batch` and `row` give the native results; `message.parsed` is made only when asked for."""
+
+    message: Message
+    batch: Batch
+    row: int
+    matches: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))  # index in the check's `terms` → times it stands there
+    session: Session | None = None
+    envelope: Envelope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: `facts` for `Report.checks`, and `reasons` that add to the score's logit by `logit` (their sum)."""
+
+    facts: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    reasons: Sequence[Reason] = ()
+    logit: float = 0.0
+
+
+class Check(Protocol):
+    """One kind of fact. Holds no state of messages: one check serves many threads."""
+
+    @property
+    def name(self) -> str:
+        """Key in `Report.checks`, and a word of the policy language."""
+
+    @property
+    def terms(self) -> Sequence[Term]:
+        """What to listen for. Empty: the check examines every message."""
+
+    def examine(self, evidence: Evidence) -> Finding | None:
+        """The facts of one message, or None. Raises nothing for content."""
+
+
+Factory = Callable[[Materials], Check | None]
+
+
+def factories() -> dict[str, Factory]:
+    """Every check there is, by name in sorted order: the modules of `esa.engine.checks`, then entry points of other distributions.
+
+    Raises ConfigurationError if two of them carry one name, or if an entry point cannot be loaded.
+    """
+    found: dict[str, Factory] = {}
+    for module in pkgutil.iter_modules(package.__path__):
+        found[module.name] = importlib.import_module(f"{package.__name__}.{module.name}").check
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        where = f"{entry.dist.name if entry.dist else 'a distribution'}, entry point {entry.name} = {entry.value}"
+        if entry.name in found:
+            raise ConfigurationError(f"a check called {entry.name!r} exists already", where=where, mend="rename it in that distribution")
+        try:
+            found[entry.name] = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"the check cannot be loaded: {error}", where=where, mend="repair or uninstall it") from error
+    return dict(sorted(found.items()))
+
+
+def build(names: Sequence[str | Check] | None, materials: Materials) -> tuple[Check, ...]:
+    """The checks called for: names of found checks, or checks themselves; None means all that are found.
+
+    Raises ConfigurationError for an unknown name, with the names there are.
+    """
+    if names is not None and not any(isinstance(name, str) for name in names):
+        return tuple(check for check in names if not isinstance(check, str))
+    known = factories()
+    built: list[Check] = []
+    for name in known if names is None else names:
+        if not isinstance(name, str):
+            built.append(name)
+            continue
+        if name not in known:
+            raise ConfigurationError(f"no check is called {name!r}", mend=f"the checks are: {', '.join(known)}")
+        check = known[name](materials)
+        if check is not None:
+            built.append(check)
+    return tuple(built)

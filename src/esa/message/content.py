@@ -1,0 +1,39 @@
+"""The content of one message: its raw bytes, and a lazy view of what is in them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from esa_core import Parsed
+
+
+class Message:
+    """One message as it came over the wire or out of a file.
+
+    `raw` is kept as given (bytes, or any object with a contiguous buffer, as a memory map) and must not change while the message lives.
+    `parsed` is made on first use: structure at once, decoding when text is asked for. Odd input is a flag there, never an exception.
+    """
+
+    def __init__(self, raw: Buffer) -> None:
+        self.raw = raw
+
+    @cached_property
+    def parsed(self) -> Parsed:
+        from esa_core import parse  # late: a message that nobody looks into needs no core
+
+        return parse(self.raw)
+
+    @property
+    def size(self) -> int:
+        """Octets of the raw message."""
+        return memoryview(self.raw).nbytes
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Message({self.size} octets)"
