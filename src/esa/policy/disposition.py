@@ -1,0 +1,65 @@
+"""What shall be done about a message: one Disposition per group of recipients, and the splinters and the reply that follow from them.
+
+`mail_policy.decide` makes dispositions; the receive route asks `plan` what to write and what to answer. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What happens to a message for a group of recipients."""
+
+    DELIVER = "deliver"
+    QUARANTINE = "quarantine"
+    DROP = "drop"  # answered as accepted, kept nowhere
+    REFUSE = "refuse"  # answered 550 5.7.1: the sender keeps it
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """One action for some recipients of a message, and why: `reason` goes to tracking, never into a reply."""
+
+    action: Action
+    recipients: tuple[str, ...]
+    reason: str
+    policy: str = "default"  # name of the mail policy that decided
+
+
+@dataclass(frozen=True, slots=True)
+class Splinter:
+    """A group of recipients that one kept copy serves. `action` is never REFUSE."""
+
+    action: Action
+    recipients: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the dispositions of one message come to: `refused` (the whole transaction gets a 5xx), else the splinters to keep."""
+
+    refused: bool
+    splinters: tuple[Splinter, ...]
+
+    @property
+    def keeps_content(self) -> bool:
+        return any(splinter.action in (Action.DELIVER, Action.QUARANTINE) for splinter in self.splinters)
+
+
+def plan(dispositions: Sequence[Disposition]) -> Plan:
+    """Group recipients of equal action and reason into splinters.
+
+    Mail data has one reply for all recipients (RFC 5321 section 4.2.5), so a message is refused only if every disposition refuses. Where some
+    do not, the refusing ones quarantine instead: the sender has been told that we have it, so it must not vanish.
+    """
+    if dispositions and all(disposition.action is Action.REFUSE for disposition in dispositions):
+        return Plan(True, ())
+    groups: dict[tuple[Action, str], list[str]] = {}
+    for disposition in dispositions:
+        action = Action.QUARANTINE if disposition.action is Action.REFUSE else disposition.action
+        groups.setdefault((action, disposition.reason), []).extend(disposition.recipients)
+    return Plan(False, tuple(Splinter(action, tuple(recipients), reason) for (action, reason), recipients in groups.items()))
