@@ -6,6 +6,7 @@ disk, and nothing raises: what cannot be read is yielded as an item with an erro
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -57,7 +58,10 @@ def iter_corpus(path: str | Path, *, stdin: IO[bytes] | None = None) -> Iterator
         yield from _read_stream(stdin if stdin is not None else sys.stdin.buffer)
         return
     path = Path(path)
-    name, label = _named(PurePosixPath(path.resolve().as_posix()).parts, path.name or str(path))
+    whole = path.resolve()
+    # only the folder named, or the one a named file stands in, tells a label: /srv/spam/archive/x says nothing of x
+    folder = whole if path.is_dir() else whole.parent
+    name, label = _named((folder.parent.name, folder.name), whole.name or str(path))
     try:
         if path.is_dir():
             yield from _read_folder(path, name, label, 0)
@@ -70,10 +74,10 @@ def iter_corpus(path: str | Path, *, stdin: IO[bytes] | None = None) -> Iterator
 
 
 def _named(parts: tuple[str, ...], default: str) -> tuple[str, Label | None]:
-    """Corpus name and label of a path: the nearest ham or spam folder and the folder above it."""
+    """Corpus name and label of a path: the last ham or spam folder and the folder above it."""
     for i in range(len(parts) - 1, -1, -1):
         if parts[i] in _LABELS:
-            return (parts[i - 1] if i and parts[i - 1] not in ("/", "") else default), _LABELS[parts[i]]
+            return (parts[i - 1] if i and parts[i - 1] != "/" else default), _LABELS[parts[i]]
     return default, None
 
 
@@ -120,18 +124,18 @@ def _read_folder(folder: Path, corpus: str, label: Label | None, depth: int) -> 
 
 def _read_file(path: Path, corpus: str, label: Label | None, *, whole: bool = False) -> Iterator[Item]:
     try:
-        with path.open("rb", opener=_open_regular) as file:
+        with os.fdopen(_open_regular(path), "rb") as file:
             yield from _read_sniffed(file, str(path), corpus, label, whole=whole, size=os.fstat(file.fileno()).st_size)
     except (OSError, ValueError) as error:
         yield _unreadable(str(path), corpus, error, label)
 
 
-def _open_regular(path: str, flags: int) -> int:
+def _open_regular(path: Path) -> int:
     """Open without waiting on a pipe or terminal that stands where a message should."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(22, "not a regular file", path)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return descriptor
 
 
