@@ -1,0 +1,307 @@
+"""The writer of a spool: appends records to segment files and returns when they are on disk.
+
+Called by a receive worker's commit thread (and by `keep` to release). Promises: when `append` returns, every record of the group is durable, and no
+reader sees a record before that; when it raises, none of the group counts. One process at a time writes a spool directory (a lock says so).
+
+    <directory>/<writer>/lock                                  held while the writer lives
+                        /committed                             how far readers may read in the live segment (see `Committed`)
+                        /segments/<generation>-<marker>.seg    records (record.py); generations ascend and never come back
+                        /content/<generation>-<name>           content over 1 MiB, one file each; goes with its segment
+                        /incoming/                             bodies that are still arriving; emptied at start
+
+A writer never appends to what an earlier process wrote: it starts a new generation, so a torn tail stays a tail. After a failed sync the segment is
+never synced again (Linux may have dropped the pages): it is cut back to its last durable record, closed, and a new one is begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import secrets
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from esa.errors import StoreError
+from esa.store.folder import make_private, store_error, sync_directory, take_lock
+from esa.store.record import INLINE_LIMIT, Record, encode_head, encode_metadata
+
+SEGMENT_LIMIT = (
+    64 << 20
+)  # octets after which a new segment begins: small enough that old ones go soon, large enough that making one costs nothing
+_IOV_LIMIT = 1024  # buffers the kernel takes in one call (IOV_MAX)
+_COMMITTED_SIZE = 4096  # one page
+_REMEMBERED = 32  # closed segments that could not be cut back and whose end readers must be told
+
+
+class Committed:
+    """The page that tells readers how far the live segment is durable: {CRC · count · (generation, end) × count}, the live one first.
+
+    The rest are segments that failed and could not be cut back: what lies behind their end was refused and must not be read.
+    """
+
+    _pair = struct.Struct("<QQ")
+    _head = struct.Struct("<II")
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size < _COMMITTED_SIZE:
+                os.pwrite(descriptor, bytes(_COMMITTED_SIZE), 0)  # real blocks: writing through the map cannot fail on a full disk
+            self._map = mmap.mmap(descriptor, _COMMITTED_SIZE)
+        finally:
+            os.close(descriptor)
+
+    def publish(self, ends: Sequence[tuple[int, int]]) -> None:
+        body = b"".join([self._pair.pack(generation, end) for generation, end in ends[:_REMEMBERED]])
+        count = len(body) // self._pair.size
+        self._map[: self._head.size + len(body)] = self._head.pack(zlib.crc32(body), count) + body
+
+    def close(self) -> None:
+        self._map.close()
+
+    @classmethod
+    def read(cls, path: Path) -> list[tuple[int, int]] | None:
+        """Return the pairs, live segment first; empty if nothing was published; None if the page is being written just now or is damaged."""
+        try:
+            with path.open("rb", buffering=0) as file:
+                page = file.read(_COMMITTED_SIZE)
+        except FileNotFoundError:
+            return []
+        if len(page) < _COMMITTED_SIZE:
+            return []
+        checksum, count = cls._head.unpack_from(page)
+        body = page[cls._head.size : cls._head.size + count * cls._pair.size]
+        if count > _REMEMBERED or zlib.crc32(body) != checksum:
+            return None
+        return list(cls._pair.iter_unpack(body))
+
+
+def parse_segment_name(name: str) -> tuple[int, bytes] | None:
+    """Return (generation, marker) of a segment's file name, or None for a foreign file."""
+    stem, dot, suffix = name.partition(".")
+    generation, dash, marker = stem.partition("-")
+    if suffix != "seg" or not dot or not dash or len(generation) != 16 or len(marker) != 16:
+        return None
+    try:
+        return int(generation, 16), bytes.fromhex(marker)
+    except ValueError:
+        return None
+
+
+class Spool:
+    """Append-only, durable, one writer. Threads may share it: groups go one after the other."""
+
+    def __init__(self, directory: Path, writer: str, *, segment_limit: int = SEGMENT_LIMIT) -> None:
+        """Open `directory`/`writer` for writing, making it if need be. Raises StoreError (`is_in_use` if another process writes there)."""
+        self.folder = make_private(directory / writer)
+        self.writer = writer
+        self._lock = threading.Lock()
+        self._segment_limit = segment_limit
+        self._descriptor = -1
+        self._generation = 0
+        self._marker = b""
+        self._offset = 0
+        self._sequence = 0
+        self._opened_at = 0.0
+        self._forbidden: list[tuple[int, int]] = []
+        self._segments, self._content = self.folder / "segments", self.folder / "content"
+        self.incoming = self.folder / "incoming"
+        for folder in (self._segments, self._content, self.incoming):
+            make_private(folder)
+        self._lock_descriptor = take_lock(self.folder / "lock", what=f"the spool of {writer}")
+        try:
+            self._recover()
+        except OSError as error:
+            os.close(self._lock_descriptor)
+            raise store_error(error, error.filename or self.folder) from error
+
+    def _recover(self) -> None:
+        for leftover in self.incoming.iterdir():
+            leftover.unlink()
+        earlier = Committed.read(self.folder / "committed") or []
+        self._forbidden = earlier[1:]
+        found = [parsed[0] for name in os.listdir(self._segments) if (parsed := parse_segment_name(name))]
+        self._generation = max([*found, *(generation for generation, _ in earlier)], default=0)
+        self._committed = Committed(self.folder / "committed")
+        self._generation = max(self._generation + 1, int(time.time() * 1000))  # never one that was used, even if the folder was emptied
+        self._publish()
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Write the records as one group and return when all are on disk.
+
+        Content files (`Record.content` a path inside `incoming`) are taken over: on return they belong to the spool, after an error they are gone.
+        Raises StoreError, with `is_full` for a full disk; then no record of the group counts, and a later call may succeed.
+        """
+        if not records:
+            return
+        with self._lock:
+            if self._lock_descriptor < 0:
+                raise StoreError("the spool is closed", where=str(self.folder))
+            taken: list[Path] = []
+            try:
+                self._append(records, taken)
+            except OSError as error:
+                self._abandon()
+                self._forget(records, taken)
+                raise store_error(error, self.folder) from error
+            except BaseException:
+                self._abandon()
+                self._forget(records, taken)
+                raise
+
+    def _append(self, records: Sequence[Record], taken: list[Path]) -> None:
+        if self._descriptor < 0:
+            self._begin_segment()
+        sequence = self._sequence
+        buffers: list[bytes] = []
+        total = 0
+        for record in records:
+            content, file = record.content, None
+            if content is None:
+                content = b""
+            elif isinstance(content, Path) or len(content) > INLINE_LIMIT:
+                file = self._take_content(record, content, taken)
+                content = b""
+            head = encode_head(
+                encode_metadata(record, file),
+                record.prefix,
+                content,
+                marker=self._marker,
+                generation=self._generation,
+                sequence=sequence,
+            )
+            sequence += 1
+            buffers.append(head)
+            total += len(head)
+            if content:
+                buffers.append(content)
+                total += len(content)
+        if taken:
+            sync_directory(self._content)
+        _write_all(self._descriptor, buffers, self._offset)
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self._poison()
+            raise
+        self._offset += total
+        self._sequence = sequence
+        self._publish()
+        if self._offset >= self._segment_limit:
+            self._close_segment()
+
+    def _take_content(self, record: Record, content: bytes | Path, taken: list[Path]) -> str:
+        name = f"{self._generation:016x}-{record.id}"
+        place = self._content / name
+        if isinstance(content, Path):
+            descriptor = os.open(content, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            content.rename(place)
+            taken.append(place)
+        else:
+            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            taken.append(place)
+            try:
+                _write_all(descriptor, [content], 0)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        return name
+
+    def _forget(self, records: Sequence[Record], taken: Sequence[Path]) -> None:
+        for path in (*taken, *(record.content for record in records if isinstance(record.content, Path))):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _begin_segment(self) -> None:
+        marker = secrets.token_bytes(8)
+        path = self._segments / f"{self._generation:016x}-{marker.hex()}.seg"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            sync_directory(self._segments)
+        except OSError:
+            self._generation += 1  # the name may be on disk; no second segment of this generation
+            os.close(descriptor)
+            raise
+        self._descriptor, self._marker, self._offset, self._sequence = descriptor, marker, 0, 0
+        self._opened_at = time.monotonic()
+
+    def _abandon(self) -> None:
+        """After an error: take back what was written of the group, so that no reader ever takes it for committed."""
+        if self._descriptor < 0:
+            return
+        try:
+            os.ftruncate(self._descriptor, self._offset)
+        except OSError:
+            self._poison()
+
+    def _poison(self) -> None:
+        """Give the live segment up: cut it back or else tell readers where it ends, and let the next group begin another."""
+        try:
+            os.ftruncate(self._descriptor, self._offset)
+        except OSError:
+            self._forbidden = [(self._generation, self._offset), *self._forbidden][: _REMEMBERED - 1]
+        self._close_segment()
+
+    def _close_segment(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        self._generation += 1
+        self._offset = 0
+        self._publish()
+        os.close(descriptor)
+
+    def _publish(self) -> None:
+        self._committed.publish([(self._generation, self._offset), *self._forbidden])
+
+    def rotate(self, *, older_than: float = 0.0) -> None:
+        """Close the live segment if it was begun `older_than` seconds ago or earlier, so that it can go when all in it is done."""
+        with self._lock:
+            if self._descriptor >= 0 and time.monotonic() - self._opened_at >= older_than:
+                self._close_segment()
+
+    def free_bytes(self) -> int:
+        """Octets that this user may still write on the spool's file system."""
+        status = os.statvfs(self.folder)
+        return status.f_bavail * status.f_frsize
+
+    def close(self) -> None:
+        """Close the segment and give the directory free. Twice is once."""
+        with self._lock:
+            if self._lock_descriptor < 0:
+                return
+            if self._descriptor >= 0:
+                self._close_segment()
+            self._committed.close()
+            os.close(self._lock_descriptor)
+            self._lock_descriptor = -1
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _write_all(descriptor: int, buffers: Sequence[bytes], offset: int) -> None:
+    """Write the buffers one after the other at `offset`, whatever the kernel takes at a time. Raises OSError."""
+    start = 0
+    while start < len(buffers):
+        group = buffers[start : start + _IOV_LIMIT]
+        start += _IOV_LIMIT
+        wanted = sum(map(len, group))
+        written = os.pwritev(descriptor, group, offset)
+        offset += written
+        if written < wanted:  # a short write: a signal, or the disk is nearly full; the next call says which
+            rest = memoryview(b"".join(group))[written:]
+            while rest:
+                count = os.pwrite(descriptor, rest, offset)
+                offset += count
+                rest = rest[count:]
