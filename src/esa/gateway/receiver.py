@@ -1,0 +1,129 @@
+"""What the listener hands up: a connection, a transaction, and the receiver that decides about them.
+
+The gateway's route and the adapter of aiosmtpd handlers derive from `Receiver`; `protocol` calls it. All calls come from the event loop's
+thread and must not block. Promise: whatever a receiver answers, replies keep the order of the commands (RFC 2920).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from esa.message.envelope import Envelope, Session
+from esa.message.reply import Reply
+
+if TYPE_CHECKING:
+    from esa.gateway.protocol import Connection
+
+Lines: TypeAlias = Reply | Sequence[Reply]
+"""One reply, or the lines of a multi-line reply (RFC 5321 section 4.2.1), all of one code."""
+
+Answer: TypeAlias = Lines | None | asyncio.Future[Lines | None]
+"""None accepts with the usual reply; a reply with a code under 400 accepts with those words; others refuse. A future makes the session wait."""
+
+
+class Transaction:
+    """One mail transaction: from MAIL to the reply after the mail data.
+
+    `content` holds the mail data (CRLF line ends, dots unstuffed) if it has at most the listener's `spill` octets; otherwise it is empty and
+    `content_path` names a file of `size` octets (mode 0600, written, not synced). Whoever is handed a complete transaction in
+    `Receiver.message` owns that file; of a transaction that ends earlier the listener unlinks it.
+    """
+
+    __slots__ = (
+        "body",
+        "closed",
+        "connection",
+        "content",
+        "content_path",
+        "context",
+        "declared_size",
+        "finished",
+        "normalized",
+        "received_at",
+        "recipients",
+        "reverse_path",
+        "size",
+        "smtputf8",
+    )
+
+    def __init__(self, connection: Connection, reverse_path: str, declared_size: int, body: str, smtputf8: bool) -> None:
+        self.connection = connection
+        self.reverse_path = reverse_path  # addr-spec; "" is the null reverse-path
+        self.recipients: list[str] = []  # accepted forward-paths, addr-specs
+        self.declared_size = declared_size  # SIZE parameter in octets, 0 if not given
+        self.body = body  # "7BIT" or "8BITMIME"
+        self.smtputf8 = smtputf8
+        self.content = b""
+        self.content_path: Path | None = None
+        self.size = 0  # octets of mail data after dot-unstuffing
+        self.normalized = 0  # bare CRs, bare LFs and NULs that were mended in the mail data
+        self.received_at = 0.0  # Unix seconds, end of data
+        self.closed = False  # the client is gone: finish() still has to be called, nobody reads the reply
+        self.finished = False
+        self.context: object = None  # the receiver's own
+
+    @property
+    def session(self) -> Session:
+        return self.connection.describe(self.received_at or time.time(), smtputf8=self.smtputf8)
+
+    @property
+    def envelope(self) -> Envelope:
+        return Envelope(self.reverse_path, tuple(self.recipients), self.size, self.body, self.smtputf8)
+
+    def finish(self, reply: Lines) -> None:
+        """Answer the mail data, exactly once, on the event loop's thread; held-back commands of the session go on after it."""
+        self.connection.finish(self, reply)
+
+
+class Receiver:
+    """Decides what a listener accepts. Derive from it and override what matters; every default accepts."""
+
+    def greet(self, connection: Connection) -> Answer:
+        """A client has connected. A refusal (554, 421) is sent instead of the greeting and the connection closed."""
+        return None
+
+    def hello(self, connection: Connection, name: str, capabilities: Sequence[str]) -> Answer:
+        """EHLO (`connection.extended`) or HELO with the client's `name`; `capabilities` are the keyword lines that EHLO would list."""
+        return None
+
+    def mail(self, transaction: Transaction, parameters: Sequence[str]) -> Answer:
+        """MAIL with its path and known parameters already checked. `parameters` as given: ("SIZE=1000", "BODY=8BITMIME")."""
+        return None
+
+    def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
+        """RCPT. On acceptance the listener appends `forward_path` (an addr-spec) to `transaction.recipients`."""
+        return None
+
+    def data(self, transaction: Transaction) -> Answer:
+        """DATA, before its 354. Only a refusal is looked at."""
+        return None
+
+    def message(self, transaction: Transaction) -> None:
+        """The mail data is complete. Call `transaction.finish(reply)` exactly once, now or later."""
+        raise NotImplementedError
+
+    def reset(self, connection: Connection) -> Answer:
+        """RSET."""
+        return None
+
+    def noop(self, connection: Connection, argument: str) -> Answer:
+        """NOOP."""
+        return None
+
+    def verify(self, connection: Connection, argument: str) -> Answer:
+        """VRFY; the default says 252 to everything."""
+        return None
+
+    def quit(self, connection: Connection) -> Answer:
+        """QUIT."""
+        return None
+
+    def aborted(self, transaction: Transaction) -> None:
+        """The transaction ended before its mail data did (RSET, EHLO, QUIT, connection lost, time-out, too large, bare LF refused)."""
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is gone; called once for each connection that `greet` saw."""
