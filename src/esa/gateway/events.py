@@ -1,6 +1,6 @@
 """What the gateway logs: a closed list of event names, one event a line, `key=value` or JSON, control characters escaped.
 
-Every process of the gateway logs through `info`, `warning` and `error`. Info: one line per message and per delivery attempt. Warning: a person
+Every process of the gateway logs through `info`, `warning` and `error`. Info: one line per message and delivery attempt. Warning: a person
 should look this week. Error: someone now. Never content, credentials, or what a client put into AUTH.
 """
 

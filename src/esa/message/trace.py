@@ -69,31 +69,34 @@ def fold(name: str, words: Sequence[str]) -> str:
 
 def strip_result_fields(content: bytes) -> bytes:
     """The content without the X-Esa-* fields of its own header; the same object where there is none."""
-    if not has_result_fields(content):
+    forged = list(result_field_ranges(content))
+    if not forged:
         return content
-    return b"".join([content[start:end] for start, end in kept_ranges(content)])
+    edges = [0, *(edge for pair in forged for edge in pair), len(content)]
+    return b"".join([content[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)])
 
 
-def has_result_fields(content: Content) -> bool:
-    """Whether the message's own header holds an X-Esa-* field."""
-    return next(_forged_fields(content, header_end(content)), None) is not None
-
-
-def kept_ranges(content: Content) -> Iterator[tuple[int, int]]:
-    """The ranges [start, end) of content that stay when its X-Esa-* fields go, in order; the whole where there is none.
+def result_field_ranges(content: Content) -> Iterator[tuple[int, int]]:
+    """The ranges [start, end) of the X-Esa-* fields in the message's own header, ascending and apart: what must go, as it is forged.
 
     Works on a mapped file: looks at the header only, in steps of 1 MiB, and copies nothing else. The header ends at the first empty line
     (in the longest reading: ended by CRLF or LF); a field name is recognised in any case and with white space before its colon.
     """
     end = header_end(content)
-    kept_from = 0
+    behind = 0
+    pending: tuple[int, int] | None = None
     for start in _forged_fields(content, end):
-        if start > kept_from:
-            yield kept_from, start
-        if start >= kept_from:
-            kept_from = _field_end(content, start, end)
-    if kept_from < len(content):
-        yield kept_from, len(content)
+        if start < behind:
+            continue
+        behind = _field_end(content, start, end)
+        if pending is not None and pending[1] == start:
+            pending = (pending[0], behind)
+            continue
+        if pending is not None:
+            yield pending
+        pending = (start, behind)
+    if pending is not None:
+        yield pending
 
 
 def header_end(content: Content) -> int:

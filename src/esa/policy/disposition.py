@@ -30,36 +30,31 @@ class Disposition:
 
 
 @dataclass(frozen=True, slots=True)
-class Splinter:
-    """A group of recipients that one kept copy serves. `action` is never REFUSE."""
-
-    action: Action
-    recipients: tuple[str, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
-    """What the dispositions of one message come to: `refused` (the whole transaction gets a 5xx), else the splinters to keep."""
+    """What the dispositions of one message come to: `refused` (the whole transaction gets a 5xx), else what to keep for whom.
+
+    Each splinter is a group of recipients that one kept copy serves; no splinter refuses.
+    """
 
     refused: bool
-    splinters: tuple[Splinter, ...]
+    splinters: tuple[Disposition, ...]
 
     @property
     def keeps_content(self) -> bool:
-        return any(splinter.action in (Action.DELIVER, Action.QUARANTINE) for splinter in self.splinters)
+        return any(splinter.action is not Action.DROP for splinter in self.splinters)
 
 
 def plan(dispositions: Sequence[Disposition]) -> Plan:
-    """Group recipients of equal action and reason into splinters.
+    """Join recipients of equal action, reason and policy into splinters.
 
-    Mail data has one reply for all recipients (RFC 5321 section 4.2.5), so a message is refused only if every disposition refuses. Where some
+    Mail data has one reply for all recipients (RFC 5321 section 4.2.5), so a message is refused only if every disposition refuses. If some
     do not, the refusing ones quarantine instead: the sender has been told that we have it, so it must not vanish.
     """
     if dispositions and all(disposition.action is Action.REFUSE for disposition in dispositions):
         return Plan(True, ())
-    groups: dict[tuple[Action, str], list[str]] = {}
+    groups: dict[tuple[Action, str, str], tuple[str, ...]] = {}
     for disposition in dispositions:
         action = Action.QUARANTINE if disposition.action is Action.REFUSE else disposition.action
-        groups.setdefault((action, disposition.reason), []).extend(disposition.recipients)
-    return Plan(False, tuple(Splinter(action, tuple(recipients), reason) for (action, reason), recipients in groups.items()))
+        key = (action, disposition.reason, disposition.policy)
+        groups[key] = groups.get(key, ()) + disposition.recipients
+    return Plan(False, tuple(Disposition(action, who, reason, policy) for (action, reason, policy), who in groups.items()))

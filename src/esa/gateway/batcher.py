@@ -1,0 +1,143 @@
+"""Natural batches without a timer: what is ready when a stage becomes free is its next batch.
+
+Rules. A stage that is idle takes, at the end of the loop iteration, all that was put in during it: one item when there is little traffic, many when
+there is much. While it works, items gather; the moment it is done it takes them, up to its caps by count and octets. A batch that is estimated to
+take under INLINE_MICROSECONDS may run on the event loop; any other runs on the stage's one thread. The receive route has three: two for scans
+(small messages and large ones, so that a large one never delays a batch of small ones) and one for commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Generic, TypeVar
+
+INLINE_MICROSECONDS = 200.0  # past it a hand-over to a thread (65–75 µs) costs less than the delay of the loop
+_SMOOTHING = 0.1  # weight of the newest batch in the running cost estimate
+ITEM_OCTETS = 2048  # fixed cost of an item, as octets, in that estimate
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Stage(Generic[Item, Result]):
+    """One stage of the route: `work(items)` on a thread or inline, then `finish(items, result, microseconds)` on the event loop.
+
+    `work` must not raise for what an item holds; if it does raise, `fail(items, error)` is called on the event loop instead of `finish`. Items stay in
+    order. All methods are called on the event loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[list[Item]], Result],
+        finish: Callable[[list[Item], Result, float], None],
+        fail: Callable[[list[Item], Exception], None],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        batch_items: int,
+        batch_octets: int,
+        inline: bool = False,
+    ) -> None:
+        self._work, self._finish, self._fail = work, finish, fail
+        self._loop = loop
+        self._batch_items, self._batch_octets = batch_items, batch_octets
+        self._inline = inline
+        self._cost = 0.02  # microseconds per octet, learnt from each batch
+        self._waiting: deque[tuple[Item, int]] = deque()
+        self._lock = threading.Lock()  # guards _waiting against _busy
+        self._busy = False
+        self._scheduled = False
+        self._closed = False
+        self._wake = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, item: Item, octets: int) -> None:
+        """Add an item that weighs `octets`; it is worked on at the end of this loop iteration, or with the next batch."""
+        with self._lock:
+            self._waiting.append((item, octets))
+            if self._busy or self._scheduled:
+                return
+            self._scheduled = True
+        self._loop.call_soon(self._start)
+
+    def __len__(self) -> int:
+        """Items that wait; those in work are not counted."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Let the thread end when it has worked off what waits. Nothing may be put in afterwards."""
+        self._closed = True
+        self._wake.release()
+
+    def _start(self) -> None:
+        self._scheduled = False
+        if self._inline and self._estimate() < INLINE_MICROSECONDS:
+            items, octets = self._take()
+            if items:
+                self._finish_inline(items, octets)
+            return
+        with self._lock:
+            if self._busy or not self._waiting:
+                return
+            self._busy = True
+        self._wake.release()
+
+    def _finish_inline(self, items: list[Item], octets: int) -> None:
+        started = perf_counter_ns()
+        try:
+            result = self._work(items)
+        except Exception as error:
+            self._fail(items, error)
+            return
+        self._done(items, result, octets, (perf_counter_ns() - started) / 1000)
+
+    def _estimate(self) -> float:
+        """Microseconds that all that waits would take."""
+        return self._cost * sum(octets + ITEM_OCTETS for _, octets in self._waiting)
+
+    def _take(self) -> tuple[list[Item], int]:
+        """The next batch within the caps; at least one item if any waits."""
+        items: list[Item] = []
+        total = 0
+        while self._waiting and len(items) < self._batch_items and (not items or total + self._waiting[0][1] <= self._batch_octets):
+            item, octets = self._waiting.popleft()
+            items.append(item)
+            total += octets
+        return items, total
+
+    def _done(self, items: list[Item], result: Result, octets: int, microseconds: float) -> None:
+        cost = microseconds / (octets + ITEM_OCTETS * len(items))
+        self._cost += _SMOOTHING * (cost - self._cost)
+        self._finish(items, result, microseconds)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.acquire()
+            while True:
+                with self._lock:
+                    items, octets = self._take()
+                    if not items:
+                        self._busy = False
+                        break
+                started = perf_counter_ns()
+                try:
+                    result = self._work(items)
+                except Exception as error:
+                    self._post(self._fail, items, error)
+                else:
+                    self._post(self._done, items, result, octets, (perf_counter_ns() - started) / 1000)
+                del items
+            if self._closed:
+                return
+
+    def _post(self, callback: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
