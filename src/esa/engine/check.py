@@ -48,7 +48,7 @@ class Materials:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One message of a batch as a check sees it. `batch` and `row` give the native results; `message.parsed` is made only when asked for."""
+    """One message of a batch as a check sees it. `batch` and `row` are the native results; `message.parsed` is made when asked for."""
 
     message: Message
     batch: Batch

@@ -72,8 +72,8 @@ class _Reasons(Sequence[Reason]):
 class Scanner:
     """Scans messages with one model, one set of checks and one set of dictionaries.
 
-    `model` is a loaded Model, the path of a model file, or None for the bundled one; `checks` are names of checks or checks themselves, None
-    for all that are installed; `dictionaries` are matched in every message. Raises ModelError and ConfigurationError.
+    `model` is a loaded Model, the path of a model file, or None for the bundled one; `checks` are names of checks or checks themselves,
+    None for all that are installed; `dictionaries` are matched in every message. Raises ModelError and ConfigurationError.
     """
 
     def __init__(

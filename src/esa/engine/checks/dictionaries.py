@@ -73,7 +73,7 @@ def _read_line(line: str, where: str) -> tuple[str, int]:
     if not body:
         return "", 1
     found = _LINE.match(body)
-    assert found is not None  # noqa: S101  (the plain branch matches any line)
+    assert found is not None
     quoted = found["quoted"]
     term = (found["plain"] if quoted is None else quoted).strip()
     weight = int(found["weight"] or 1)
@@ -98,9 +98,7 @@ class Dictionaries:
         if twice is not None:
             raise ConfigurationError(f"two dictionaries are called {twice!r}", mend="give one of them another name")
         self._owners = [(dictionary.name, term, weight) for dictionary in dictionaries for term, weight in dictionary.terms.items()]
-        self.terms: Sequence[Term] = tuple(
-            Term(term, dictionary.whole_words) for dictionary in dictionaries for term in dictionary.terms
-        )
+        self.terms: Sequence[Term] = tuple(Term(term, dictionary.whole_words) for dictionary in dictionaries for term in dictionary.terms)
 
     def examine(self, evidence: Evidence) -> Finding | None:
         found: dict[str, dict[str, int]] = {}
