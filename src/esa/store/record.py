@@ -98,8 +98,17 @@ class Record:
     omitted: tuple[tuple[int, int], ...] = ()
 
 
-def encode_metadata(record: Record, file: str | None) -> bytes:
-    """Return the JSON of all but prefix and content; `file` names the content's own file, or is None."""
+@dataclass(frozen=True, slots=True)
+class ContentFile:
+    """The file of its own that a long content lies in: its name in the spool's `content` folder, octets, CRC-32."""
+
+    name: str
+    size: int
+    checksum: int
+
+
+def encode_metadata(record: Record, file: ContentFile | None) -> bytes:
+    """Return the JSON of all but prefix and content."""
     envelope, session = record.envelope, record.session
     document = {
         "id": record.id,
@@ -119,11 +128,11 @@ def encode_metadata(record: Record, file: str | None) -> bytes:
     if record.omitted:
         document["omit"] = record.omitted
     if file is not None:
-        document["file"] = file
+        document["file"] = (file.name, file.size, file.checksum)
     return _encode(document).encode("ascii")
 
 
-def decode_metadata(data: bytes) -> tuple[Record, str | None]:
+def decode_metadata(data: bytes) -> tuple[Record, ContentFile | None]:
     """Undo `encode_metadata`; the record comes without prefix and content. Raises ValueError if it is not what this module writes."""
     try:
         document = json.loads(data)
@@ -137,7 +146,7 @@ def decode_metadata(data: bytes) -> tuple[Record, str | None]:
             size=document["size"],
             omitted=tuple((start, end) for start, end in document.get("omit", ())),
         )
-        return record, document.get("file")
+        return record, ContentFile(*document["file"]) if "file" in document else None
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"record metadata is of another shape: {error!r}") from error
 

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from esa.errors import StoreError
 from esa.store.folder import make_private, store_error, sync_directory, take_lock
-from esa.store.record import INLINE_LIMIT, Record, encode_head, encode_metadata
+from esa.store.record import INLINE_LIMIT, ContentFile, Record, encode_head, encode_metadata
 
 SEGMENT_LIMIT = (
     64 << 20
@@ -125,7 +125,7 @@ class Spool:
             leftover.unlink()
         earlier = Committed.read(self.folder / "committed") or []
         self._forbidden = earlier[1:]
-        found = [parsed[0] for name in os.listdir(self._segments) if (parsed := parse_segment_name(name))]
+        found = [parsed[0] for path in self._segments.iterdir() if (parsed := parse_segment_name(path.name))]
         self._generation = max([*found, *(generation for generation, _ in earlier)], default=0)
         self._committed = Committed(self.folder / "committed")
         self._generation = max(self._generation + 1, int(time.time() * 1000))  # never one that was used, even if the folder was emptied
@@ -195,26 +195,27 @@ class Spool:
         if self._offset >= self._segment_limit:
             self._close_segment()
 
-    def _take_content(self, record: Record, content: bytes | Path, taken: list[Path]) -> str:
+    def _take_content(self, record: Record, content: bytes | Path, taken: list[Path]) -> ContentFile:
         name = f"{self._generation:016x}-{record.id}"
         place = self._content / name
         if isinstance(content, Path):
             descriptor = os.open(content, os.O_RDWR | os.O_CLOEXEC)
             try:
+                size, checksum = _sum_file(descriptor)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             content.rename(place)
             taken.append(place)
-        else:
-            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            taken.append(place)
-            try:
-                _write_all(descriptor, [content], 0)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        return name
+            return ContentFile(name, size, checksum)
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        taken.append(place)
+        try:
+            _write_all(descriptor, [content], 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return ContentFile(name, len(content), zlib.crc32(content))
 
     def _forget(self, records: Sequence[Record], taken: Sequence[Path]) -> None:
         for path in (*taken, *(record.content for record in records if isinstance(record.content, Path))):
@@ -305,3 +306,12 @@ def _write_all(descriptor: int, buffers: Sequence[bytes], offset: int) -> None:
                 count = os.pwrite(descriptor, rest, offset)
                 offset += count
                 rest = rest[count:]
+
+
+def _sum_file(descriptor: int) -> tuple[int, int]:
+    """Return size and CRC-32 of a file, read a MiB at a time."""
+    size = checksum = 0
+    while chunk := os.pread(descriptor, 1 << 20, size):
+        size += len(chunk)
+        checksum = zlib.crc32(chunk, checksum)
+    return size, checksum
