@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from esa.errors import EsaError
@@ -100,11 +100,11 @@ def play(mail: Sequence[bytes], plan: Plan, advance: Callable[[float], None] = l
 async def _play(mail: Sequence[bytes], plan: Plan, advance: Callable[[float], None]) -> Outcome:
     outcome = Outcome()
     payloads = [wire_form(content) for content in mail[: plan.messages]]
-    numbers = iter(range(plan.messages))
+    waiting = deque(range(plan.messages))
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(min(plan.sessions, plan.messages)):
-            group.create_task(_player(payloads, numbers, plan, outcome, advance))
+            group.create_task(_player(payloads, waiting, plan, outcome, advance))
     outcome.seconds = time.perf_counter() - began
     if not outcome.sent and outcome.faults:
         fault = outcome.faults.most_common(1)[0][0]
@@ -114,26 +114,25 @@ async def _play(mail: Sequence[bytes], plan: Plan, advance: Callable[[float], No
 
 
 async def _player(
-    payloads: Sequence[bytes], numbers: Iterator[int], plan: Plan, outcome: Outcome, advance: Callable[[float], None]
+    payloads: Sequence[bytes], waiting: deque[int], plan: Plan, outcome: Outcome, advance: Callable[[float], None]
 ) -> None:
     """One of the parallel sessions: opens the next when one is used up or lost, until there is nothing left to send."""
     failures = 0
-    while failures < ATTEMPTS:
+    while waiting and failures < ATTEMPTS:
         before = outcome.sent
         try:
             async with asyncio.timeout(plan.timeout):
                 reader, writer = await asyncio.open_connection(plan.host, plan.port, limit=MAX_REPLY)
         except (OSError, TimeoutError) as error:
-            outcome.faults[f"connect: {getattr(error, 'strerror', None) or error or 'timed out'}"] += 1
+            outcome.faults[f"connect: {getattr(error, 'strerror', None) or str(error) or 'timed out'}"] += 1
             failures += 1
             await asyncio.sleep(0.05 * failures)
             continue
         session = _Session(reader, writer, plan, outcome)
         try:
-            if await session.run(payloads, numbers, advance):
-                return
+            await session.run(payloads, waiting, advance)
         except (_Lost, OSError, TimeoutError) as error:
-            outcome.faults[f"session: {error or 'timed out'}"] += 1
+            outcome.faults[f"session: {str(error) or 'timed out'}"] += 1
             failures = 0 if outcome.sent > before else failures + 1
         finally:
             writer.close()
@@ -143,19 +142,22 @@ class _Session:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plan: Plan, outcome: Outcome) -> None:
         self._reader, self._writer, self._plan, self._outcome = reader, writer, plan, outcome
         self._extensions: frozenset[str] = frozenset()
+        self._counted = 0
 
-    async def run(self, payloads: Sequence[bytes], numbers: Iterator[int], advance: Callable[[float], None]) -> bool:
-        """Send up to `per_session` messages. True if nothing is left to send."""
+    async def run(self, payloads: Sequence[bytes], waiting: deque[int], advance: Callable[[float], None]) -> None:
+        """Send up to `per_session` of the waiting messages. One whose reply never came waits again, for the next session."""
         await self._greet()
         for _ in range(self._plan.per_session):
-            number = next(numbers, None)
-            if number is None:
-                await self._quit()
-                return True
-            await self._send(payloads[number % len(payloads)])
+            if not waiting:
+                break
+            number, counted = waiting.popleft(), self._counted
+            try:
+                await self._send(payloads[number % len(payloads)])
+            finally:
+                if self._counted == counted:
+                    waiting.append(number)
             advance(1.0)
         await self._quit()
-        return False
 
     async def _greet(self) -> None:
         reply = await self._reply()
@@ -208,6 +210,7 @@ class _Session:
         self._count(reply)
 
     def _count(self, reply: _Reply) -> None:
+        self._counted += 1
         self._outcome.sent += 1
         self._outcome.accepted += 200 <= reply.code < 300
         self._outcome.replies[reply.summary] += 1
