@@ -1,9 +1,9 @@
 """Natural batches without a timer: what is ready when a stage becomes free is its next batch.
 
-Rules. A stage that is idle takes, at the end of the loop iteration, all that was put in during it: one item when there is little traffic, many when
-there is much. While it works, items gather; the moment it is done it takes them, up to its caps by count and octets. A batch that is estimated to
-take under INLINE_MICROSECONDS may run on the event loop; any other runs on the stage's one thread. The receive route has three: two for scans
-(small messages and large ones, so that a large one never delays a batch of small ones) and one for commits.
+Rules. A stage that is idle takes, at the end of the loop iteration, all that was put in during it: one item when there is little traffic, many
+when there is much. While it works, items gather; the moment it is done it takes them, up to its caps by count and octets. A batch that is
+estimated to take under INLINE_MICROSECONDS may run on the event loop; any other runs on the stage's one thread. The receive route has three:
+two for scans (small messages and large ones, so that a large one never delays a batch of small ones) and one for commits.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Result = TypeVar("Result")
 class Stage(Generic[Item, Result]):
     """One stage of the route: `work(items)` on a thread or inline, then `finish(items, result, microseconds)` on the event loop.
 
-    `work` must not raise for what an item holds; if it does raise, `fail(items, error)` is called on the event loop instead of `finish`. Items stay in
-    order. All methods are called on the event loop.
+    `work` must not raise for what an item holds; if it does raise, `fail(items, error)` is called on the event loop instead of `finish`.
+    Items stay in order. All methods are called on the event loop.
     """
 
     def __init__(

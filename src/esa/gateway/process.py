@@ -1,0 +1,236 @@
+"""One process of the gateway: `python -m esa.gateway.process NAME …`, started by service.py and by nobody else.
+
+NAME is `receive-N`, `deliver` or `keep`. The configuration comes through a file descriptor, so that all processes of one start use the same
+one even if the file has changed since. Promises: SIGTERM drains (finishes what has begun, takes nothing new); the process ends with its parent;
+it says over the ready descriptor when it does its work. Exit status 0: drained; 3: failed, told on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from esa.config.schema import Configuration, Listener
+from esa.engine.checks.dictionaries import Dictionary
+from esa.engine.scanner import Scanner
+from esa.errors import EsaError
+from esa.gateway import events
+from esa.gateway.delivery import DeliverSettings, SmtpRoute, run_deliver
+from esa.gateway.events import Event as Log
+from esa.gateway.keep import KeepSettings, run_keep
+from esa.gateway.limits import Limits
+from esa.gateway.listener import serve
+from esa.gateway.metrics import Counters, Row
+from esa.gateway.receive import ListenerReceiver, Route
+from esa.message.envelope import Envelope, Session
+from esa.policy.access import RecipientAccess
+from esa.policy.disposition import Action
+from esa.policy.mail_policy import MailPolicy
+from esa.store.spool import Spool
+
+FAILED = 3
+_PR_SET_PDEATHSIG = 1
+_WARM_UP = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nThe first scan of a process pays for what is loaded late.\r\n"
+ROTATE_SECONDS = 60.0  # age at which a live segment is closed, so that it can go once all in it is done
+COUNTERS = Path("run") / "counters"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the command line of a process says."""
+
+    name: str
+    configuration: Configuration
+    row: int
+    ready: int  # descriptor to write one octet to when the work has begun; -1: nobody asks
+    sockets: tuple[tuple[str, int], ...]  # listener name, descriptor of its bound socket
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one process until it has drained."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
+    task = _read_task(sys.argv[1:] if arguments is None else arguments)
+    events.configure(task.name, log_format=task.configuration.gateway.log_format)
+    if not _die_with_parent():
+        return FAILED
+    try:
+        import uvloop
+
+        uvloop.run(_run(task))
+    except EsaError as error:
+        events.error(Log.PROCESS_FAILED, reason=str(error))
+        return FAILED
+    except Exception as error:
+        events.error(Log.PROCESS_FAILED, cause=error)
+        return FAILED
+    events.info(Log.PROCESS_DRAINED, pid=os.getpid())
+    return 0
+
+
+def _read_task(arguments: Sequence[str]) -> Task:
+    parser = argparse.ArgumentParser(prog="esa.gateway.process", description="One process of the gateway; started by `esa serve`.")
+    parser.add_argument("name")
+    parser.add_argument("--configuration", type=int, required=True, metavar="FD")
+    parser.add_argument("--row", type=int, required=True)
+    parser.add_argument("--ready", type=int, default=-1, metavar="FD")
+    parser.add_argument("--socket", action="append", default=[], metavar="LISTENER=FD")
+    given = parser.parse_args(arguments)
+    size = os.fstat(given.configuration).st_size
+    configuration = Configuration.from_json(os.pread(given.configuration, size, 0).decode())
+    os.close(given.configuration)
+    sockets = tuple((name, int(descriptor)) for name, _, descriptor in (one.rpartition("=") for one in given.socket))
+    return Task(given.name, configuration, given.row, given.ready, sockets)
+
+
+def _die_with_parent() -> bool:
+    """Have the kernel send SIGTERM when the parent is gone, so that we drain; False if it is gone already."""
+    parent = os.getppid()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    return os.getppid() == parent and parent != 1
+
+
+async def _run(task: Task) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    row = Counters(task.configuration.state / COUNTERS).row(task.row)
+    row.reset_gauges()
+
+    def ready() -> None:
+        gc.collect()
+        gc.freeze()  # what is loaded now stays; do not walk it again
+        if task.ready >= 0:
+            os.write(task.ready, b"1")
+            os.close(task.ready)
+        events.info(Log.PROCESS_STARTED, pid=os.getpid())
+
+    work: dict[str, Callable[[Task, Row, asyncio.Event, Callable[[], None]], Awaitable[None]]] = {
+        "receive": _receive,
+        "deliver": _deliver,
+        "keep": _keep,
+    }
+    await work[task.name.partition("-")[0]](task, row, stop, ready)
+
+
+async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    configuration = task.configuration
+    listeners = {listener.name: listener for listener in configuration.listener}
+    scanner = make_scanner(configuration)
+    scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
+    spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
+    route = Route(
+        loop=asyncio.get_running_loop(),
+        scanner=scanner,
+        spool=spool,
+        policy=make_policy(configuration),
+        hostname=configuration.gateway.hostname,
+        row=row,
+        in_flight=configuration.limits.scans_in_flight,
+    )
+    servers = [
+        await serve(
+            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains)),
+            socket.socket(fileno=descriptor),
+            hostname=configuration.gateway.hostname,
+            limits=make_limits(configuration, listeners[name]),
+            spill_directory=spool.incoming,
+            listener=name,
+            bare_newline=listeners[name].bare_newline,
+        )
+        for name, descriptor in task.sockets
+    ]
+    ready()
+    rotation = asyncio.create_task(_rotate(spool))
+    await stop.wait()
+    rotation.cancel()
+    await asyncio.gather(*(server.drain(configuration.gateway.drain) for server in servers))
+    await route.drain()
+    spool.close()
+
+
+async def _rotate(spool: Spool) -> None:
+    """Close segments that have lived long enough, off the event loop: an append may hold the spool's lock."""
+    while True:
+        await asyncio.sleep(ROTATE_SECONDS / 4)
+        await asyncio.to_thread(spool.rotate, older_than=ROTATE_SECONDS)
+
+
+async def _deliver(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    ready()
+    await run_deliver(deliver_settings(task.configuration), stop)
+
+
+async def _keep(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    ready()
+    await run_keep(keep_settings(task.configuration), stop)
+
+
+def make_scanner(configuration: Configuration) -> Scanner:
+    """The scanner that this configuration asks for. Raises ModelError and ConfigurationError."""
+    scan = configuration.scan
+    dictionaries = [Dictionary.from_file(Path(name)) for name in scan.dictionaries]
+    return Scanner(model=scan.model or None, dictionaries=dictionaries)
+
+
+def make_policy(configuration: Configuration) -> MailPolicy:
+    """The one mail policy of this configuration."""
+    given = configuration.mail_policy
+    return MailPolicy(
+        suspect_above=given.suspect_above,
+        positive_above=given.positive_above,
+        positive=Action(given.positive),
+        suspect=Action(given.suspect),
+    )
+
+
+def make_limits(configuration: Configuration, listener: Listener) -> Limits:
+    """Limits of one listener in one process; the memory of the process is shared out among its listeners."""
+    return Limits(
+        message_size=listener.max_message_size,
+        recipients=listener.max_recipients,
+        errors=listener.max_errors,
+        command_timeout=listener.command_timeout,
+        data_timeout=listener.data_timeout,
+        session_timeout=listener.session_timeout,
+        connections=listener.max_connections,
+        memory=configuration.limits.memory // len(configuration.listener),
+    )
+
+
+def deliver_settings(configuration: Configuration) -> DeliverSettings:
+    """What the deliver process is told; `esa queue` uses the same where no service runs."""
+    delivery = configuration.delivery
+    return DeliverSettings(
+        state=configuration.state,
+        hostname=configuration.gateway.hostname,
+        route=SmtpRoute(*configuration.route) if configuration.route else None,
+        maildir=configuration.maildir,
+        retry_initial=delivery.retry_initial,
+        retry_maximum=delivery.retry_max,
+        expire=delivery.expire,
+        concurrency=delivery.concurrency,
+    )
+
+
+def keep_settings(configuration: Configuration) -> KeepSettings:
+    """What the keep process is told; `esa quarantine` uses the same where no service runs."""
+    return KeepSettings(
+        state=configuration.state,
+        quarantine_retention=configuration.quarantine.retention,
+        tracking_retention=configuration.tracking.retention,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

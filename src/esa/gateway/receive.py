@@ -1,0 +1,449 @@
+"""The route: what a receive worker does with a message, from the connection to the reply.
+
+    connection → mail → recipients → mail data → scan (batcher) → decide → record → commit (batcher) → reply
+
+`Route` is one per worker and owns the stages; `ListenerReceiver` is what a listener of the worker calls. Promises: a 250 is said only when the
+record is on disk; a fault of ours (scanner, disk, too much in work) is a 4xx and is logged, so the sender keeps the message; a reply carries
+the identifier of the message and never the rule. Refused mail leaves its events with the next commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from esa.engine.verdict import Report, Verdict
+from esa.errors import StoreError
+from esa.gateway import events
+from esa.gateway.batcher import Stage
+from esa.gateway.events import Event as Log
+from esa.gateway.metrics import Counter, Row
+from esa.gateway.receiver import Answer, Receiver, Transaction
+from esa.message.envelope import Envelope, Session
+from esa.message.reply import Reply
+from esa.message.trace import header_end, received_field, result_field_ranges, result_fields, strip_result_fields
+from esa.policy.access import RecipientAccess
+from esa.policy.disposition import Action, Disposition, Plan, plan
+from esa.policy.mail_policy import MailPolicy, decide, verdict_of
+from esa.store.identifier import new_identifier
+from esa.store.record import Event, EventName, Record, Splinter
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from esa.gateway.protocol import Connection
+
+LARGE = 128 << 10  # octets; a longer message is scanned on its own thread, so that it never delays a batch of small ones
+SCAN_ITEMS, SCAN_OCTETS = 64, 2 << 20  # caps of a batch: past some tens of messages it is no faster, only later
+COMMIT_ITEMS, COMMIT_OCTETS = 512, 16 << 20  # one writev run and one flush
+HOP_LIMIT = 100  # Received fields after which a message is going in circles (RFC 5321 section 6.3)
+FORGED_LIMIT = 1000  # ranges to leave out of one big message; more is an attack on the record's size
+UNHURRIED_ITEMS, UNHURRIED_SECONDS = 256, 1.0  # records of refused mail wait so long for a commit they can go with
+
+TOO_BUSY = (451, "4.3.2", "too many messages in work, try again later")
+LOCAL_FAULT = (451, "4.3.0", "local fault, try again later")
+DISK_FULL = (452, "4.3.1", "insufficient system storage, try again later")
+LOOP = (554, "5.4.6", "routing loop: too many Received fields")
+TOO_MANY_FORGED = (554, "5.6.0", "the header is not acceptable")
+RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
+
+
+class Scans(Protocol):
+    """What the route asks of a scanner; esa.engine.scanner.Scanner gives it. Must be usable from two threads at once."""
+
+    def scan_batch(
+        self, raws: Sequence[Buffer], *, sessions: Sequence[Session | None] | None, envelopes: Sequence[Envelope | None] | None
+    ) -> list[Report]: ...
+
+
+class Appends(Protocol):
+    """What the route asks of a spool; esa.store.spool.Spool gives it."""
+
+    def append(self, records: Sequence[Record]) -> None: ...
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One message on its way through the route."""
+
+    id: str
+    transaction: Transaction
+    session: Session
+    envelope: Envelope
+    content: bytes | mmap.mmap
+    path: Path | None  # of content that arrived as a file; the route owns it until the spool takes it
+    began: float  # time.monotonic() at the end of the mail data
+    omitted: tuple[tuple[int, int], ...] = ()  # forged result fields of mapped content
+    verdict: Verdict = Verdict.CLEAN
+    report: Report | None = None
+    plan: Plan = field(default_factory=lambda: Plan(False, ()))
+    record: Record | None = None
+    reply: Reply | None = None  # the reply given already, for refused mail
+
+    def discard(self) -> None:
+        """Give content back that nobody takes over."""
+        self.unmap()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def unmap(self) -> None:
+        """Let go of the map; it ends when nothing of the report looks at it any more."""
+        if self.path is not None:
+            self.content = b""
+
+
+class Route:
+    """All that a worker's listeners share: the scan stages, the policy, the commit stage. Lives on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        scanner: Scans,
+        spool: Appends,
+        policy: MailPolicy,
+        hostname: str,
+        row: Row,
+        in_flight: int = 2000,
+    ) -> None:
+        """`in_flight` messages may be in scan or commit at once; the next is answered 451 4.3.2. `row` are the counters of this process."""
+        self._scanner, self._spool, self._policy, self._hostname = scanner, spool, policy, hostname
+        self.row = row
+        self._loop = loop
+        self._limit = in_flight
+        self._in_scan = self._in_commit = 0
+        self._unhurried: list[Arrival] = []
+        self._unhurried_timer: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._small = Stage(
+            "scan", self._scan, self._scanned, self._broken, loop=loop, batch_items=SCAN_ITEMS, batch_octets=SCAN_OCTETS, inline=True
+        )
+        self._large = Stage("scan-large", self._scan, self._scanned, self._broken, loop=loop, batch_items=1, batch_octets=0)
+        self._commit = Stage(
+            "commit", self._append, self._committed, self._uncommitted, loop=loop, batch_items=COMMIT_ITEMS, batch_octets=COMMIT_OCTETS
+        )
+
+    # --- arrival --------------------------------------------------------------------------------------------------------------------
+
+    def take(self, transaction: Transaction) -> None:
+        """Begin with a message whose mail data is complete; its reply follows when it is decided and, if kept, on disk."""
+        row = self.row
+        row.add(Counter.MESSAGES_OFFERED)
+        row.add(Counter.BYTES_OFFERED, transaction.size)
+        identifier = new_identifier()
+        arrival = Arrival(
+            identifier,
+            transaction,
+            transaction.session,
+            transaction.envelope,
+            transaction.content,
+            transaction.content_path,
+            time.monotonic(),
+        )
+        if self._in_scan + self._in_commit >= self._limit:
+            self._defer(arrival, TOO_BUSY, "in_flight")
+            return
+        if arrival.path is not None:
+            try:
+                with arrival.path.open("rb") as file:
+                    arrival.content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                events.error(Log.SCAN_FAILED, cause=error, id=identifier)
+                self._defer(arrival, LOCAL_FAULT, "content")
+                return
+        self._in_scan += 1
+        row.set(Counter.IN_SCAN, self._in_scan)
+        self._empty.clear()
+        (self._small if transaction.size <= LARGE else self._large).put(arrival, transaction.size)
+
+    # --- scan -----------------------------------------------------------------------------------------------------------------------
+
+    def _scan(self, arrivals: list[Arrival]) -> list[Report | Exception]:
+        """A report for each; where a batch raises, each alone, so that only the message at fault is deferred. On the stage's thread."""
+        try:
+            reports: list[Report | Exception] = list(
+                self._scanner.scan_batch(
+                    [arrival.content for arrival in arrivals],
+                    sessions=[arrival.session for arrival in arrivals],
+                    envelopes=[arrival.envelope for arrival in arrivals],
+                )
+            )
+        except Exception as error:
+            if len(arrivals) == 1:
+                return [error]
+            return [outcome for arrival in arrivals for outcome in self._scan([arrival])]
+        for arrival in arrivals:
+            if arrival.path is not None:  # big: what takes long is done here and not on the loop, nor while others wait for a commit
+                arrival.omitted = tuple(islice(result_field_ranges(arrival.content), FORGED_LIMIT + 1))
+                _flush(arrival.path)
+        return reports
+
+    def _scanned(self, arrivals: list[Arrival], reports: list[Report | Exception], microseconds: float) -> None:
+        row = self.row
+        self._in_scan -= len(arrivals)
+        row.set(Counter.IN_SCAN, self._in_scan)
+        row.add(Counter.SCAN_BATCHES)
+        row.add(Counter.SCANNED, len(arrivals))
+        row.add(Counter.SCAN_MICROSECONDS, int(microseconds))
+        for arrival, report in zip(arrivals, reports, strict=True):
+            if isinstance(report, Exception):
+                row.add(Counter.SCAN_FAILURES)
+                events.error(Log.SCAN_FAILED, cause=report, id=arrival.id, size=arrival.envelope.size)
+                self._defer(arrival, LOCAL_FAULT, "scan")
+                continue
+            try:
+                self._settle(arrival, report)
+            except Exception as error:
+                events.error(Log.SCAN_FAILED, cause=error, id=arrival.id, size=arrival.envelope.size)
+                self._defer(arrival, LOCAL_FAULT, "route")
+        self._note_empty()
+
+    def _broken(self, arrivals: list[Arrival], error: Exception) -> None:
+        self._scanned(arrivals, [error] * len(arrivals), 0.0)
+
+    # --- decide ---------------------------------------------------------------------------------------------------------------------
+
+    def _settle(self, arrival: Arrival, report: Report) -> None:
+        arrival.report = report
+        arrival.verdict = verdict_of(report, self._policy)
+        arrival.plan = plan(decide(report, arrival.envelope, self._policy))
+        if arrival.plan.refused:
+            self._refuse(arrival, (550, "5.7.1", "message refused"))
+        elif _hops(arrival.content) >= HOP_LIMIT:
+            self._refuse(arrival, LOOP)
+        elif len(arrival.omitted) > FORGED_LIMIT:
+            self._refuse(arrival, TOO_MANY_FORGED)
+        else:
+            arrival.record = self._record(arrival, report)
+            arrival.unmap()
+            self._hand_to_commit(arrival)
+
+    def _record(self, arrival: Arrival, report: Report) -> Record:
+        session, envelope = arrival.session, arrival.envelope
+        content: bytes | Path | None = None
+        prefix = b""
+        if arrival.plan.keeps_content:
+            reasons = [(reason.name, reason.contribution) for reason in islice(report.reasons, 5)]
+            prefix = received_field(session, envelope, hostname=self._hostname, message_id=arrival.id) + result_fields(
+                arrival.id, arrival.verdict, report.score, reasons
+            )
+            content = arrival.path if arrival.path is not None else strip_result_fields(bytes(arrival.content))
+        return Record(
+            id=arrival.id,
+            envelope=envelope,
+            session=session,
+            splinters=tuple(_splinter(disposition) for disposition in arrival.plan.splinters),
+            events=_tracked(arrival, EventName.ACCEPTED, self._accepted(arrival)),
+            prefix=prefix,
+            content=content,
+            size=arrival.envelope.size if isinstance(content, Path) else len(content or b""),
+            omitted=arrival.omitted,
+        )
+
+    @staticmethod
+    def _accepted(arrival: Arrival) -> Reply:
+        return Reply(250, "2.0.0", f"accepted as {arrival.id}")
+
+    def _refuse(self, arrival: Arrival, words: tuple[int, str, str]) -> None:
+        """Answer 5xx at once; the events go to disk with a later commit, and their loss in a crash would lose no mail."""
+        reply = _reply(words, arrival.id)
+        arrival.reply = reply
+        arrival.record = Record(arrival.id, arrival.envelope, arrival.session, events=_tracked(arrival, EventName.REFUSED, reply))
+        arrival.discard()
+        self.row.add(Counter.MESSAGES_REFUSED)
+        self._log(Log.MESSAGE_REFUSED, arrival, reply)
+        arrival.transaction.finish(reply)
+        self._unhurried.append(arrival)
+        if len(self._unhurried) >= UNHURRIED_ITEMS:
+            self._flush_unhurried()
+        elif self._unhurried_timer is None:
+            self._unhurried_timer = self._loop.call_later(UNHURRIED_SECONDS, self._flush_unhurried)
+
+    def _defer(self, arrival: Arrival, words: tuple[int, str, str], reason: str) -> None:
+        """Answer 4xx: the sender keeps the message. Leaves no record: the disk or the memory may be what is wrong."""
+        arrival.discard()
+        reply = _reply(words, arrival.id)
+        self.row.add(Counter.MESSAGES_DEFERRED)
+        self._log(Log.MESSAGE_DEFERRED, arrival, reply, reason)
+        arrival.transaction.finish(reply)
+        self._note_empty()
+
+    # --- commit ---------------------------------------------------------------------------------------------------------------------
+
+    def _hand_to_commit(self, arrival: Arrival) -> None:
+        self._in_commit += 1
+        self.row.set(Counter.IN_COMMIT, self._in_commit)
+        self._empty.clear()
+        self._commit.put(arrival, arrival.envelope.size)
+        if self._unhurried:
+            self._flush_unhurried()
+
+    def _flush_unhurried(self) -> None:
+        if self._unhurried_timer is not None:
+            self._unhurried_timer.cancel()
+            self._unhurried_timer = None
+        waiting, self._unhurried = self._unhurried, []
+        for arrival in waiting:
+            self._commit.put(arrival, 0)
+        if waiting:
+            self._in_commit += len(waiting)
+            self.row.set(Counter.IN_COMMIT, self._in_commit)
+            self._empty.clear()
+
+    def _append(self, arrivals: list[Arrival]) -> None:
+        self._spool.append([arrival.record for arrival in arrivals if arrival.record is not None])
+
+    def _committed(self, arrivals: list[Arrival], _: None, microseconds: float) -> None:
+        row = self.row
+        self._left_commit(len(arrivals))
+        row.add(Counter.COMMIT_GROUPS)
+        row.add(Counter.COMMITTED, len(arrivals))
+        row.add(Counter.COMMIT_MICROSECONDS, int(microseconds))
+        for arrival in arrivals:
+            if arrival.reply is not None:
+                continue
+            actions = {splinter.action for splinter in arrival.plan.splinters}
+            row.add(Counter.MESSAGES_KEPT)
+            if Action.QUARANTINE in actions:
+                row.add(Counter.MESSAGES_QUARANTINED)
+            if Action.DROP in actions:
+                row.add(Counter.MESSAGES_DROPPED)
+            reply = self._accepted(arrival)
+            self._log(Log.MESSAGE_KEPT, arrival, reply)
+            arrival.transaction.finish(reply)
+        self._note_empty()
+
+    def _uncommitted(self, arrivals: list[Arrival], error: Exception) -> None:
+        """Nothing of the group counts: everyone who has no reply yet gets a 4xx."""
+        self._left_commit(len(arrivals))
+        self.row.add(Counter.COMMIT_FAILURES)
+        events.error(Log.COMMIT_FAILED, cause=error, records=len(arrivals))
+        words = DISK_FULL if isinstance(error, StoreError) and error.is_full else LOCAL_FAULT
+        for arrival in arrivals:
+            if arrival.reply is None:
+                self._defer(arrival, words, "commit")
+        self._note_empty()
+
+    def _left_commit(self, count: int) -> None:
+        self._in_commit -= count
+        self.row.set(Counter.IN_COMMIT, self._in_commit)
+
+    # --- end ------------------------------------------------------------------------------------------------------------------------
+
+    def _note_empty(self) -> None:
+        if not self._in_scan and not self._in_commit:
+            self._empty.set()
+
+    async def drain(self) -> None:
+        """Return when every message taken has its reply and every record is on disk. The listeners have stopped taking messages."""
+        while self._in_scan or self._in_commit or self._unhurried:
+            self._flush_unhurried()
+            await self._empty.wait()
+        for stage in (self._small, self._large, self._commit):
+            stage.close()
+
+    def _log(self, event: Log, arrival: Arrival, reply: Reply, reason: str | None = None) -> None:
+        report = arrival.report
+        events.info(
+            event,
+            id=arrival.id,
+            client=arrival.session.client_address,
+            reverse_path=f"<{arrival.envelope.reverse_path}>",
+            recipients=len(arrival.envelope.recipients),
+            size=arrival.envelope.size,
+            verdict=None if report is None else arrival.verdict,
+            score=None if report is None else round(report.score, 1),
+            disposition="+".join(dict.fromkeys(splinter.action for splinter in arrival.plan.splinters)) or None,
+            reply=f"{reply.code}/{reply.enhanced}",
+            reason=reason,
+            ms=round((time.monotonic() - arrival.began) * 1000, 1),
+        )
+
+
+class ListenerReceiver(Receiver):
+    """What one listener of a worker calls: recipient access of that listener, and the worker's route."""
+
+    def __init__(self, route: Route, access: RecipientAccess) -> None:
+        self._route, self._access = route, access
+
+    def greet(self, connection: Connection) -> Answer:
+        row = self._route.row
+        row.add(Counter.CONNECTIONS)
+        row.add(Counter.CONNECTIONS_OPEN)
+        return None
+
+    def closed(self, connection: Connection) -> None:
+        self._route.row.add(Counter.CONNECTIONS_OPEN, -1)
+
+    def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
+        if self._access.accepts(forward_path):
+            return None
+        self._route.row.add(Counter.RECIPIENTS_REFUSED)
+        session = transaction.session
+        events.info(
+            Log.RECIPIENT_REFUSED,
+            client=session.client_address,
+            listener=session.listener,
+            reverse_path=f"<{transaction.reverse_path}>",
+            recipient=f"<{forward_path}>",
+            reply="550/5.7.1",
+        )
+        return RELAYING_DENIED
+
+    def message(self, transaction: Transaction) -> None:
+        self._route.take(transaction)
+
+
+def _reply(words: tuple[int, str, str], identifier: str) -> Reply:
+    code, enhanced, text = words
+    return Reply(code, enhanced, f"{text} ({identifier})")
+
+
+def _splinter(disposition: Disposition) -> Splinter:
+    match disposition.action:
+        case Action.DELIVER:
+            return Splinter(disposition.recipients, "deliver", disposition.reason)
+        case Action.QUARANTINE:
+            return Splinter(disposition.recipients, "quarantine", disposition.reason)
+        case Action.DROP:
+            return Splinter(disposition.recipients, "drop", disposition.reason)
+        case Action.REFUSE:
+            raise ValueError("a splinter cannot refuse")
+
+
+def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event, ...]:
+    """What tracking is told of a message by the receiver: that it was accepted or refused, with what was found."""
+    report = arrival.report
+    fields: dict[str, object] = {"reply": str(reply)}
+    if report is not None:
+        fields |= {
+            "verdict": str(arrival.verdict),
+            "score": round(report.score, 2),
+            "reasons": [[reason.name, round(reason.contribution, 3)] for reason in islice(report.reasons, 5)],
+        }
+        if report.flags:
+            fields["flags"] = list(report.flags)
+    return (Event(outcome, time.time(), fields),)
+
+
+def _hops(content: bytes | mmap.mmap) -> int:
+    """Received fields in the header, as far as its first 64 KiB."""
+    head = content[: min(header_end(content), 1 << 16)].lower()
+    return head.count(b"\nreceived:") + head.startswith(b"received:")
+
+
+def _flush(path: Path) -> None:
+    """Bring a big file to disk ahead of the commit, which then has little left to flush."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
