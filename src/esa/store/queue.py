@@ -177,8 +177,7 @@ class Queue:
         return [_entry((*row[:3], "in_flight", row[4] + 1, *row[5:])) for row in rows]
 
     def _import(self, batch: Batch, capacity: int, now: float) -> list[Entry]:
-        claimed = []
-        rows = []
+        claimed: list[Entry] = []
         for stored in batch.stored:
             record = stored.record
             for splinter in _deliverable(record):
@@ -197,11 +196,11 @@ class Queue:
                     tuple(Recipient(address) for address in record.splinters[splinter].recipients),
                     stored.location,
                 )
-                rows.append(_row(entry))
-                if is_claimed:
+                added = self._connection.execute(
+                    "INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", _row(entry)
+                ).rowcount
+                if is_claimed and added:
                     claimed.append(entry)
-        if rows:
-            self._connection.executemany("INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
         if batch.cursors:
             write_cursors(self._connection, batch.cursors)
         return claimed
