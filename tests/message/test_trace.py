@@ -115,7 +115,9 @@ def test_fields_across_the_steps_of_a_big_mapped_header_are_found(tmp_path: Path
         assert list(result_field_ranges(mapped)) == expected
 
 
-_LINES = st.lists(st.sampled_from([b"X-Esa-Id: 1", b"x-esa-", b" X-Esa-Id: fold", b"\tb", b"Subject: x-esa-", b"A: b", b"", b"X-Es"]), max_size=12)
+_LINES = st.lists(
+    st.sampled_from([b"X-Esa-Id: 1", b"x-esa-", b" X-Esa-Id: fold", b"\tb", b"Subject: x-esa-", b"A: b", b"", b"X-Es"]), max_size=12
+)
 
 
 @given(_LINES, st.sampled_from([b"\r\n", b"\n"]))

@@ -1,9 +1,9 @@
 """Natural batches without a timer: what is ready when a stage becomes free is its next batch.
 
-Rules. A stage that is idle takes, at the end of the loop iteration, all that was put in during it: one item when there is little traffic, many
-when there is much. While it works, items gather; the moment it is done it takes them, up to its caps by count and octets. A batch that is
-estimated to take under INLINE_MICROSECONDS may run on the event loop; any other runs on the stage's one thread. The receive route has three:
-two for scans (small messages and large ones, so that a large one never delays a batch of small ones) and one for commits.
+Rules. A stage that is idle takes, at the end of the loop iteration, all that was put in during it: one item when there is little traffic,
+many when there is much. While it works, items gather; the moment it is done it takes them, up to its caps by count and octets. A batch that
+is estimated to take under INLINE_MICROSECONDS may run on the event loop; any other runs on the stage's one thread. The receive route has
+three: two for scans (small messages and large ones, so that a large one never delays a batch of small ones) and one for commits.
 """
 
 from __future__ import annotations
@@ -78,6 +78,9 @@ class Stage(Generic[Item, Result]):
         self._scheduled = False
         if self._inline and self._estimate() < INLINE_MICROSECONDS:
             items, octets = self._take()
+            if self._waiting:  # past a cap: the rest at the end of the next iteration
+                self._scheduled = True
+                self._loop.call_soon(self._start)
             if items:
                 self._finish_inline(items, octets)
             return

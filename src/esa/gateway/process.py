@@ -1,8 +1,8 @@
 """One process of the gateway: `python -m esa.gateway.process NAME …`, started by service.py and by nobody else.
 
 NAME is `receive-N`, `deliver` or `keep`. The configuration comes through a file descriptor, so that all processes of one start use the same
-one even if the file has changed since. Promises: SIGTERM drains (finishes what has begun, takes nothing new); the process ends with its parent;
-it says over the ready descriptor when it does its work. Exit status 0: drained; 3: failed, told on stderr.
+one even if the file has changed since. Promises: SIGTERM drains (finishes what has begun, takes nothing new); the process ends with its
+parent; it says over the ready descriptor when it does its work. Exit status 0: drained; 3: failed, told on stderr.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     connection → mail → recipients → mail data → scan (batcher) → decide → record → commit (batcher) → reply
 
-`Route` is one per worker and owns the stages; `ListenerReceiver` is what a listener of the worker calls. Promises: a 250 is said only when the
-record is on disk; a fault of ours (scanner, disk, too much in work) is a 4xx and is logged, so the sender keeps the message; a reply carries
-the identifier of the message and never the rule. Refused mail leaves its events with the next commit.
+`Route` is one per worker and owns the stages; `ListenerReceiver` is what a listener of the worker calls. Promises: a 250 is said only when
+the record is on disk; a fault of ours (scanner, disk, too much in work) is a 4xx and is logged, so the sender keeps the message; a reply
+carries the identifier of the message and never the rule. Refused mail leaves its events with the next commit.
 """
 
 from __future__ import annotations

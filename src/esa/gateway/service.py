@@ -1,8 +1,8 @@
 """The parent process of `esa serve`: opens the listening sockets, runs the children, tells health and figures, stops in good order.
 
 It touches no mail. It holds the lock of the state folder; its children hold a second one, so that a new start waits until those of a killed
-parent have drained. Sockets are opened once per receive worker with SO_REUSEPORT and handed down, so connections that wait for a worker which
-died are served by its successor.
+parent have drained. Sockets are opened once per receive worker with SO_REUSEPORT and handed down, so connections that wait for a worker
+which died are served by its successor.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class Service:
     async def run(self, *, started: Callable[[Service], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, or `stop`. `started` is called when every process does its work.
 
-        Raises ConfigurationError (an address that cannot be listened on) and StoreError (a state folder in use or not writable), or EsaError
-        if a process failed at the start; then nothing is left running.
+        Raises ConfigurationError (an address that cannot be listened on) and StoreError (a state folder in use or not writable), or
+        EsaError if a process failed at the start; then nothing is left running.
         """
         state = self.configuration.state
         with contextlib.ExitStack() as held:

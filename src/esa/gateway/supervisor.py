@@ -1,7 +1,8 @@
 """Child processes of the gateway: started, watched, started again when they die, stopped. Used by service.py, in the parent.
 
-Rules. A child that dies is started again at once; one that dies fast (within SETTLED_SECONDS) after a wait that doubles up to LONGEST_WAIT. A child
-that fails before it was ever ready, on the first start, ends the service: what is wrong then is wrong with the configuration or the state.
+Rules. A child that dies is started again at once; one that dies fast (within SETTLED_SECONDS) after a wait that doubles up to LONGEST_WAIT.
+A child that fails before it was ever ready, on the first start, ends the service: what is wrong then is wrong with the configuration or the
+state.
 """
 
 from __future__ import annotations
