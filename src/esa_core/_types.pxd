@@ -28,6 +28,10 @@ cdef extern from *:
     #define ESA_MAX_HTML_DEPTH 512u
     /* Folded text looked at by the facts and n-grams, in bytes; the automaton reads all of it. Bounds facts to some 100 us. */
     #define ESA_FACT_WINDOW 131072u
+    /* One link target, in bytes (browsers take 2,083 to 65,536; data: URLs carry whole pictures). The rest of it is cut. */
+    #define ESA_MAX_TARGET 4096u
+    /* Sections of one RFC 2231 parameter: real ones have under ten. */
+    #define ESA_MAX_SECTIONS 64u
     """
     const uint32_t ESA_PADDING
     const uint32_t ESA_MAX_MESSAGE
@@ -39,9 +43,11 @@ cdef extern from *:
     const uint32_t ESA_MAX_LINKS
     const uint32_t ESA_MAX_HTML_DEPTH
     const uint32_t ESA_FACT_WINDOW
+    const uint32_t ESA_MAX_TARGET
+    const uint32_t ESA_MAX_SECTIONS
 
 # What was odd about a message (bits of Document.flags); the names are public, in lower case, in `Parsed.flags` and reports.
-cpdef enum Flag:
+cdef enum Flag:
     OVERSIZED = 1 << 0           # longer than ESA_MAX_MESSAGE: the rest was not read
     TOO_MANY_FIELDS = 1 << 1
     TOO_MANY_PARTS = 1 << 2
@@ -67,7 +73,7 @@ cpdef enum Flag:
     EMPTY = 1 << 22              # no bytes at all
 
 # Header fields that the core itself reads; every other name is FIELD_OTHER.
-cpdef enum Known:
+cdef enum Known:
     FIELD_OTHER = 0
     FIELD_FROM = 1
     FIELD_TO = 2
@@ -90,7 +96,7 @@ cpdef enum Known:
     FIELD_REFERENCES = 19
     FIELD_CONTENT_LANGUAGE = 20
 
-cpdef enum Media:
+cdef enum Media:
     MEDIA_TEXT_PLAIN = 0
     MEDIA_TEXT_HTML = 1
     MEDIA_TEXT_OTHER = 2         # text/* that is shown as text (calendar, enriched, css are not decoded as HTML)
@@ -98,14 +104,14 @@ cpdef enum Media:
     MEDIA_MESSAGE = 4            # message/rfc822, message/global: its content is the next part
     MEDIA_OTHER = 5              # everything else: images, applications, delivery-status, unknown
 
-cpdef enum Encoding:
+cdef enum Encoding:
     ENCODING_IDENTITY = 0        # 7bit, 8bit, binary, absent
     ENCODING_QUOTED_PRINTABLE = 1
     ENCODING_BASE64 = 2
     ENCODING_UUENCODE = 3
     ENCODING_UNKNOWN = 4         # read as identity
 
-cpdef enum RegionKind:
+cdef enum RegionKind:
     REGION_SUBJECT = 0
     REGION_FROM_NAME = 1         # display name of the first From mailbox
     REGION_PLAIN = 2             # text/plain and other text as shown
@@ -115,12 +121,17 @@ cpdef enum RegionKind:
     REGION_FILE_NAME = 6         # attachment names
     REGION_HEADER = 7            # any other decoded header value that matching should see (To, Reply-To ... names)
 
-cpdef enum LinkKind:
+cdef enum LinkKind:
     LINK_ANCHOR = 0              # <a href>, <area href>
     LINK_IMAGE = 1               # <img src>, background
     LINK_FORM = 2                # <form action>
     LINK_TEXT = 3                # a bare URL in text
     LINK_OTHER = 4               # <link>, <iframe>, <script src>, meta refresh, ...
+
+cdef struct Buffer:              # growable octets; memory is ESA_PADDING larger than `capacity`
+    uint8_t *data
+    uint32_t length
+    uint32_t capacity
 
 cdef struct Span:
     uint32_t start
@@ -144,9 +155,10 @@ cdef struct Part:
     uint32_t body_end            # exclusive; the line break before a delimiter belongs to the delimiter (RFC 2046 5.1.1)
     uint16_t media               # Media
     uint16_t encoding            # Encoding
-    uint16_t charset             # index of the character table (see _text), CHARSET_* there
+    uint16_t charset             # index of the character table, CHARSET_* in _charset.pxd
     uint16_t attachment          # 1: Content-Disposition attachment, or a file name on a part that is not shown inline
     Span media_type              # offsets in raw: "type/subtype" as written, length 0 if absent
+    Span charset_label           # offsets in raw: the charset parameter as written, length 0 if absent
     Span boundary                # offsets in raw, quotes removed where there are no escapes; length 0 if none
     Span file_name               # offsets in the text arena, UTF-8; length 0 if none
     Span text                    # offsets in the text arena: decoded text as seen (leaf text parts)
@@ -208,8 +220,13 @@ cdef struct Document:
     uint8_t *folded              # regions folded one after another, a line feed between them, padded
     uint32_t n_folded
     uint32_t cap_folded
-    uint8_t *scratch             # for decoding steps; contents mean nothing between calls
+    uint8_t *scratch             # for any step; contents mean nothing between calls
     uint32_t cap_scratch
+    Buffer octets                # work buffers of the decoding steps: content without its transfer encoding,
+    Buffer characters            # the same in UTF-8,
+    Buffer hidden                # HTML text that is not shown,
+    Buffer targets               # link targets,
+    Buffer alternatives          # alt texts
     HtmlCounts html
     # decoded fields of the message itself, offsets in the text arena; length 0 if absent
     Span subject
