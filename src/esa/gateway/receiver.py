@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
 Lines: TypeAlias = Reply | Sequence[Reply]
 """One reply, or the lines of a multi-line reply (RFC 5321 section 4.2.1), all of one code."""
 
-Answer: TypeAlias = Lines | None | asyncio.Future[Lines | None]
-"""None accepts with the usual reply; a reply with a code under 400 accepts with those words; others refuse. A future makes the session wait."""
+Answer: TypeAlias = Lines | asyncio.Future[Lines | None] | None
+"""None accepts with the usual reply; a code under 400 accepts with the words given; others refuse. A future makes the session wait."""
 
 
 class Transaction:
     """One mail transaction: from MAIL to the reply after the mail data.
 
-    `content` holds the mail data (CRLF line ends, dots unstuffed) if it has at most the listener's `spill` octets; otherwise it is empty and
-    `content_path` names a file of `size` octets (mode 0600, written, not synced). Whoever is handed a complete transaction in
-    `Receiver.message` owns that file; of a transaction that ends earlier the listener unlinks it.
+    `content` holds the mail data (CRLF line ends, dots unstuffed) if it has no more octets than `Limits.spill`; otherwise it is empty
+    and `content_path` names a file of `size` octets (mode 0600, written, not synced). Whoever is handed a complete transaction
+    in `Receiver.message` owns that file; of a transaction that ends earlier the listener unlinks it.
     """
 
     __slots__ = (
@@ -79,7 +80,7 @@ class Transaction:
         self.connection.finish(self, reply)
 
 
-class Receiver:
+class Receiver(ABC):
     """Decides what a listener accepts. Derive from it and override what matters; every default accepts."""
 
     def greet(self, connection: Connection) -> Answer:
@@ -102,9 +103,9 @@ class Receiver:
         """DATA, before its 354. Only a refusal is looked at."""
         return None
 
+    @abstractmethod
     def message(self, transaction: Transaction) -> None:
         """The mail data is complete. Call `transaction.finish(reply)` exactly once, now or later."""
-        raise NotImplementedError
 
     def reset(self, connection: Connection) -> Answer:
         """RSET."""
@@ -122,8 +123,8 @@ class Receiver:
         """QUIT."""
         return None
 
-    def aborted(self, transaction: Transaction) -> None:
-        """The transaction ended before its mail data did (RSET, EHLO, QUIT, connection lost, time-out, too large, bare LF refused)."""
+    def aborted(self, transaction: Transaction) -> None:  # noqa: B027
+        """The transaction ended before its mail data did (RSET, connection lost, time-out, too large, …)."""
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Connection) -> None:  # noqa: B027
         """The connection is gone; called once for each connection that `greet` saw."""

@@ -1,0 +1,604 @@
+"""One SMTP session on a socket: what the transport reads goes through the native machine, what it finds is asked of the receiver.
+
+`listener.Server` makes a `Connection` for each client. Promises: replies come in the order of the commands and in one write per read; a
+command behind mail data waits for that mail's reply; whatever the client sends, nothing is raised and memory stays within `Limits`.
+The read buffer is shared by all connections of a loop: it is valid only inside `buffer_updated`, so what must wait is copied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from esa.errors import SyntaxFault
+from esa.gateway import replies
+from esa.gateway.receiver import Answer, Lines, Transaction
+from esa.gateway.replies import encode
+from esa.gateway.spill import SpillFile
+from esa.message.address import parse_path
+from esa.message.envelope import Session
+from esa_core._smtp import EVENTS, FAULTS, STATES, Machine
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from esa.gateway.listener import Server
+
+log = logging.getLogger(__name__)
+
+_MAIL_DATA: Final = STATES.index("MAIL_DATA")
+_NEED_RECIPIENT: Final = FAULTS.index("NEED_RECIPIENT")
+_LINGER: Final = 10.0  # seconds that a session which has been told to end may take to read its last reply
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A client's session; the receiver may read its public attributes and keep things of its own in `context`."""
+
+    __slots__ = (
+        "_accepted",
+        "_active",
+        "_blocked",
+        "_buffer",
+        "_candidate",
+        "_ending",
+        "_eof",
+        "_errors",
+        "_greeted",
+        "_held",
+        "_junk",
+        "_lost",
+        "_machine",
+        "_output",
+        "_pending",
+        "_reading",
+        "_receiver",
+        "_refusal",
+        "_refused",
+        "_running",
+        "_server",
+        "_spill",
+        "_started",
+        "_transport",
+        "_waiting",
+        "client_address",
+        "client_port",
+        "connected_at",
+        "context",
+        "extended",
+        "helo",
+        "local_address",
+        "local_port",
+        "transaction",
+    )
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._receiver = server.receiver
+        self._buffer = server.buffer
+        limits = server.limits
+        self._machine = Machine(
+            message_size=limits.message_size,
+            spill=limits.spill if server.spill_directory else 0,
+            reject_bare=server.bare_newline == "reject",
+        )
+        self._output: list[bytes] = []
+        self._pending = b""  # read but not yet processed: the session waits for an answer, or for the client to read
+        self._running = False  # inside _process
+        self._waiting = False  # for a receiver's answer
+        self._blocked = False  # the client does not read
+        self._reading = True
+        self._ending = False  # the last reply is written
+        self._eof = False
+        self._lost = False
+        self._greeted = False
+        self._errors = 0
+        self._junk = 0
+        self._refused = 0  # recipients of this transaction
+        self._held = 0  # octets of mail data counted in server.held
+        self._refusal = b""  # why the mail data being read is thrown away
+        self._spill: SpillFile | None = None
+        self._candidate: Transaction | None = None
+        self._accepted = ""  # forward-path under decision
+        self._active = self._started = server.now  # loop seconds: last command; begin of the session or of mail data
+        self.connected_at = 0.0
+        self.transaction: Transaction | None = None
+        self.context: object = None
+        self.client_address = self.local_address = ""
+        self.client_port = self.local_port = 0
+        self.helo = ""
+        self.extended = False
+
+    @property
+    def listener(self) -> str:
+        return self._server.listener
+
+    @property
+    def server(self) -> Server:
+        return self._server
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return self._transport
+
+    @property
+    def is_idle(self) -> bool:
+        """No transaction is open and nothing waits for an answer."""
+        return self.transaction is None and not self._waiting
+
+    def describe(self, received_at: float, *, smtputf8: bool = False) -> Session:
+        """The session as a value, for the Received field and tracking (RFC 3848, RFC 6531 section 4.3)."""
+        protocol = "UTF8SMTP" if smtputf8 else "ESMTP" if self.extended else "SMTP"
+        return Session(self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at)
+
+    # --- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.client_address, self.client_port = _endpoint(transport.get_extra_info("peername"))
+        self.local_address, self.local_port = _endpoint(transport.get_extra_info("sockname"))
+        self._active = self._started = self._server.now
+        self.connected_at = time.time()
+        if not self._server.admit(self):
+            self._end(replies.SHUTTING_DOWN if self._server.draining else replies.TOO_MANY_CONNECTIONS)
+            return
+        self._greeted = True
+        self._answer(self._call(self._receiver.greet, self), Connection._greet, self._server.greeting)
+        self._flush()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, count: int) -> None:
+        if self._waiting or self._blocked or self._pending or self._ending:
+            self._hold(self._buffer, 0, count)
+        else:
+            self._process(self._buffer, count)
+
+    def eof_received(self) -> bool:
+        """Keep the writing side open while a reply is owed."""
+        self._eof = True
+        return self._waiting or bool(self._pending)
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._resume()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost = self._ending = True
+        self._pending = b""
+        transaction = self.transaction
+        if transaction is not None:
+            if self._waiting and transaction.received_at:
+                transaction.closed = True  # the receiver has it; finish() lets it go
+            else:
+                self._abort()
+        self._server.dismiss(self)
+        if self._greeted:
+            self._call(self._receiver.closed, self)
+
+    # --- reading
+
+    def _process(self, source: Buffer, stop: int) -> None:
+        machine = self._machine
+        feed = machine.feed
+        position = 0
+        self._running = True
+        event = feed(source, 0, stop)
+        while event:
+            position = machine.position
+            _ACTIONS[event](self)
+            if self._waiting or self._ending:
+                if position < stop:
+                    self._hold(source, position, stop)
+                break
+            event = feed(source, position, stop)
+        self._running = False
+        if position or event:
+            self._active = self._server.now
+        if self._output:
+            self._flush()
+        if machine.state >= _MAIL_DATA or self._held:
+            self._account()
+
+    def _hold(self, source: Buffer, start: int, stop: int) -> None:
+        """Keep what cannot be processed now, and read no more until it can."""
+        if self._ending:
+            return
+        self._pending += bytes(memoryview(source)[start:stop])
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Go on after an answer, or after the client has read."""
+        if self._running or self._waiting or self._blocked or self._lost:
+            return
+        if self._pending and not self._ending:
+            pending, self._pending = self._pending, b""
+            self._process(pending, len(pending))
+        elif self._output:
+            self._flush()
+        if self._waiting or self._pending or self._ending:
+            return
+        if self._eof:
+            self._finish_session()
+        elif not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        output = self._output
+        octets = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        if octets and not self._lost:
+            self._transport.write(octets)
+        if self._ending and not self._lost:
+            self._transport.close()
+
+    def _account(self) -> None:
+        """Keep the server's count of mail data in memory; past its budget this message is thrown away."""
+        transaction = self.transaction
+        held = self._machine.held + (len(transaction.content) if transaction is not None else 0)
+        server = self._server
+        server.held += held - self._held
+        self._held = held
+        if server.held > server.limits.memory and self._machine.state == _MAIL_DATA and not self._refusal:
+            self._discard(replies.NO_MEMORY)
+
+    def _discard(self, refusal: bytes) -> None:
+        self._refusal = refusal
+        self._machine.discard()
+        if self._spill is not None:
+            self._spill.remove()
+            self._spill = None
+        self._server.held -= self._held
+        self._held = 0
+
+    def _end(self, octets: bytes) -> None:
+        """Say it and close. Nothing more is read."""
+        self._ending = True
+        self._active = self._server.now
+        self._pending = b""
+        self._output.append(octets)
+        if not self._running:
+            self._flush()
+
+    def _finish_session(self) -> None:
+        self._ending = True
+        self._transport.close()
+
+    # --- answers
+
+    def _call(self, method: Callable[..., Answer], *arguments: object) -> Answer:
+        """Ask the receiver; its failure is ours, not the client's."""
+        try:
+            return method(*arguments)
+        except Exception:
+            log.exception("event=receiver.failed method=%s", getattr(method, "__name__", "?"))
+            return replies.LOCAL_ERROR
+
+    def _answer(self, answer: Answer, accept: Callable[[Connection, bytes], None], usual: bytes) -> None:
+        """Act on a receiver's answer: None and positive replies accept, others refuse, a future makes the session wait."""
+        if answer is None:
+            accept(self, usual)
+            return
+        if isinstance(answer, asyncio.Future):
+            self._waiting = True
+            answer.add_done_callback(lambda future: self._answered(future, accept, usual))
+            return
+        try:
+            code, octets = encode(answer)
+        except ValueError:
+            log.exception("event=receiver.failed method=answer")
+            code, octets = encode(replies.LOCAL_ERROR)
+        if code < 400:
+            accept(self, octets)
+        elif code == 421 or accept in (Connection._greet, Connection._accept_quit):
+            self._end(octets)
+        else:
+            if accept is Connection._accept_recipient:
+                self._refused += 1
+            elif accept is Connection._accept_mail:
+                self._candidate = None
+            self._output.append(octets)
+
+    def _answered(self, future: asyncio.Future[Lines | None], accept: Callable[[Connection, bytes], None], usual: bytes) -> None:
+        if self._lost:
+            if not future.cancelled():
+                future.exception()  # taken, so that the loop does not warn of it
+            return
+        self._waiting = False
+        try:
+            answer: Answer = future.result()
+        except (Exception, asyncio.CancelledError):
+            log.exception("event=receiver.failed method=answer")
+            answer = replies.LOCAL_ERROR
+        self._running = True
+        self._answer(answer, accept, usual)
+        self._running = False
+        if self._ending:
+            self._flush()
+        else:
+            self._resume()
+
+    def finish(self, transaction: Transaction, reply: Lines) -> None:
+        """Answer a transaction's mail data (`Transaction.finish`). RuntimeError if it has been answered, or is not complete."""
+        if transaction.finished or not transaction.received_at:
+            raise RuntimeError("a transaction is finished once, after its mail data")
+        _, octets = encode(reply)
+        transaction.finished = True
+        self._server.held -= self._held
+        self._held = 0
+        self.transaction = None
+        if self._lost:
+            return
+        self._machine.accept()
+        self._waiting = False
+        self._active = self._server.now
+        self._output.append(octets)
+        if self._server.draining:
+            self._end(replies.SHUTTING_DOWN)
+        elif not self._running:
+            self._resume()
+
+    def shut_down(self) -> None:
+        """The server drains: end now if idle, else after the running transaction."""
+        if self.is_idle and not self._ending and not self._lost:
+            self._end(replies.SHUTTING_DOWN)
+
+    def drop(self) -> None:
+        """End without a word."""
+        if not self._lost:
+            self._transport.abort()
+
+    def sweep(self, now: float) -> None:
+        """End the session if it is too slow; called about once a second."""
+        limits = self._server.limits
+        if self._ending or self._blocked:
+            if now - self._active > (_LINGER if self._ending else limits.command_timeout):
+                self._transport.abort()
+        elif self._waiting:
+            pass
+        elif self._machine.state == _MAIL_DATA:
+            if now - self._started > limits.data_timeout + self._machine.received / limits.data_rate:
+                self._end(replies.TIMED_OUT)
+        elif now - self._active > limits.command_timeout or (self.transaction is None and now - self._started > limits.session_timeout):
+            self._end(replies.TIMED_OUT)
+
+    # --- events of the machine
+
+    def _greet(self, octets: bytes) -> None:
+        self._output.append(octets)
+
+    def _append(self, octets: bytes) -> None:
+        self._output.append(octets)
+
+    def _on_hello(self) -> None:
+        machine = self._machine
+        self.extended = machine.extended
+        self.helo = machine.argument
+        self._count_junk()
+        usual = self._server.ehlo_reply if machine.extended else self._server.helo_reply
+        self._answer(self._call(self._receiver.hello, self, machine.argument, self._server.capabilities), Connection._accept_hello, usual)
+
+    def _accept_hello(self, octets: bytes) -> None:
+        if self.transaction is not None:
+            self._abort()
+        self._machine.accept()
+        self._output.append(octets)
+
+    def _on_mail(self) -> None:
+        machine = self._machine
+        path = machine.path
+        if path is None:
+            path = self._read_path(machine.raw_path or b"", machine.smtputf8, replies.BAD_REVERSE_PATH)
+            if path is None:
+                return
+        server = self._server
+        if server.held >= server.limits.memory:
+            self._output.append(replies.NO_MEMORY)
+            return
+        if server.draining:
+            self._end(replies.SHUTTING_DOWN)
+            return
+        transaction = Transaction(self, path, machine.declared_size, "8BITMIME" if machine.eight_bit else "7BIT", machine.smtputf8)
+        self._candidate = transaction
+        answer = self._call(self._receiver.mail, transaction, machine.parameters)
+        self._answer(answer, Connection._accept_mail, replies.MAIL_ACCEPTED)
+
+    def _accept_mail(self, octets: bytes) -> None:
+        self.transaction, self._candidate = self._candidate, None
+        self._refused = 0
+        self._refusal = b""
+        self._machine.accept()
+        self._output.append(octets)
+
+    def _on_recipient(self) -> None:
+        transaction = self.transaction
+        assert transaction is not None
+        machine = self._machine
+        limits = self._server.limits
+        path = machine.path
+        if path is None:
+            path = self._read_path(machine.raw_path or b"", transaction.smtputf8, replies.BAD_FORWARD_PATH)
+            if path is None:
+                return
+        if len(transaction.recipients) >= limits.recipients:
+            self._refused += 1
+            self._output.append(replies.TOO_MANY_RECIPIENTS)
+            if self._refused > limits.recipient_overshoot:
+                self._count_error()
+            return
+        self._accepted = path
+        answer = self._call(self._receiver.recipient, transaction, path, machine.parameters)
+        self._answer(answer, Connection._accept_recipient, replies.RECIPIENT_ACCEPTED)
+
+    def _accept_recipient(self, octets: bytes) -> None:
+        assert self.transaction is not None
+        self.transaction.recipients.append(self._accepted)
+        self._machine.accept()
+        self._output.append(octets)
+
+    def _on_data(self) -> None:
+        assert self.transaction is not None
+        server = self._server
+        if server.held >= server.limits.memory:
+            self._output.append(replies.NO_MEMORY)
+            return
+        if server.hears_data:
+            self._answer(self._call(self._receiver.data, self.transaction), Connection._accept_data, replies.GO_AHEAD)
+        else:
+            self._accept_data(replies.GO_AHEAD)
+
+    def _accept_data(self, octets: bytes) -> None:
+        self._machine.accept()
+        self._started = self._server.now
+        self._output.append(replies.GO_AHEAD)
+
+    def _on_spill(self) -> None:
+        directory = self._server.spill_directory
+        assert directory is not None
+        octets = self._machine.take_content()
+        try:
+            if self._spill is None:
+                self._spill = SpillFile(directory)
+            self._spill.write(octets)
+        except OSError:
+            log.exception("event=spill.failed")
+            self._discard(replies.NO_SPILL)
+
+    def _on_message(self) -> None:
+        transaction = self.transaction
+        assert transaction is not None
+        machine = self._machine
+        transaction.size = machine.size
+        transaction.normalized = machine.odd_octets
+        if machine.oversized:
+            self._refusal = replies.TOO_LARGE
+        elif transaction.normalized and self._server.bare_newline == "reject":
+            self._refusal = replies.BARE_OCTETS
+        if self._spill is not None and not self._refusal:
+            self._on_spill()
+        if self._refusal:
+            self._abort()
+            machine.accept()
+            self._output.append(self._refusal)
+            self._refusal = b""
+            return
+        if self._spill is not None:
+            self._spill.close()
+            transaction.content_path, self._spill = self._spill.path, None
+        else:
+            transaction.content = machine.take_content()
+        transaction.received_at = time.time()
+        self._junk = 0
+        self._started = self._server.now
+        self._waiting = True
+        try:
+            self._receiver.message(transaction)
+        except Exception:
+            log.exception("event=receiver.failed method=message")
+            if not transaction.finished:
+                transaction.finish(replies.LOCAL_ERROR)
+
+    def _on_reset(self) -> None:
+        self._count_junk()
+        if self.transaction is not None:
+            self._abort()
+        self._answer(self._call(self._receiver.reset, self), Connection._append, replies.RESET_DONE)
+
+    def _on_noop(self) -> None:
+        self._count_junk()
+        self._answer(self._call(self._receiver.noop, self, self._machine.argument), Connection._append, replies.NOOP_DONE)
+
+    def _on_verify(self) -> None:
+        self._count_junk()
+        self._answer(self._call(self._receiver.verify, self, self._machine.argument), Connection._append, replies.NOT_VERIFIED)
+
+    def _on_expand(self) -> None:
+        self._count_junk()
+        self._output.append(replies.NOT_EXPANDED)
+
+    def _on_help(self) -> None:
+        self._count_junk()
+        self._output.append(replies.HELP_TEXT)
+
+    def _on_quit(self) -> None:
+        if self.transaction is not None:
+            self._abort()
+        self._answer(self._call(self._receiver.quit, self), Connection._accept_quit, replies.GOODBYE)
+
+    def _accept_quit(self, octets: bytes) -> None:
+        self._end(octets)
+
+    def _on_fault(self) -> None:
+        fault = self._machine.fault
+        octets, fatal = replies.FAULT_REPLIES[fault]
+        if fault == _NEED_RECIPIENT and self._refused:
+            octets = replies.NO_VALID_RECIPIENTS
+        if fatal:
+            self._end(octets)
+        else:
+            self._output.append(octets)
+            self._count_error()
+
+    # --- small parts
+
+    def _read_path(self, raw: bytes, smtputf8: bool, complaint: bytes) -> str | None:
+        """A path that is not of the common form: the whole grammar (esa.message.address). None after a complaint."""
+        try:
+            address = parse_path(raw.decode("utf-8"))
+        except (SyntaxFault, UnicodeDecodeError):
+            if complaint is replies.BAD_FORWARD_PATH and raw.lower() == b"<postmaster>":  # RFC 5321 section 4.1.1.3
+                return f"postmaster@{self._server.hostname}"
+            self._output.append(complaint)
+            self._count_error()
+            return None
+        if address is None:  # a source route with nothing behind it cannot be: <> has been read
+            self._output.append(complaint)
+            return None
+        if not smtputf8 and not address.is_ascii:
+            self._output.append(replies.NEEDS_SMTPUTF8)
+            self._count_error()
+            return None
+        return str(address)
+
+    def _abort(self) -> None:
+        """The open transaction ends without its mail."""
+        transaction, self.transaction = self.transaction, None
+        if self._spill is not None:
+            self._spill.remove()
+            self._spill = None
+        self._server.held -= self._held
+        self._held = 0
+        if transaction is not None:
+            self._call(self._receiver.aborted, transaction)
+
+    def _count_error(self) -> None:
+        self._errors += 1
+        if self._errors > self._server.limits.errors and not self._ending:
+            self._end(replies.TOO_MANY_ERRORS)
+
+    def _count_junk(self) -> None:
+        self._junk += 1
+        if self._junk > self._server.limits.junk_commands:
+            self._count_error()
+
+
+def _endpoint(name: object) -> tuple[str, int]:
+    """Address and port of a socket name; a Unix socket has neither."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        return str(name[0]), int(name[1])
+    return "", 0
+
+
+_ACTIONS: Final[tuple[Callable[[Connection], None], ...]] = tuple(
+    getattr(Connection, f"_on_{name.lower()}", Connection._on_fault) for name in EVENTS
+)
