@@ -140,7 +140,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     )
     servers = [
         await serve(
-            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains)),
+            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), messages=listeners[name].max_transactions),
             socket.socket(fileno=descriptor),
             hostname=configuration.gateway.hostname,
             limits=make_limits(configuration, listeners[name]),

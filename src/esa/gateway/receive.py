@@ -53,6 +53,10 @@ DISK_FULL = (452, "4.3.1", "insufficient system storage, try again later")
 LOOP = (554, "5.4.6", "routing loop: too many Received fields")
 TOO_MANY_FORGED = (554, "5.6.0", "the header is not acceptable")
 RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
+NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
+TOO_MANY_MESSAGES = Reply(421, "4.7.0", "too many messages in this session, come again")
+RESERVE_OCTETS = 64 << 20  # free space below which no mail is begun with, so that what was begun can end
+FREE_SPACE_SECONDS = 1.0  # how long a look at the free space is good for
 
 
 class Scans(Protocol):
@@ -67,6 +71,8 @@ class Appends(Protocol):
     """What the route asks of a spool; esa.store.spool.Spool gives it."""
 
     def append(self, records: Sequence[Record]) -> None: ...
+
+    def free_bytes(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -121,6 +127,7 @@ class Route:
         self._in_scan = self._in_commit = 0
         self._unhurried: list[Arrival] = []
         self._unhurried_timer: asyncio.TimerHandle | None = None
+        self._free, self._free_until = 0, 0.0
         self._empty = asyncio.Event()
         self._empty.set()
         self._small = Stage(
@@ -132,6 +139,18 @@ class Route:
         )
 
     # --- arrival --------------------------------------------------------------------------------------------------------------------
+
+    def has_room(self, size: int) -> bool:
+        """Whether a message of `size` octets (0: not said) may be begun with, by the free space of the disk."""
+        now = self._loop.time()
+        if now >= self._free_until:
+            self._free_until = now + FREE_SPACE_SECONDS
+            try:
+                self._free = self._spool.free_bytes()
+            except OSError as error:
+                events.error(Log.COMMIT_FAILED, cause=error)
+                self._free = 0
+        return self._free >= RESERVE_OCTETS + size
 
     def take(self, transaction: Transaction) -> None:
         """Begin with a message whose mail data is complete; its reply follows when it is decided and, if kept, on disk."""
@@ -371,8 +390,9 @@ class Route:
 class ListenerReceiver(Receiver):
     """What one listener of a worker calls: recipient access of that listener, and the worker's route."""
 
-    def __init__(self, route: Route, access: RecipientAccess) -> None:
-        self._route, self._access = route, access
+    def __init__(self, route: Route, access: RecipientAccess, *, messages: int = 1000) -> None:
+        """`messages` may come over one connection; the next is answered 421."""
+        self._route, self._access, self._messages = route, access, messages
 
     def greet(self, connection: Connection) -> Answer:
         row = self._route.row
@@ -383,10 +403,21 @@ class ListenerReceiver(Receiver):
     def closed(self, connection: Connection) -> None:
         self._route.row.add(Counter.CONNECTIONS_OPEN, -1)
 
+    def mail(self, transaction: Transaction, parameters: Sequence[str]) -> Answer:
+        connection = transaction.connection
+        begun = connection.context if isinstance(connection.context, int) else 0
+        if begun >= self._messages:
+            return TOO_MANY_MESSAGES
+        connection.context = begun + 1
+        return None if self._route.has_room(transaction.declared_size) else NO_SPACE
+
     def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
         if self._access.accepts(forward_path):
             return None
         self._route.row.add(Counter.RECIPIENTS_REFUSED)
+        refusals = transaction.context if isinstance(transaction.context, list) else []
+        refusals.append(Event(EventName.RECIPIENT_REFUSED, time.time(), {"recipient": forward_path, "reply": str(RELAYING_DENIED)}))
+        transaction.context = refusals
         session = transaction.session
         events.info(
             Log.RECIPIENT_REFUSED,
@@ -420,8 +451,18 @@ def _splinter(disposition: Disposition) -> Splinter:
 
 
 def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event, ...]:
-    """What tracking is told of a message by the receiver: that it was accepted or refused, with what was found."""
-    report = arrival.report
+    """What tracking is told of a message by the receiver: the connection, refused recipients, and how it ended, with what was found."""
+    report, session, transaction = arrival.report, arrival.session, arrival.transaction
+    connected = {
+        "client": session.client_address,
+        "port": session.client_port,
+        "helo": session.helo,
+        "protocol": session.protocol,
+        "listener": session.listener,
+    }
+    told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
+    if isinstance(transaction.context, list):
+        told += transaction.context
     fields: dict[str, object] = {"reply": str(reply)}
     if report is not None:
         fields |= {
@@ -431,7 +472,15 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
         }
         if report.flags:
             fields["flags"] = list(report.flags)
-    return (Event(outcome, time.time(), fields),)
+    now = time.time()
+    told.append(Event(outcome, now, fields))
+    for splinter in arrival.plan.splinters:
+        if splinter.action in _TRACKED:
+            told.append(Event(_TRACKED[splinter.action], now, {"recipients": list(splinter.recipients), "reason": splinter.reason}))
+    return tuple(told)
+
+
+_TRACKED = {Action.QUARANTINE: EventName.QUARANTINED, Action.DROP: EventName.DROPPED}
 
 
 def _hops(content: bytes | mmap.mmap) -> int:
