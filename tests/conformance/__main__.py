@@ -1,0 +1,105 @@
+"""`make conformance`: run the shared packs, print pack by pack what passed, failed and was skipped, and why.
+
+    python -m tests.conformance [--verbose] [PACK…]
+
+Exit code 0: every pack that main holds reaches its pass rule; 1: one falls short; 3: packs are absent and ESA_REQUIRE=all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.conformance import addresses, fields, limits, markers, strings, structure, wire
+from tests.conformance.outcome import Outcome, Pack, Result
+from tests.conftest import REQUIRE_ALL, SHARED
+
+PACKS = (
+    Pack("address-isemail", addresses.run),
+    Pack("header-fields", fields.run, share=0.98),
+    Pack("limits", limits.run),
+    Pack("markers", markers.run),
+    Pack("mime-ambiguity", structure.run_ambiguity, held=False),
+    Pack("mime-mime4j", structure.run_mime4j),
+    Pack("smtp-dialogues", wire.run_dialogues),
+    Pack("smtp-smuggling", wire.run_smuggling),
+    Pack("strings-blns", strings.run),
+)
+LATER = {
+    "arc-valimail": "ARC is a later issue",
+    "archives": "opening archives and documents is a later issue",
+    "authentication-results": "Authentication-Results is a later issue",
+    "dkim-generated": "DKIM is a later issue",
+    "dkim-mail-dkim": "DKIM is a later issue",
+    "dmarc": "DMARC is a later issue",
+    "html-dompurify": "there is no message viewer yet",
+    "html5lib-tests": "the visible text is not yet compared with a conforming parser",
+    "injection-strings": "most of its contexts (web, filters, reports) are later issues",
+    "psl": "the public suffix list comes with DMARC",
+    "spf-rfc7208": "SPF is a later issue",
+    "spoofing-espoofer": "it needs SPF, DKIM and DMARC",
+    "url-wpt": "links are extracted, not yet resolved as a browser does",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance", description="Run the shared conformance packs.")
+    parser.add_argument("packs", nargs="*", metavar="PACK", help="only these packs")
+    parser.add_argument("--verbose", action="store_true", help="name every case that failed or was skipped, not only the first few")
+    options = parser.parse_args(arguments)
+    known = {pack.name: pack for pack in PACKS}
+    if unknown := set(options.packs) - set(known) - set(LATER):
+        parser.error(f"no pack is called {', '.join(sorted(unknown))}; packs: {', '.join(sorted(set(known) | set(LATER)))}")
+    wanted = options.packs or sorted(set(known) | set(LATER))
+    print(f"{'pack':24} {'passed':>7} {'failed':>7} {'skipped':>8}")
+    worst = 0
+    for name in wanted:
+        folder = SHARED / "conformance" / name
+        if not folder.is_dir():
+            print(f"{name:24} absent: no {folder}")
+            worst = max(worst, 3 if REQUIRE_ALL else 0)
+        elif name in LATER:
+            print(f"{name:24} {'-':>7} {'-':>7} {'all':>8}   {LATER[name]}")
+        else:
+            worst = max(worst, run(known[name], folder, verbose=options.verbose))
+    return worst
+
+
+def run(pack: Pack, folder: Path, *, verbose: bool) -> int:
+    """Run and print one pack; 1 if main holds it and it falls short of its pass rule."""
+    outcomes = list(pack.run(folder))
+    counts = Counter(outcome.result for outcome in outcomes)
+    print(f"{pack.name:24} {counts[Result.PASSED]:7} {counts[Result.FAILED]:7} {counts[Result.SKIPPED]:8}   {verdict(pack, outcomes)}")
+    failures = [outcome for outcome in outcomes if outcome.result is Result.FAILED]
+    for outcome in failures[: None if verbose else 8]:
+        print(f"    failed  {outcome.case}: {outcome.reason}")
+    if len(failures) > 8 and not verbose:
+        print(f"    … and {len(failures) - 8} more (--verbose)")
+    for reason, count in Counter(outcome.reason for outcome in outcomes if outcome.result is Result.SKIPPED).items():
+        print(f"    skipped {count}: {reason}")
+    sys.stdout.flush()
+    return 1 if pack.held and share_of(outcomes) < pack.share else 0
+
+
+def share_of(outcomes: Sequence[Outcome]) -> float:
+    """The share that passed of what was run."""
+    counts = Counter(outcome.result for outcome in outcomes)
+    ran = counts[Result.PASSED] + counts[Result.FAILED]
+    return counts[Result.PASSED] / ran if ran else 1.0
+
+
+def verdict(pack: Pack, outcomes: Sequence[Outcome]) -> str:
+    if share_of(outcomes) >= pack.share:
+        return "holds"
+    return (
+        f"falls short of {pack.share:.0%}"
+        if pack.held
+        else f"open: {share_of(outcomes):.0%} of {pack.share:.0%}, a later issue takes it there"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Pack header-fields: what the core reads from From and Content-Type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import esa_core
+from tests.conformance.outcome import Outcome, judged, skipped
+
+
+def run(folder: Path) -> Iterator[Outcome]:
+    for number, case in enumerate(json.loads((folder / "content_type.json").read_text("utf-8"))):
+        yield _content_type(f"content type {number}", case["header"], case["expected"])
+    for number, case in enumerate(json.loads((folder / "address.json").read_text("utf-8"))):
+        yield _author(f"address {number}", case["header"], case["expected"])
+    for number, _ in enumerate(json.loads((folder / "date.json").read_text("utf-8"))):
+        yield skipped(f"date {number}", "dates are not read yet")
+
+
+def _message(name: str, value: str) -> esa_core.Parsed:
+    text = value.rstrip("\n").replace("\n", "\r\n")
+    return esa_core.parse(f"{name}: {text}\r\n\r\nx\r\n".encode())
+
+
+def _content_type(name: str, value: str, expected: dict[str, Any] | None) -> Outcome:
+    part = _message("Content-Type", value).parts[0]
+    if expected is None or not expected.get("c_subtype"):
+        return judged(name, bool(part.media_type), f"no default media type for {value!r}")
+    wanted = f"{expected['c_type']}/{expected['c_subtype']}".lower()
+    if part.media_type.lower() != wanted:
+        return judged(name, False, f"{part.media_type!r} is not {wanted!r} in {value!r}")
+    attributes = {key.lower(): text for key, text in expected["attributes"] or []}
+    for key, seen in (("charset", part.charset), ("name", part.file_name)):
+        if key in attributes and seen.lower() != attributes[key].lower():
+            return judged(name, False, f"{key} is {seen!r}, not {attributes[key]!r}, in {value!r}")
+    return judged(name, True, "")
+
+
+def _author(name: str, value: str, expected: dict[str, Any]) -> Outcome:
+    """The first mailbox of a list; of groups only that nothing raises and something is flagged or read."""
+    parsed = _message("From", value)
+    mailboxes = expected.get("List")
+    if mailboxes is None:
+        return judged(name, isinstance(parsed.from_address, str), "a group raised")
+    if not mailboxes:
+        return judged(name, parsed.from_address == "", f"{parsed.from_address!r} from an empty list")
+    first = mailboxes[0]
+    seen = (parsed.from_name, parsed.from_address)
+    return judged(name, seen == (first["name"] or "", first["address"] or ""), f"{seen} in {value!r}")

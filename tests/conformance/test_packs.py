@@ -1,0 +1,45 @@
+"""The packs that main holds, as far as they say something that does not depend on the speed of the machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+import esa
+from tests.conformance import addresses, fields, limits, markers, strings, structure
+from tests.conformance.__main__ import PACKS, share_of
+from tests.conformance.outcome import Outcome, Result
+
+NEEDED = {pack.name: pack.share for pack in PACKS}
+QUICK = {
+    "address-isemail": addresses.run,
+    "header-fields": fields.run,
+    "markers": markers.run,
+    "mime-mime4j": structure.run_mime4j,
+    "strings-blns": strings.run,
+}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_pack_reaches_its_pass_rule(name: str, pack: Callable[[str], Path]) -> None:
+    run: Callable[[Path], Iterable[Outcome]] = QUICK[name]
+    outcomes = list(run(pack(name)))
+    assert outcomes
+    wrong = [f"{outcome.case}: {outcome.reason}" for outcome in outcomes if outcome.result is Result.FAILED]
+    assert share_of(outcomes) >= NEEDED[name], "\n".join(wrong)
+
+
+def test_expensive_mail_is_flagged_where_it_must_be(pack: Callable[[str], Path]) -> None:
+    for recipe in json.loads((pack("limits") / "recipes.json").read_text("utf-8")):
+        report = esa.scan(limits.build(recipe))
+        assert report.flags or "flagged" not in recipe["must"], recipe["id"]
+
+
+def test_every_shared_pack_is_run_or_named_as_later(shared: Path) -> None:
+    from tests.conformance.__main__ import LATER
+
+    folders = {path.name for path in (shared / "conformance").iterdir() if path.is_dir()}
+    assert folders == set(NEEDED) | set(LATER)
