@@ -1,0 +1,327 @@
+"""The batch driver: many raw messages in, arrays out, in one native call.
+
+The GIL is held only to collect the pointers of the buffers (a tuple keeps them alive); parsing, decoding, folding, facts, scoring and matching
+of the whole batch then run without it. Each call borrows a workspace (arena, match counters) from the engine's pool, so that one engine serves any
+number of threads; lexicon, cards, automaton and weights are shared read-only. Results do not depend on the size of the batch or on threads.
+Called by `esa.engine.scanner`.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
+
+from esa_core._automaton cimport Automaton, Matcher, MatchSink, count_matches, sink_free, sink_init, sink_reset
+from esa_core._cards cimport Cards, CardTable, score_cards
+from esa_core._facts cimport N_FACTS, Lexicon, extract_facts_of
+from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
+from esa_core._text cimport decode_text, fold_text
+from esa_core._types cimport TOO_MANY_MATCHES, Document
+from esa_core._words cimport Table
+
+cdef extern from *:
+    """
+    #include <time.h>
+    /* CPU time of this thread in microseconds: what a message cost, whatever else the machine did meanwhile. */
+    static inline double esa_thread_micros(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        return (double)now.tv_sec * 1e6 + (double)now.tv_nsec * 1e-3;
+    }
+    """
+    double esa_thread_micros() noexcept nogil
+
+MAX_POOL = 16                    # workspaces kept between calls; more threads than that at once make theirs anew
+
+cdef struct Matches:             # CSR of the terms found, grown as needed
+    int32_t *terms
+    int32_t *counts
+    size_t length
+    size_t capacity
+
+cdef struct Parts:               # what an engine scans with; NULL where it has none
+    const Table *lexicon
+    const CardTable *cards
+    const Matcher *matcher
+
+cdef struct Row:                 # where the results of one message go
+    double *logit
+    uint64_t *flags
+    float *facts                 # [N_FACTS] or NULL
+    float *micros
+
+
+# --- leaf functions ---------------------------------------------------------------------------------------------------------------
+
+cdef int _append_matches(Matches *matches, MatchSink *sink) noexcept nogil:
+    """The terms of one message in rising order; 0, or -1 for no memory."""
+    cdef size_t needed = matches.length + sink.n_touched, capacity
+    cdef void *moved
+    cdef uint32_t i
+    if needed > matches.capacity:
+        capacity = max(needed, 2 * matches.capacity, 64)
+        moved = realloc(matches.terms, capacity * sizeof(int32_t))
+        if moved == NULL:
+            return -1
+        matches.terms = <int32_t *> moved
+        moved = realloc(matches.counts, capacity * sizeof(int32_t))
+        if moved == NULL:
+            return -1
+        matches.counts = <int32_t *> moved
+        matches.capacity = capacity
+    _sort(sink.touched, sink.n_touched)
+    for i in range(sink.n_touched):
+        matches.terms[matches.length + i] = <int32_t> sink.touched[i]
+        matches.counts[matches.length + i] = <int32_t> sink.counts[sink.touched[i]]
+    matches.length = needed
+    return 0
+
+
+cdef void _sort(uint32_t *values, uint32_t n) noexcept nogil:
+    """Shell sort in place: mostly a handful of values, at most as many as there are terms."""
+    cdef uint32_t gap = 1, i, j, value
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            value = values[i]
+            j = i
+            while j >= gap and values[j - gap] > value:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = value
+        gap = gap // 3
+
+
+cdef int _scan_one(const Parts *parts, Document *document, MatchSink *sink, const uint8_t *raw, size_t length, Row row, Matches *matches) noexcept nogil:
+    """One message through the whole pipeline; 0, or -1 for no memory."""
+    cdef double began = esa_thread_micros()
+    if parse_structure(document, raw, length) < 0 or decode_text(document) < 0 or fold_text(document) < 0:
+        return -1
+    row.logit[0] = 0.0
+    if row.facts != NULL:
+        if extract_facts_of(document, parts.lexicon, row.facts) < 0:
+            return -1
+        if parts.cards != NULL:
+            row.logit[0] = score_cards(parts.cards, row.facts, NULL)
+    if parts.matcher != NULL:
+        count_matches(parts.matcher, document.folded, document.n_folded, sink)
+        if sink.capped:
+            document.flags |= TOO_MANY_MATCHES
+        if sink.n_touched and _append_matches(matches, sink) < 0:
+            return -1
+        sink_reset(sink)
+    row.flags[0] = document.flags
+    document_reset(document)
+    row.micros[0] = <float> (esa_thread_micros() - began)
+    return 0
+
+
+# --- workspaces -------------------------------------------------------------------------------------------------------------------
+
+cdef class Workspace:
+    """The memory that scanning one message after another needs; of one thread at a time."""
+
+    cdef Document document
+    cdef MatchSink sink
+    cdef Matches matches
+
+    def __cinit__(self, uint32_t n_terms):
+        memset(&self.sink, 0, sizeof(MatchSink))
+        memset(&self.matches, 0, sizeof(Matches))
+        if document_init(&self.document) < 0 or (n_terms and sink_init(&self.sink, n_terms) < 0):
+            raise MemoryError
+
+    def __dealloc__(self):
+        document_free(&self.document)
+        sink_free(&self.sink)
+        free(self.matches.terms)
+        free(self.matches.counts)
+
+
+# --- front door -------------------------------------------------------------------------------------------------------------------
+
+cdef class Engine:
+    """Scans batches of raw messages with a lexicon and cards, and an automaton of terms if there is one. Immutable and shared by threads.
+
+    Without `lexicon` no facts are found; without `cards` every logit is 0. Raises ValueError if the cards are of another number of facts.
+    """
+
+    cdef readonly Lexicon lexicon
+    cdef readonly Cards cards
+    cdef readonly Automaton automaton
+    cdef list pool
+    cdef Parts parts
+
+    def __init__(self, *, Lexicon lexicon=None, Cards cards=None, Automaton automaton=None):
+        if cards is not None and lexicon is None:
+            raise ValueError("cards need a lexicon to find the facts with")
+        if cards is not None and cards.n_facts != N_FACTS:
+            raise ValueError(f"the cards weigh {cards.n_facts} facts, this core finds {<int> N_FACTS}")
+        self.lexicon, self.cards, self.automaton = lexicon, cards, automaton
+        self.pool = []
+        self.parts.lexicon = NULL if lexicon is None else &lexicon.table
+        self.parts.cards = NULL if cards is None else &cards.table
+        self.parts.matcher = NULL if automaton is None else &automaton.matcher
+
+    def scan(self, raws):
+        """Scan every message of a sequence of bytes-like objects, without the GIL. Order is kept.
+
+        Raises TypeError or BufferError for what is no contiguous buffer, and MemoryError; nothing for content.
+        """
+        cdef tuple kept = tuple(raws)  # keeps the buffers alive
+        cdef Py_ssize_t n = len(kept), i, done = 0, failed = -1
+        cdef Workspace workspace = self._workspace()
+        cdef Batch batch = Batch.__new__(Batch)
+        cdef Py_buffer *buffers = <Py_buffer *> calloc(n + 1, sizeof(Py_buffer))
+        cdef Row row, here
+        cdef int64_t *starts
+        cdef Matches *matches = &workspace.matches
+        if buffers == NULL:
+            raise MemoryError
+        try:
+            for i in range(n):
+                PyObject_GetBuffer(kept[i], &buffers[i], PyBUF_SIMPLE)
+                done += 1
+            batch._allocate(n, self)
+            row = batch._first_row()
+            starts = <int64_t *> PyBytes_AS_STRING(batch._starts)
+            matches.length = 0
+            with nogil:
+                for i in range(n):
+                    starts[i] = <int64_t> matches.length
+                    here.logit = row.logit + i
+                    here.flags = row.flags + i
+                    here.micros = row.micros + i
+                    here.facts = NULL if row.facts == NULL else row.facts + i * N_FACTS
+                    if _scan_one(
+                        &self.parts, &workspace.document, &workspace.sink, <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches
+                    ) < 0:
+                        failed = i
+                        break
+                starts[n] = <int64_t> matches.length
+            if failed >= 0:
+                raise MemoryError(f"no memory to scan message {failed} of the batch")
+            batch._take(matches)
+        finally:
+            for i in range(done):
+                PyBuffer_Release(&buffers[i])
+            free(buffers)
+        if len(self.pool) < MAX_POOL:
+            self.pool.append(workspace)  # not reached after an error: a workspace in an unknown state is thrown away
+        return batch
+
+    cdef Workspace _workspace(self):
+        try:
+            return self.pool.pop()  # atomic, with the GIL and without
+        except IndexError:
+            return Workspace(0 if self.automaton is None else self.automaton.matcher.n_terms)
+
+
+cdef class Batch:
+    """The results of one `Engine.scan`, as read-only arrays that are made when asked for.
+
+    `logits` float64 [n], `flags` uint64 [n] (see `flag_names`), `facts` float32 [n, n_facts], `micros` float32 [n] (CPU microseconds of the thread).
+    Terms found, CSR: `match_starts` int64 [n + 1], `match_terms` int32 [m] rising within a message, `match_counts` int32 [m].
+    """
+
+    cdef Py_ssize_t n
+    cdef Engine engine
+    cdef bytes _logits
+    cdef bytes _flags
+    cdef bytes _facts
+    cdef bytes _micros
+    cdef bytes _starts
+    cdef bytes _terms
+    cdef bytes _counts
+
+    cdef int _allocate(self, Py_ssize_t n, Engine engine) except -1:
+        self.n = n
+        self.engine = engine
+        self._logits = PyBytes_FromStringAndSize(NULL, n * sizeof(double))
+        self._flags = PyBytes_FromStringAndSize(NULL, n * sizeof(uint64_t))
+        self._micros = PyBytes_FromStringAndSize(NULL, n * sizeof(float))
+        self._facts = b"" if engine.lexicon is None else PyBytes_FromStringAndSize(NULL, n * N_FACTS * sizeof(float))
+        self._starts = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
+        return 0
+
+    cdef Row _first_row(self):
+        cdef Row row
+        row.logit = <double *> PyBytes_AS_STRING(self._logits)
+        row.flags = <uint64_t *> PyBytes_AS_STRING(self._flags)
+        row.micros = <float *> PyBytes_AS_STRING(self._micros)
+        row.facts = NULL if self.engine.lexicon is None else <float *> PyBytes_AS_STRING(self._facts)
+        return row
+
+    cdef int _take(self, Matches *matches) except -1:
+        self._terms = PyBytes_FromStringAndSize(<const char *> matches.terms, matches.length * sizeof(int32_t)) if matches.length else b""
+        self._counts = PyBytes_FromStringAndSize(<const char *> matches.counts, matches.length * sizeof(int32_t)) if matches.length else b""
+        return 0
+
+    def __len__(self):
+        return self.n
+
+    @property
+    def logits(self):
+        return _array(self._logits, "float64")
+
+    @property
+    def flags(self):
+        return _array(self._flags, "uint64")
+
+    @property
+    def micros(self):
+        return _array(self._micros, "float32")
+
+    @property
+    def facts(self):
+        return _array(self._facts, "float32").reshape(self.n, -1 if self.n else 0) if self._facts else _array(b"", "float32").reshape(self.n, 0)
+
+    @property
+    def match_starts(self):
+        return _array(self._starts, "int64")
+
+    @property
+    def match_terms(self):
+        return _array(self._terms, "int32")
+
+    @property
+    def match_counts(self):
+        return _array(self._counts, "int32")
+
+    def counts(self, Py_ssize_t row):
+        """{term: matches} of one message; terms without a match are absent. Raises IndexError."""
+        cdef const int64_t *starts = <const int64_t *> PyBytes_AS_STRING(self._starts)
+        cdef const int32_t *terms = <const int32_t *> PyBytes_AS_STRING(self._terms)
+        cdef const int32_t *counts = <const int32_t *> PyBytes_AS_STRING(self._counts)
+        cdef int64_t i
+        cdef dict found = {}
+        self._check(row)
+        for i in range(starts[row], starts[row + 1]):
+            found[terms[i]] = counts[i]
+        return found
+
+    def contributions(self, Py_ssize_t row):
+        """The summands of one message's logit, float64 [n_facts + 1]; the last is the prior. Raises IndexError, and ValueError without cards."""
+        cdef double *out
+        cdef bytes memory
+        self._check(row)
+        if self.engine.cards is None:
+            raise ValueError("the engine has no cards")
+        memory = PyBytes_FromStringAndSize(NULL, (N_FACTS + 1) * sizeof(double))
+        out = <double *> PyBytes_AS_STRING(memory)
+        score_cards(&self.engine.cards.table, <const float *> PyBytes_AS_STRING(self._facts) + row * N_FACTS, out)
+        return _array(memory, "float64")
+
+    cdef int _check(self, Py_ssize_t row) except -1:
+        if not 0 <= row < self.n:
+            raise IndexError(f"row {row} of a batch of {self.n}")
+        return 0
+
+
+cdef object _array(bytes memory, str kind):
+    """A read-only array over memory that it keeps alive; numpy is loaded by whoever asks first."""
+    import numpy as np
+
+    return np.frombuffer(memory, dtype=kind)

@@ -1,0 +1,149 @@
+"""The batch driver: arrays of the right shapes, equal results for every batch size and number of threads, and memory that is given back."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from esa.engine.judge import native_engine
+from esa.engine.model import Model
+from esa_core import FACT_NAMES, Automaton, Batch, Engine, flag_names, fold, parse
+
+TERMS = [b"free", b"money", b"the", b"linux", b"click here", b"http"]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return native_engine(Model.load(), Automaton(TERMS, whole_word=False))
+
+
+@pytest.fixture(scope="module")
+def mail(corpus: Callable[[str], Path]) -> list[bytes]:
+    paths = sorted(corpus("spamassassin").glob("*/*"))
+    return [path.read_bytes() for path in random.Random(0).sample(paths, 600)]
+
+
+def arrays(batch: Batch) -> list[np.ndarray]:
+    return [batch.logits, batch.flags, batch.facts, batch.match_starts, batch.match_terms, batch.match_counts]
+
+
+def test_an_empty_batch_has_empty_arrays(engine: Engine) -> None:
+    batch = engine.scan([])
+    assert len(batch) == 0
+    assert batch.logits.shape == (0,)
+    assert batch.facts.shape == (0, len(FACT_NAMES))
+    assert batch.match_starts.tolist() == [0]
+
+
+def test_shapes_and_types_are_as_promised(engine: Engine) -> None:
+    batch = engine.scan([b"Subject: free money\r\n\r\nfree\r\n", b""])
+    assert (batch.logits.dtype, batch.logits.shape) == (np.float64, (2,))
+    assert (batch.flags.dtype, batch.flags.shape) == (np.uint64, (2,))
+    assert (batch.facts.dtype, batch.facts.shape) == (np.float32, (2, len(FACT_NAMES)))
+    assert (batch.micros.dtype, batch.micros.shape) == (np.float32, (2,))
+    assert (batch.match_starts.dtype, batch.match_starts.tolist()) == (np.int64, [0, 2, 2])
+    assert batch.match_terms.tolist() == [0, 1]
+    assert batch.match_counts.tolist() == [2, 1]
+    assert [batch.counts(0), batch.counts(1)] == [{0: 2, 1: 1}, {}]
+    with pytest.raises(IndexError):
+        batch.counts(2)
+
+
+def test_arrays_cannot_be_written(engine: Engine) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        engine.scan([b""]).logits[0] = 1.0
+
+
+def test_contributions_sum_to_the_logit(engine: Engine) -> None:
+    batch = engine.scan([b"From: a@example.org\r\nSubject: free\r\n\r\nClick here!\r\n"])
+    assert batch.contributions(0).sum() == pytest.approx(batch.logits[0], abs=1e-9)
+    assert batch.contributions(0).shape == (len(FACT_NAMES) + 1,)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("size", [1, 7, 256])
+def test_results_do_not_depend_on_the_size_of_the_batch(engine: Engine, mail: list[bytes], size: int) -> None:
+    whole = engine.scan(mail)
+    parts = [engine.scan(mail[i : i + size]) for i in range(0, len(mail), size)]
+    for name in ("logits", "flags", "facts", "match_terms", "match_counts"):
+        assert np.array_equal(getattr(whole, name), np.concatenate([getattr(part, name) for part in parts])), name
+    starts = np.concatenate([np.diff(part.match_starts) for part in parts])
+    assert np.array_equal(np.diff(whole.match_starts), starts)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("n", [2, 8, 24])
+def test_results_do_not_depend_on_the_number_of_threads(engine: Engine, mail: list[bytes], n: int) -> None:
+    expected = arrays(engine.scan(mail))
+    results: list[list[np.ndarray]] = []
+    threads = [threading.Thread(target=lambda: results.append(arrays(engine.scan(mail)))) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == n
+    for result in results:
+        assert all(np.array_equal(a, b) for a, b in zip(result, expected, strict=True))
+
+
+@pytest.mark.corpus
+def test_the_order_of_messages_leaves_no_trace(engine: Engine, mail: list[bytes]) -> None:
+    """A workspace that has seen one message gives the next the same result as a fresh one."""
+    order = list(range(len(mail)))
+    random.Random(2).shuffle(order)
+    expected, shuffled = engine.scan(mail), engine.scan([mail[i] for i in order])
+    assert np.array_equal(expected.logits[order], shuffled.logits)
+    assert np.array_equal(expected.facts[order], shuffled.facts)
+    assert np.array_equal(expected.flags[order], shuffled.flags)
+
+
+@pytest.mark.corpus
+def test_the_batch_finds_what_the_rooms_find_one_by_one(engine: Engine, mail: list[bytes]) -> None:
+    batch = engine.scan(mail)
+    automaton = Automaton(TERMS, whole_word=False)
+    for row, raw in enumerate(mail[:200]):
+        parsed = parse(raw)
+        assert batch.counts(row) == automaton.counts(parsed.folded)
+        assert set(parsed.flags) <= set(flag_names(int(batch.flags[row])))
+
+
+def test_an_engine_without_parts_only_reads() -> None:
+    batch = Engine().scan([b"Subject: x\r\n\r\n\0\r\n"])
+    assert batch.logits.tolist() == [0.0]
+    assert batch.facts.shape == (1, 0)
+    assert "nul_bytes" in flag_names(int(batch.flags[0]))
+    with pytest.raises(ValueError, match="no cards"):
+        batch.contributions(0)
+
+
+def test_what_is_no_buffer_is_a_type_error_and_the_engine_goes_on(engine: Engine) -> None:
+    for bad in ("text", 1, None):
+        with pytest.raises(TypeError):
+            engine.scan([b"", bad])  # type: ignore[list-item]
+    with pytest.raises(BufferError):
+        engine.scan([memoryview(b"abcdef")[::2]])
+    assert len(engine.scan([b""])) == 1
+
+
+def test_buffers_are_given_back(engine: Engine) -> None:
+    content = bytearray(b"Subject: x\r\n\r\n")
+    engine.scan([content])
+    content.extend(b"more")  # BufferError if it were still held
+
+
+def test_a_term_is_capped_not_endless() -> None:
+    engine = Engine(automaton=Automaton([fold(b"a")], whole_word=False))
+    batch = engine.scan([b"\r\n" + b"a" * 3_000_000])
+    assert "too_many_matches" in flag_names(int(batch.flags[0]))
+    assert batch.counts(0)[0] >= 1_000_000
+
+
+def test_flag_names_are_in_the_order_of_their_bits() -> None:
+    assert flag_names(0) == ()
+    assert flag_names(1) == ("oversized",)
+    assert flag_names(0b101) == ("oversized", "too_many_parts")
