@@ -1,10 +1,10 @@
 """Invariant: no matter what octets come in, parsing, everything that can be asked of the parsed message, and scanning return.
 
-They never crash, never read or write outside their buffers, never raise for content, and what they return is consistent: parts lie within the
-message, a parent comes before its children, text is UTF-8, reasons sum to the logit.
+They never crash, never read or write outside their buffers, never raise for content, and what they return is consistent: parts lie within
+the message, a parent comes before its children, text is UTF-8, reasons sum to the logit.
 
-An ordinary run replays what was found before and a fixed set of mutations. `make fuzz` runs under ASan and UBSan for ESA_FUZZ_SECONDS with a
-new seed, and leaves the input that broke it in build/fuzz/last-input; once mended, that file goes to tests/fuzz/found/.
+An ordinary run replays what was found before and a fixed set of mutations. `make fuzz` runs under ASan and UBSan for ESA_FUZZ_SECONDS with
+a new seed, and leaves the input that broke it in build/fuzz/last-input; once mended, that file goes to tests/fuzz/found/.
 """
 
 from __future__ import annotations
@@ -27,12 +27,44 @@ SECONDS = float(os.environ.get("ESA_FUZZ_SECONDS", "0"))
 ORDINARY_ROUNDS = 300
 LARGEST = 64 * 1024
 ALPHABET = (
-    b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b"--", b"=", b"=\r\n", b"=?utf-8?B?", b"=?iso-2022-jp?Q?", b"?=", b'"', b";", b":", b"<", b">", b"@",
-    b"Content-Type: ", b"multipart/mixed; boundary=", b"message/rfc822\r\n\r\n", b"text/html; charset=", b"utf-7", b"utf-16", b"gb2312", b"hz",
-    b"Content-Transfer-Encoding: ", b"base64", b"quoted-printable", b"uuencode", b"begin 644 a\r\n", b"filename*0*=", b"name*=utf-8''", b"%",
-    b"<a href=", b"http://", b"javascript:", b"<style>", b"<!--", b"-->", b"<div hidden>", b"&#x", b"&amp;", b"\xff\xfe", b"\xef\xbb\xbf", b"\xc3",
-    b"\xe2\x80\x8b", b"\xf0\x9f", b"\x1b$B", b"\x80", b"From: ", b"Subject: ", b"\r\n\r\n", b"\r\n.\r\n",
-)  # fmt: skip
+    *(
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b" ",
+        b"\t",
+        b"--",
+        b"=",
+        b"=\r\n",
+        b'"',
+        b";",
+        b":",
+        b"<",
+        b">",
+        b"@",
+        b"%",
+        b"\r\n\r\n",
+        b"\r\n.\r\n",
+    ),
+    *(b"=?utf-8?B?", b"=?iso-2022-jp?Q?", b"?=", b"From: ", b"Subject: ", b"Content-Type: ", b"multipart/mixed; boundary="),
+    *(b"message/rfc822\r\n\r\n", b"text/html; charset=", b"utf-7", b"utf-16", b"gb2312", b"hz", b"Content-Transfer-Encoding: "),
+    *(b"base64", b"quoted-printable", b"uuencode", b"begin 644 a\r\n", b"filename*0*=", b"name*=utf-8''", b"<a href=", b"http://"),
+    *(
+        b"javascript:",
+        b"<style>",
+        b"<!--",
+        b"-->",
+        b"<div hidden>",
+        b"&#x",
+        b"&amp;",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"\xc3",
+        b"\xe2\x80\x8b",
+    ),
+    *(b"\xf0\x9f", b"\x1b$B", b"\x80"),
+)
 
 
 def seeds() -> list[bytes]:
@@ -128,9 +160,9 @@ def test_mutated_mail_holds_the_invariant() -> None:
         hold(raw)
 
 
-@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.name)
-def test_what_was_found_before_stays_mended(path: Path) -> None:
-    hold(path.read_bytes())
+def test_what_was_found_before_stays_mended() -> None:
+    for path in FOUND:
+        hold(path.read_bytes())
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0", b"\n", b"\r", b":", b"\r\n" * 1000, b"\xff" * 1000, b"a" * 100_000, bytes(range(256)) * 16])
