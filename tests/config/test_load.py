@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+import esa.config
 from esa.config.load import Fault, check, load
 from esa.config.schema import Configuration, Listener, split_route
 from esa.config.text import write_text
@@ -206,3 +208,14 @@ def test_a_listener_made_by_hand_has_the_same_defaults_as_one_of_a_file() -> Non
     configuration, _ = check('[[listener]]\nname = "mail"\n')
     assert configuration is not None
     assert configuration.listener == (Listener(),)
+
+
+def test_every_setting_is_asked_for_somewhere() -> None:
+    """A setting that nothing reads would be a promise that nothing keeps."""
+    package = Path(esa.config.__file__).parent.parent
+    readers = [path for path in package.rglob("*.py") if path.parent.name != "config"]
+    text = "\n".join(path.read_text("utf-8") for path in [*readers, package / "config" / "load.py"])
+    for table in Configuration.model_fields.values():
+        default = table.default[0] if isinstance(table.default, tuple) else table.default
+        for name in type(default).model_fields:
+            assert re.search(rf"\.{name}\b", text), name

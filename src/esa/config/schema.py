@@ -164,12 +164,13 @@ class Listener(Table):
     max_recipients: int = Field(
         default=1_000, ge=100, le=100_000, description="Recipients of one message; past it RCPT gets 452 (RFC 5321 demands 100)."
     )
-    max_transactions: int = Field(default=1_000, ge=1, description="Messages of one connection; past it 421.")
     max_errors: int = Field(default=20, ge=1, description="Refused commands of one connection; past it 421.")
     command_timeout: Duration = Field(
         default=5 * MINUTE, ge=1, le=HOUR, description="Longest wait for the next command (RFC 5321: at least 5 min)."
     )
-    data_timeout: Duration = Field(default=3 * MINUTE, ge=1, le=HOUR, description="Longest silence while mail data arrives.")
+    data_timeout: Duration = Field(
+        default=3 * MINUTE, ge=1, le=HOUR, description="Longest time for mail data, beside what its size takes at 500 octets a second."
+    )
     session_timeout: Duration = Field(default=HOUR, ge=1, le=DAY, description="Longest life of a connection.")
 
 
@@ -183,10 +184,6 @@ class Delivery(Table):
         default="Maildir", min_length=1, description="Maildir that mail goes to where there is no route. Relative to the state folder."
     )
     concurrency: int = Field(default=20, ge=1, le=1_000, description="Connections to the next hop at one time.")
-    connect_timeout: Duration = Field(default=30.0, ge=1, le=HOUR, description="Longest wait for a connection and its greeting.")
-    command_timeout: Duration = Field(
-        default=5 * MINUTE, ge=1, le=HOUR, description="Longest wait for a reply of the next hop; twice that after mail data."
-    )
     retry_initial: Duration = Field(
         default=MINUTE, ge=1, le=DAY, description="Wait before the second attempt; it doubles each time, with some chance in it."
     )
