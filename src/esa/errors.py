@@ -36,15 +36,23 @@ class StoreError(EsaError):
     """State on disk cannot be read or written: full, read-only, damaged, or in use by another process.
 
     `is_full`: the disk (or quota) is full; it may work again later without anybody's help, so a receiver answers 452 instead of 451.
-    `is_in_use`: another process holds the lock.
+    `is_in_use`: another process holds the lock. `is_damaged`: what was stored is gone or altered; trying again will not help.
     """
 
     def __init__(
-        self, what: str, *, where: str | None = None, mend: str | None = None, is_full: bool = False, is_in_use: bool = False
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        mend: str | None = None,
+        is_full: bool = False,
+        is_in_use: bool = False,
+        is_damaged: bool = False,
     ) -> None:
         super().__init__(what, where=where, mend=mend)
         self.is_full = is_full
         self.is_in_use = is_in_use
+        self.is_damaged = is_damaged
 
 
 class SyntaxFault(EsaError):

@@ -28,7 +28,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _ENHANCED_AT_START = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
 
 
-class RemoteFault(Exception):
+class RemoteError(Exception):
     """The next hop cannot be used just now. The text says why; `replies` are those that came before."""
 
     def __init__(self, reason: str, replies: Sequence[RemoteReply] = ()) -> None:
@@ -69,7 +69,7 @@ class RemoteReply:
 
 
 class ReplyReader:
-    """Splits octets from the next hop into replies. Raises RemoteFault for what is no SMTP."""
+    """Splits octets from the next hop into replies. Raises RemoteError for what is no SMTP."""
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -79,16 +79,16 @@ class ReplyReader:
         """Return the replies that are whole now."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         if len(self._buffer) > REPLY_LINE_LIMIT:
-            raise RemoteFault("the next hop sends a line without end")
-        replies = []
+            raise RemoteError("the next hop sends a line without end")
+        replies: list[RemoteReply] = []
         for line in lines:
             line = line.rstrip(b"\r")
             code, mark = line[:3], line[3:4]
             if len(code) != 3 or not code.isdigit() or mark not in (b" ", b"-", b"") or not 200 <= int(code) <= 599:
-                raise RemoteFault(f"the next hop does not speak SMTP: {_printable(line[:80])!r}", replies)
+                raise RemoteError(f"the next hop does not speak SMTP: {_printable(line[:80])!r}", replies)
             self._lines.append(_printable(line[4:]))
             if len(self._lines) > REPLY_LINES_LIMIT:
-                raise RemoteFault("the next hop sends a reply without end", replies)
+                raise RemoteError("the next hop sends a reply without end", replies)
             if mark != b"-":
                 replies.append(RemoteReply(int(code), tuple(self._lines)))
                 self._lines = []
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._replies += self._reader.feed(data)
-        except RemoteFault as fault:
+        except RemoteError as fault:
             self._replies += fault.replies
             self._lose(str(fault))
             return
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
             timer.cancel()
 
     async def _read(self, count: int, timeout: float, doing: str) -> list[RemoteReply]:
-        """Return the next `count` replies, or raise RemoteFault with those that came."""
+        """Return the next `count` replies, or raise RemoteError with those that came."""
         if len(self._replies) < count and self._lost is None:
             self._wanted = count
             self._waiter = self._loop.create_future()
@@ -221,7 +221,7 @@ class Connection(asyncio.Protocol):
                 self._waiter = None
         taken, self._replies = self._replies[:count], self._replies[count:]
         if len(taken) < count:
-            raise RemoteFault(f"{self._lost or 'the connection is closed'} ({doing})", taken)
+            raise RemoteError(f"{self._lost or 'the connection is closed'} ({doing})", taken)
         return taken
 
     async def _ask(self, command: bytes, timeout: float, doing: str) -> RemoteReply:
@@ -234,10 +234,10 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def open(self, hostname: str) -> None:
-        """Take the greeting and say EHLO, or HELO where that is not known. Raises RemoteFault."""
+        """Take the greeting and say EHLO, or HELO where that is not known. Raises RemoteError."""
         [greeting] = await self._read(1, self.timeouts.greeting, "connecting")
         if greeting.code != 220:
-            raise RemoteFault(f"the next hop greets with {greeting}")
+            raise RemoteError(f"the next hop greets with {greeting}")
         name = hostname.encode("ascii", "replace")
         reply = await self._ask(b"EHLO " + name + b"\r\n", self.timeouts.command, "EHLO")
         if reply.code == 250:
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
         elif reply.status == "failed":
             reply = await self._ask(b"HELO " + name + b"\r\n", self.timeouts.command, "HELO")
         if reply.code != 250:
-            raise RemoteFault(f"EHLO or HELO was answered with {reply}")
+            raise RemoteError(f"EHLO or HELO was answered with {reply}")
 
     async def send(self, envelope: Envelope, addresses: Sequence[str], message: Sendable) -> Attempt:
         """Offer one message to the forward-paths. Never raises for what the next hop does; StoreError if the message cannot be read."""
@@ -261,7 +261,9 @@ class Connection(asyncio.Protocol):
             await self._offer_envelope(transaction, envelope, message)
             if transaction.data is not None and transaction.data.code == 354:
                 await self._send_content(transaction, message)
-        except RemoteFault as fault:
+        except RemoteError as fault:
+            if transaction.was_sent and fault.replies and fault.replies[0].status != "delivered":
+                transaction.final = fault.replies[0]  # said before the end of the data, as "552 too much mail data"
             is_stale = self.sent > 1 and not transaction.has_replies
             return transaction.attempt(str(fault), is_connection_usable=False, is_stale=is_stale)
         except BaseException:  # the message cannot be read, or we are being stopped: without its final dot it does not count
@@ -301,7 +303,7 @@ class Connection(asyncio.Protocol):
             count = len(reset) + len(paths) + 2
             try:
                 replies = await self._read(count, self.timeouts.command, "the envelope")
-            except RemoteFault as fault:
+            except RemoteError as fault:
                 transaction.take(fault.replies[len(reset) :])
                 raise
             transaction.take(replies[len(reset) :])
@@ -340,8 +342,7 @@ class Connection(asyncio.Protocol):
         if self._writable is not None and self._lost is None:
             await self._wait(self._writable, self.timeouts.block, "sending mail data")
         if self._lost is not None:
-            # A reply that came before the end, as "552 too much mail data", is the one that counts.
-            raise RemoteFault(f"{self._lost} (sending mail data)", self._replies)
+            raise RemoteError(f"{self._lost} (sending mail data)", self._replies)
 
     def close(self) -> None:
         """Say QUIT and go, without waiting for the reply."""
@@ -429,15 +430,15 @@ def _needs_smtputf8(envelope: Envelope, addresses: Sequence[str], message: Senda
 
 
 async def connect(host: str, port: int, *, hostname: str, timeouts: Timeouts | None = None) -> Connection:
-    """Open an SMTP session to the next hop. Raises RemoteFault, which says why not."""
+    """Open an SMTP session to the next hop. Raises RemoteError, which says why not."""
     limits = timeouts or Timeouts()
     try:
         async with asyncio.timeout(limits.connect):
             _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(limits), host, port)
     except TimeoutError:
-        raise RemoteFault(f"no connection to {host}:{port} within {limits.connect:g} s") from None
+        raise RemoteError(f"no connection to {host}:{port} within {limits.connect:g} s") from None
     except OSError as error:
-        raise RemoteFault(f"no connection to {host}:{port}: {error.strerror or error}") from None
+        raise RemoteError(f"no connection to {host}:{port}: {error.strerror or error}") from None
     try:
         await connection.open(hostname)
     except BaseException:

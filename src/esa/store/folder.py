@@ -32,6 +32,8 @@ def store_error(error: OSError, where: Path | str) -> StoreError:
             where=str(where),
             mend="give the folder to the user esa runs as, or give another folder with --state",
         )
+    if error.errno == errno.ENOENT:
+        return StoreError("the file is not there", where=str(where), mend="check the state folder given with --state", is_damaged=True)
     return StoreError(f"the system says: {error.strerror or error}", where=str(where))
 
 

@@ -23,6 +23,7 @@ from esa.store.spool import Committed, parse_segment_name
 _WINDOW = 2 << 20  # octets read at a time
 _BLOCK = 4096  # what an unreadable place costs
 CHUNK = 256 << 10  # octets of a long content handed on at a time
+_LOOK = "look at the disk; restore the file if you can"
 BATCH_RECORDS = 512
 BATCH_BYTES = 16 << 20
 
@@ -321,7 +322,7 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
     path = folder / "segments" / location.segment
     parsed = parse_segment_name(location.segment)
     if parsed is None:
-        raise StoreError("this is no segment", where=str(path))
+        raise StoreError("this is no segment", where=str(path), is_damaged=True)
     with telling(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -351,7 +352,7 @@ def _check_file(path: Path, file: ContentFile) -> None:
         checksum = zlib.crc32(chunk, checksum)
         size += len(chunk)
     if (size, checksum) != (file.size, file.checksum):
-        raise StoreError("the content is damaged", where=str(path), mend="look at the disk; restore the file if you can")
+        raise StoreError("the content is damaged", where=str(path), mend=_LOOK, is_damaged=True)
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
