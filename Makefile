@@ -66,7 +66,7 @@ debian-packages:
 
 # Tests that measure the machine or kill processes (marker `serial`) run alone, after the others.
 test: debian-packages check
-	$(PYTEST) -n $(JOBS) --dist worksteal -m 'not serial' tests
+	$(PYTEST) -n $(JOBS) --dist loadfile -m 'not serial' tests
 	$(PYTEST) -m serial tests || [ $$? = 5 ]  # 5: no test bears the marker
 
 check: install
