@@ -2,7 +2,9 @@
 
 from cpython.buffer cimport Py_buffer
 
-from esa_core._types cimport Document
+from libc.stdint cimport uint32_t
+
+from esa_core._types cimport Document, Span
 
 cdef class Parsed:
     cdef Document document
@@ -10,3 +12,7 @@ cdef class Parsed:
     cdef bint held
     cdef int decode(self) except -1
     cdef int fold(self) except -1
+    cdef str arena_text(self, Span where)
+    cdef str raw_text(self, Span where)
+    cdef list header_list(self, uint32_t index)
+    cdef str region_text(self, tuple kinds)

@@ -1,26 +1,140 @@
 """Parsed: one message as a lazy view on the core's arrays, for people and tests; the batch driver does not need it.
 
-The structure is read at once, texts on first access. Content never raises; MemoryError only.
+The structure is read at once, texts on first access. Content never raises; MemoryError only. A Parsed holds the buffer it was made of: do not
+write into it meanwhile (nothing breaks but the view's sense).
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 
+from collections import namedtuple
+
+from esa_core._charset cimport charset_name
+from esa_core._field cimport decode_words
+from esa_core._fold cimport fold_octets
 from esa_core._mime cimport document_free, document_init, parse_structure
-from esa_core._types cimport *
+from esa_core._text cimport decode_text, fold_text
+from esa_core._transfer cimport decode_transfer
+from esa_core._types cimport (
+    ENCODING_IDENTITY, ENCODING_UNKNOWN, MEDIA_MESSAGE, MEDIA_MULTIPART, REGION_HTML_HIDDEN, REGION_HTML_SEEN, REGION_PLAIN, Buffer,
+    HeaderField, Region, Span,
+)
+from esa_core._types cimport Link as EsaLink
+from esa_core._types cimport Part as EsaPart
 
 FLAG_NAMES = (
     "oversized", "too_many_fields", "too_many_parts", "too_deep", "text_truncated", "too_many_links", "odd_boundary",
     "unterminated_multipart", "bad_header_line", "no_header_end", "nul_bytes", "eight_bit_header", "bad_base64", "bad_quoted_printable",
     "bad_charset", "bad_encoded_word", "several_from", "duplicate_field", "bare_cr", "mbox_line", "ambiguous", "defective_html", "empty",
 )
+ENCODING_NAMES = ("identity", "quoted-printable", "base64", "x-uuencode", "unknown")
+LINK_KINDS = ("anchor", "image", "form", "text", "other")
+
+Link = namedtuple("Link", ("url", "shown", "kind", "part", "hidden"))
+Link.__doc__ = """One link. `kind` is anchor, image, form, text (a bare URL) or other; `shown` the text or alt text shown for it, "" if none;
+`part` the index of its part; `hidden` whether it stands in text that is not shown."""
 
 
 cdef tuple flag_names(uint64_t flags):
-    return tuple(name for bit, name in enumerate(FLAG_NAMES) if flags & (<uint64_t>1 << bit))
+    return tuple([name for bit, name in enumerate(FLAG_NAMES) if flags & (<uint64_t>1 << bit)])
+
+
+cdef class Part:
+    """One body part, a view on its message. Offsets count octets of the raw message."""
+
+    cdef Parsed message
+    cdef readonly uint32_t index
+
+    @property
+    def parent(self):
+        """Index of the part it stands in, -1 for the message itself."""
+        return self.message.document.parts[self.index].parent
+
+    @property
+    def depth(self):
+        return self.message.document.parts[self.index].depth
+
+    @property
+    def media_type(self):
+        """Lower-case "type/subtype" as it is read: "text/plain" where none or a malformed one is written."""
+        cdef EsaPart *part = &self.message.document.parts[self.index]
+        if part.media_type.length == 0:
+            return "message/rfc822" if part.media == MEDIA_MESSAGE else "text/plain"
+        return self.message.raw_text(part.media_type).lower()
+
+    @property
+    def charset(self):
+        """Name of the character set it is read in; "" without a label, "unknown" for a label nobody knows."""
+        return charset_name(self.message.document.parts[self.index].charset).decode("ascii")
+
+    @property
+    def encoding(self):
+        """identity, quoted-printable, base64, x-uuencode or unknown."""
+        return ENCODING_NAMES[self.message.document.parts[self.index].encoding]
+
+    @property
+    def file_name(self):
+        """Decoded, on one line; "" if none."""
+        self.message.decode()
+        return self.message.arena_text(self.message.document.parts[self.index].file_name)
+
+    @property
+    def attachment(self):
+        """Content-Disposition says attachment, or there is a file name and it does not say inline."""
+        return self.message.document.parts[self.index].attachment != 0
+
+    @property
+    def start(self):
+        return self.message.document.parts[self.index].header_start
+
+    @property
+    def body_start(self):
+        return self.message.document.parts[self.index].body_start
+
+    @property
+    def end(self):
+        return self.message.document.parts[self.index].body_end
+
+    @property
+    def flags(self):
+        return flag_names(self.message.document.parts[self.index].flags)
+
+    @property
+    def headers(self):
+        """Its own header fields: name as written, raw value without folds and outer white space."""
+        return self.message.header_list(self.index)
+
+    def content(self):
+        """The octets without their transfer encoding (of a multipart or message: as they stand)."""
+        cdef EsaPart *part = &self.message.document.parts[self.index]
+        cdef const uint8_t *source = self.message.document.raw + part.body_start
+        cdef size_t length = part.body_end - part.body_start
+        cdef Buffer out = Buffer(NULL, 0, 0)
+        cdef uint64_t flags = 0
+        if part.media == MEDIA_MULTIPART or part.media == MEDIA_MESSAGE or part.encoding in (ENCODING_IDENTITY, ENCODING_UNKNOWN):
+            return source[:length]
+        try:
+            if decode_transfer(part.encoding, source, length, &out, &flags) < 0:
+                raise MemoryError
+            return out.data[:out.length]
+        finally:
+            free(out.data)
+
+    @property
+    def text(self):
+        """Text as seen, line ends LF; "" for what is not text."""
+        self.message.decode()
+        return self.message.arena_text(self.message.document.parts[self.index].text)
+
+    def __repr__(self):
+        return f"<Part {self.index} {self.media_type} {self.start}:{self.end}>"
 
 
 cdef class Parsed:
+    """One message; made by `parse`."""
+
     def __cinit__(self, raw):
         cdef int outcome
         if document_init(&self.document) < 0:
@@ -38,15 +152,194 @@ cdef class Parsed:
             PyBuffer_Release(&self.view)
 
     cdef int decode(self) except -1:
+        """Texts, links and decoded fields are there afterwards. The GIL is kept: another thread may hold the same object."""
+        cdef int outcome
+        with cython.critical_section(self):
+            outcome = decode_text(&self.document)
+        if outcome < 0:
+            raise MemoryError
         return 0
 
     cdef int fold(self) except -1:
+        cdef int outcome
+        self.decode()
+        with cython.critical_section(self):
+            outcome = fold_text(&self.document)
+        if outcome < 0:
+            raise MemoryError
         return 0
+
+    cdef str arena_text(self, Span where):
+        return self.document.text[where.start:where.start + where.length].decode("utf-8", "replace")
+
+    cdef str raw_text(self, Span where):
+        return self.document.raw[where.start:where.start + where.length].decode("latin-1")
+
+    cdef list header_list(self, uint32_t index):
+        cdef EsaPart *part = &self.document.parts[index]
+        cdef HeaderField *field
+        cdef uint32_t at
+        cdef list found = []
+        cdef bytes value
+        for at in range(part.field_first, part.field_first + part.field_count):
+            field = &self.document.fields[at]
+            value = self.document.raw[field.value_start:field.value_start + field.value_length]
+            found.append((self.raw_text(Span(field.name_start, field.name_length)),
+                          value.replace(b"\r", b"").replace(b"\n", b"").strip(b" \t")))
+        return found
 
     @property
     def flags(self):
+        """Names of what was odd, so far as it has been read: text is read first."""
+        self.decode()
         return flag_names(self.document.flags)
+
+    @property
+    def headers(self):
+        """The message's own header fields in order: name as written, raw value without folds and outer white space."""
+        return self.header_list(0)
+
+    def header(self, str name):
+        """Decoded values of every field of this name in the message's own header, in order."""
+        cdef Buffer work = Buffer(NULL, 0, 0)
+        cdef Buffer out = Buffer(NULL, 0, 0)
+        cdef uint64_t flags = 0
+        cdef bytes value
+        cdef list found = []
+        try:
+            for written, value in self.header_list(0):
+                if written.lower() == name.lower():
+                    out.length = 0
+                    if decode_words(<const uint8_t *><const char *>value, len(value), &work, &out, &flags) < 0:
+                        raise MemoryError
+                    found.append(out.data[:out.length].decode("utf-8", "replace") if out.length else "")
+            return found
+        finally:
+            free(work.data)
+            free(out.data)
+
+    @property
+    def subject(self):
+        self.decode()
+        return self.arena_text(self.document.subject)
+
+    @property
+    def from_name(self):
+        """Display name of the first mailbox in From."""
+        self.decode()
+        return self.arena_text(self.document.from_name)
+
+    @property
+    def from_address(self):
+        """Addr-spec of the first mailbox in From, lower case."""
+        self.decode()
+        return self.arena_text(self.document.from_address)
+
+    @property
+    def reply_to_address(self):
+        self.decode()
+        return self.arena_text(self.document.reply_to_address)
+
+    @property
+    def sender_address(self):
+        self.decode()
+        return self.arena_text(self.document.sender_address)
+
+    @property
+    def to_name(self):
+        self.decode()
+        return self.arena_text(self.document.to_name)
+
+    @property
+    def to_address(self):
+        self.decode()
+        return self.arena_text(self.document.to_address)
+
+    @property
+    def recipients(self):
+        """How many mailboxes stand in To and Cc."""
+        self.decode()
+        return self.document.n_recipients
+
+    @property
+    def parts(self):
+        """All parts, the message itself first, each before its children."""
+        cdef list found = []
+        cdef Part part
+        cdef uint32_t index
+        for index in range(self.document.n_parts):
+            part = Part.__new__(Part)
+            part.message = self
+            part.index = index
+            found.append(part)
+        return found
+
+    cdef str region_text(self, tuple kinds):
+        cdef Region *region
+        cdef uint32_t index
+        cdef list found = []
+        self.decode()
+        for index in range(self.document.n_regions):
+            region = &self.document.regions[index]
+            if region.kind in kinds:
+                found.append(self.arena_text(region.text))
+        return "\n".join(found)
+
+    @property
+    def text(self):
+        """Text of every text part as a client shows it, a line feed between parts; the subject is not in it."""
+        return self.region_text((REGION_PLAIN, REGION_HTML_SEEN))
+
+    @property
+    def written(self):
+        """Text that stands in HTML parts and is not shown."""
+        return self.region_text((REGION_HTML_HIDDEN,))
+
+    @property
+    def links(self):
+        cdef EsaLink *link
+        cdef uint32_t index
+        cdef list found = []
+        self.decode()
+        for index in range(self.document.n_links):
+            link = &self.document.links[index]
+            found.append(Link(self.arena_text(link.url), self.arena_text(link.shown), LINK_KINDS[link.kind], link.part, link.hidden != 0))
+        return found
+
+    @property
+    def html(self):
+        """Counts over all HTML parts by name (see HtmlCounts in _types.pxd)."""
+        self.decode()
+        return self.document.html
+
+    @property
+    def folded(self):
+        """All regions folded for matching, a line feed between them."""
+        self.fold()
+        return self.document.folded[:self.document.n_folded]
+
+    def __repr__(self):
+        return f"<Parsed {self.document.raw_length} octets, {self.document.n_parts} parts>"
 
 
 def parse(raw):
+    """Read one message from anything with a buffer. Raises MemoryError only (TypeError for what has no buffer)."""
     return Parsed(raw)
+
+
+def fold(const uint8_t[::1] text not None):
+    """UTF-8 folded for matching: NFKC and case folding per code point, zero-width characters removed. Terms are folded with it too."""
+    cdef Buffer out = Buffer(NULL, 0, 0)
+    cdef uint64_t flags = 0
+    cdef int outcome = 0
+    cdef size_t length = text.shape[0]
+    if length == 0:
+        return b""
+    try:
+        with nogil:
+            outcome = fold_octets(&text[0], length, 0xFFFFFFFF, &out, &flags)
+        if outcome < 0:
+            raise MemoryError
+        return out.data[:out.length]
+    finally:
+        free(out.data)
