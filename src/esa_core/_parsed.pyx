@@ -28,6 +28,7 @@ FLAG_NAMES = (
     "oversized", "too_many_fields", "too_many_parts", "too_deep", "text_truncated", "too_many_links", "odd_boundary",
     "unterminated_multipart", "bad_header_line", "no_header_end", "nul_bytes", "eight_bit_header", "bad_base64", "bad_quoted_printable",
     "bad_charset", "bad_encoded_word", "several_from", "duplicate_field", "bare_cr", "mbox_line", "ambiguous", "defective_html", "empty",
+    "too_many_matches",
 )
 ENCODING_NAMES = ("identity", "quoted-printable", "base64", "x-uuencode", "unknown")
 LINK_KINDS = ("anchor", "image", "form", "text", "other")

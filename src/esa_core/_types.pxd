@@ -71,6 +71,7 @@ cdef enum Flag:
     AMBIGUOUS = 1 << 20          # clients may read this message differently
     DEFECTIVE_HTML = 1 << 21     # nesting or attributes past the limits
     EMPTY = 1 << 22              # no bytes at all
+    TOO_MANY_MATCHES = 1 << 23   # more matches of dictionary terms than are counted: the rest was not matched
 
 # Header fields that the core itself reads; every other name is FIELD_OTHER.
 cdef enum Known:
