@@ -8,6 +8,7 @@ Called by `esa.engine.scanner`.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
@@ -15,10 +16,15 @@ from libc.string cimport memcpy, memset
 from esa_core._automaton cimport Automaton, Matcher, MatchSink, count_matches, sink_free, sink_init, sink_reset
 from esa_core._cards cimport Cards, CardTable, score_cards
 from esa_core._facts cimport N_FACTS, Lexicon, extract_facts_of
+from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features
+from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
 from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport TOO_MANY_MATCHES, Document
 from esa_core._words cimport Table
+
+from esa_core._features import N_FEATURES
+from esa_core._parsed import FLAG_NAMES
 
 cdef extern from *:
     """
@@ -32,6 +38,7 @@ cdef extern from *:
     """
     double esa_thread_micros() noexcept nogil
 
+FAMILY_NAMES = ("header_tokens", "body_words", "header_grams", "body_grams", "masked_grams", "text_words")  # in the order of the bits
 MAX_POOL = 16                    # workspaces kept between calls; more threads than that at once make theirs anew
 
 cdef struct Matches:             # CSR of the terms found, grown as needed
@@ -44,11 +51,16 @@ cdef struct Parts:               # what an engine scans with; NULL where it has 
     const Table *lexicon
     const CardTable *cards
     const Matcher *matcher
+    const float *weights         # [2^20] of the linear model
+    double bias
+    bint normalised
+    uint32_t families            # bits of Family
 
 cdef struct Row:                 # where the results of one message go
     double *logit
     uint64_t *flags
     float *facts                 # [N_FACTS] or NULL
+    double *families             # [N_FAMILIES + 1] log-odds of each family of hashed features, then the bias; or NULL
     float *micros
 
 
@@ -94,7 +106,26 @@ cdef void _sort(uint32_t *values, uint32_t n) noexcept nogil:
         gap = gap // 3
 
 
-cdef int _scan_one(const Parts *parts, Document *document, MatchSink *sink, const uint8_t *raw, size_t length, Row row, Matches *matches) noexcept nogil:
+cdef int _score_features(const Parts *parts, Document *document, FeatureScratch *scratch, double *families, double *logit) noexcept nogil:
+    """Add the linear model's summands to the logit, one a family; 0, or -1 for no memory."""
+    cdef Py_ssize_t n = hash_features(document, parts.families, scratch), start = 0
+    cdef double length
+    cdef int family
+    if n < 0:
+        return -1
+    length = sqrt(<double> n) if parts.normalised and n else 1.0
+    for family in range(N_FAMILIES):
+        families[family] = mean_weight(parts.weights, scratch.indices + start, <Py_ssize_t> scratch.ends[family] - start, False) / length
+        start = <Py_ssize_t> scratch.ends[family]
+        logit[0] += families[family]
+    families[N_FAMILIES] = parts.bias
+    logit[0] += parts.bias
+    return 0
+
+
+cdef int _scan_one(
+    const Parts *parts, Document *document, MatchSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row, Matches *matches
+) noexcept nogil:
     """One message through the whole pipeline; 0, or -1 for no memory."""
     cdef double began = esa_thread_micros()
     if parse_structure(document, raw, length) < 0 or decode_text(document) < 0 or fold_text(document) < 0:
@@ -105,6 +136,8 @@ cdef int _scan_one(const Parts *parts, Document *document, MatchSink *sink, cons
             return -1
         if parts.cards != NULL:
             row.logit[0] = score_cards(parts.cards, row.facts, NULL)
+    if row.families != NULL and _score_features(parts, document, scratch, row.families, row.logit) < 0:
+        return -1
     if parts.matcher != NULL:
         count_matches(parts.matcher, document.folded, document.n_folded, sink)
         if sink.capped:
@@ -125,17 +158,22 @@ cdef class Workspace:
 
     cdef Document document
     cdef MatchSink sink
+    cdef FeatureScratch scratch
     cdef Matches matches
 
-    def __cinit__(self, uint32_t n_terms):
+    def __cinit__(self, uint32_t n_terms, bint hashing):
         memset(&self.sink, 0, sizeof(MatchSink))
         memset(&self.matches, 0, sizeof(Matches))
+        memset(&self.scratch, 0, sizeof(FeatureScratch))
         if document_init(&self.document) < 0 or (n_terms and sink_init(&self.sink, n_terms) < 0):
+            raise MemoryError
+        if hashing and features_init(&self.scratch) < 0:
             raise MemoryError
 
     def __dealloc__(self):
         document_free(&self.document)
         sink_free(&self.sink)
+        features_free(&self.scratch)
         free(self.matches.terms)
         free(self.matches.counts)
 
@@ -143,27 +181,35 @@ cdef class Workspace:
 # --- front door -------------------------------------------------------------------------------------------------------------------
 
 cdef class Engine:
-    """Scans batches of raw messages with a lexicon and cards, and an automaton of terms if there is one. Immutable and shared by threads.
+    """Scans batches of raw messages: facts with a lexicon, a logit with cards or a linear model or their sum, terms with an automaton.
 
-    Without `lexicon` no facts are found; without `cards` every logit is 0. Raises ValueError if the cards are of another number of facts.
+    `families` are the bits of the hashed features that `linear` weighs. What is not given is not done; without cards and linear model every logit
+    is 0. Immutable and shared by threads. Raises ValueError if cards or weights are of another feature space.
     """
 
     cdef readonly Lexicon lexicon
     cdef readonly Cards cards
     cdef readonly Automaton automaton
+    cdef readonly LinearModel linear
     cdef list pool
     cdef Parts parts
 
-    def __init__(self, *, Lexicon lexicon=None, Cards cards=None, Automaton automaton=None):
+    def __init__(self, *, Lexicon lexicon=None, Cards cards=None, Automaton automaton=None, LinearModel linear=None, uint32_t families=0):
         if cards is not None and lexicon is None:
             raise ValueError("cards need a lexicon to find the facts with")
         if cards is not None and cards.n_facts != N_FACTS:
             raise ValueError(f"the cards weigh {cards.n_facts} facts, this core finds {<int> N_FACTS}")
-        self.lexicon, self.cards, self.automaton = lexicon, cards, automaton
+        if linear is not None and linear.n_weights != N_FEATURES:
+            raise ValueError(f"the linear model has {linear.n_weights} weights, this core hashes to {N_FEATURES} features")
+        self.lexicon, self.cards, self.automaton, self.linear = lexicon, cards, automaton, linear
         self.pool = []
         self.parts.lexicon = NULL if lexicon is None else &lexicon.table
         self.parts.cards = NULL if cards is None else &cards.table
         self.parts.matcher = NULL if automaton is None else &automaton.matcher
+        self.parts.weights = NULL if linear is None else linear.weights
+        self.parts.bias = 0.0 if linear is None else linear.bias
+        self.parts.normalised = linear is not None and linear.normalised
+        self.parts.families = families
 
     def scan(self, raws):
         """Scan every message of a sequence of bytes-like objects, without the GIL. Order is kept.
@@ -195,8 +241,10 @@ cdef class Engine:
                     here.flags = row.flags + i
                     here.micros = row.micros + i
                     here.facts = NULL if row.facts == NULL else row.facts + i * N_FACTS
+                    here.families = NULL if row.families == NULL else row.families + i * (N_FAMILIES + 1)
                     if _scan_one(
-                        &self.parts, &workspace.document, &workspace.sink, <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches
+                        &self.parts, &workspace.document, &workspace.sink, &workspace.scratch,
+                        <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches,
                     ) < 0:
                         failed = i
                         break
@@ -216,7 +264,7 @@ cdef class Engine:
         try:
             return self.pool.pop()  # atomic, with the GIL and without
         except IndexError:
-            return Workspace(0 if self.automaton is None else self.automaton.matcher.n_terms)
+            return Workspace(0 if self.automaton is None else self.automaton.matcher.n_terms, self.linear is not None)
 
 
 cdef class Batch:
@@ -231,6 +279,7 @@ cdef class Batch:
     cdef bytes _logits
     cdef bytes _flags
     cdef bytes _facts
+    cdef bytes _families
     cdef bytes _micros
     cdef bytes _starts
     cdef bytes _terms
@@ -243,6 +292,7 @@ cdef class Batch:
         self._flags = PyBytes_FromStringAndSize(NULL, n * sizeof(uint64_t))
         self._micros = PyBytes_FromStringAndSize(NULL, n * sizeof(float))
         self._facts = b"" if engine.lexicon is None else PyBytes_FromStringAndSize(NULL, n * N_FACTS * sizeof(float))
+        self._families = b"" if engine.linear is None else PyBytes_FromStringAndSize(NULL, n * (N_FAMILIES + 1) * sizeof(double))
         self._starts = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
         return 0
 
@@ -252,6 +302,7 @@ cdef class Batch:
         row.flags = <uint64_t *> PyBytes_AS_STRING(self._flags)
         row.micros = <float *> PyBytes_AS_STRING(self._micros)
         row.facts = NULL if self.engine.lexicon is None else <float *> PyBytes_AS_STRING(self._facts)
+        row.families = NULL if self.engine.linear is None else <double *> PyBytes_AS_STRING(self._families)
         return row
 
     cdef int _take(self, Matches *matches) except -1:
@@ -303,21 +354,35 @@ cdef class Batch:
         return found
 
     def contributions(self, Py_ssize_t row):
-        """The summands of one message's logit, float64 [n_facts + 1]; the last is the prior. Raises IndexError, and ValueError without cards."""
+        """The summands of one message's logit, float64; they sum to it. Raises IndexError.
+
+        With cards [n_facts + 1], the last is the prior; then with a linear model [n_families + 1], the last is the bias.
+        """
+        cdef size_t of_cards = 0, of_families = 0
         cdef double *out
         cdef bytes memory
         self._check(row)
-        if self.engine.cards is None:
-            raise ValueError("the engine has no cards")
-        memory = PyBytes_FromStringAndSize(NULL, (N_FACTS + 1) * sizeof(double))
+        if self.engine.cards is not None:
+            of_cards = N_FACTS + 1
+        if self.engine.linear is not None:
+            of_families = N_FAMILIES + 1
+        memory = PyBytes_FromStringAndSize(NULL, (of_cards + of_families) * sizeof(double))
         out = <double *> PyBytes_AS_STRING(memory)
-        score_cards(&self.engine.cards.table, <const float *> PyBytes_AS_STRING(self._facts) + row * N_FACTS, out)
+        if of_cards:
+            score_cards(&self.engine.cards.table, <const float *> PyBytes_AS_STRING(self._facts) + row * N_FACTS, out)
+        if of_families:
+            memcpy(out + of_cards, <const double *> PyBytes_AS_STRING(self._families) + row * of_families, of_families * sizeof(double))
         return _array(memory, "float64")
 
     cdef int _check(self, Py_ssize_t row) except -1:
         if not 0 <= row < self.n:
             raise IndexError(f"row {row} of a batch of {self.n}")
         return 0
+
+
+def flag_names(uint64_t flags):
+    """The names of the bits that are set, in the order of the bits."""
+    return tuple([name for bit, name in enumerate(FLAG_NAMES) if flags >> bit & 1])
 
 
 cdef object _array(bytes memory, str kind):

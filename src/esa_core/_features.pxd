@@ -11,10 +11,12 @@ cdef enum Family:                # bits
     BODY_GRAMS = 1 << 3          # 4-grams of the first bytes of the body
     MASKED_GRAMS = 1 << 4        # 5-grams of characters of the subject and the visible text, URLs, addresses and digits masked
     TEXT_WORDS = 1 << 5          # words of the decoded text
+    N_FAMILIES = 6
 
 cdef struct FeatureScratch:      # one per thread
     int32_t *indices             # features of one message, repeats of one feature are rare
     uint32_t capacity
+    uint32_t ends[6]             # [N_FAMILIES] where the features of each family end in `indices`, in the order of the bits
     uint32_t *seen               # direct-mapped: (epoch << 20) | feature
     uint32_t epoch
     uint8_t *masked              # text with URLs, addresses and digits masked

@@ -196,6 +196,7 @@ cdef Py_ssize_t _header_tokens(Document *d, FeatureScratch *scratch, Py_ssize_t 
 cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScratch *scratch) noexcept nogil:
     """Features of a parsed message, in `scratch.indices`; their number, or -1 for no memory. What is not yet decoded or folded is, where needed."""
     cdef Py_ssize_t n = 0
+    cdef int family
     cdef size_t body = document.raw_length - document.header_end
     cdef const uint8_t *raw = document.raw
     scratch.epoch += 1
@@ -206,18 +207,24 @@ cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScra
         n = _header_tokens(document, scratch, n)
         if n < 0:
             return -1
+    scratch.ends[0] = <uint32_t> n
     if families & BODY_WORDS:
         n = _words(scratch, <uint32_t> n, raw + document.header_end, min(body, ESA_WORD_WINDOW), body, ESA_SEED_BODY_WORD)
         if n < 0:
             return -1
+    scratch.ends[1] = <uint32_t> n
     if families & HEADER_GRAMS:
         n = _grams(scratch, <uint32_t> n, raw, min(document.header_end, ESA_GRAM_WINDOW), ESA_SEED_HEADER_GRAM)
         if n < 0:
             return -1
+    scratch.ends[2] = <uint32_t> n
     if families & BODY_GRAMS:
         n = _grams(scratch, <uint32_t> n, raw + document.header_end, min(body, ESA_GRAM_WINDOW), ESA_SEED_BODY_GRAM)
         if n < 0:
             return -1
+    scratch.ends[3] = <uint32_t> n
+    for family in range(4, N_FAMILIES):
+        scratch.ends[family] = <uint32_t> n
     return n
 
 
