@@ -1,10 +1,40 @@
-"""The deliver process: takes committed messages out of the spools, hands them to the next hop or a Maildir, and keeps the queue."""
+"""The deliver process: takes committed messages out of the spools, hands them to the next hop or a Maildir, and keeps the queue.
+
+Started by process.py; `esa queue` runs `Control` itself where no service does. One step of the loop, in a thread: read new records, store what
+came of attempts, claim what is due, all in one transaction of queue.db; then the claimed ones are sent while the next step is prepared. So the
+batches grow by themselves under load, and nothing is sent before the queue says on disk that it is in flight.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol
+
+from esa.errors import StoreError
+from esa.gateway import events
+from esa.gateway.client import Timeouts
+from esa.gateway.events import Event as Log
+from esa.gateway.next_hop import MaildirHop, NextHop, SmtpHop
+from esa.store.control import ControlServer, Request
+from esa.store.folder import make_private, take_lock
+from esa.store.outbox import stored_outbox
+from esa.store.queue import Entry, Outcome, Queue, RetrySchedule
+from esa.store.segments import SpoolReader
+
+POLL = 0.02  # seconds between looks for new mail
+_SLOW_POLL = 0.1  # when nothing has come for a second
+_FAULT_PAUSE = 1.0  # after a fault of the disk
+_HOUSEKEEPING = 30.0
+GRACE = 8.0  # seconds that what is in flight may take to finish at the end
+
+Kind = Literal["delivered", "deferred", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +56,253 @@ class DeliverSettings:
     retry_initial: float = 60.0
     retry_maximum: float = 3600.0
     expire: float = 259_200.0  # 3 days
-    concurrency: int = 20  # messages in flight, and connections to the route
+    concurrency: int = 20  # connections to the route, each with one message in flight
+    connect_timeout: float = 30.0
+    command_timeout: float = 300.0
+
+    @property
+    def schedule(self) -> RetrySchedule:
+        return RetrySchedule(self.retry_initial, self.retry_maximum, self.expire)
 
 
-async def run_deliver(settings: DeliverSettings, stop: asyncio.Event) -> None:
-    """Deliver until `stop` is set, then finish what is in flight. Raises StoreError if the state cannot be used."""
-    await stop.wait()
+class Count(Protocol):
+    """Told of every attempt's end, for the counters."""
+
+    def __call__(self, kind: Kind, recipients: int) -> None: ...
+
+
+def socket_path(state: Path) -> Path:
+    return state / "run" / "deliver.sock"
+
+
+def lock_path(state: Path) -> Path:
+    return state / "run" / "deliver.lock"
+
+
+class OpenQueue:
+    """The queue with the lock of the deliver process held: by that process, or by `esa queue` while no service runs."""
+
+    def __init__(self, state: Path, schedule: RetrySchedule | None = None) -> None:
+        """Raises StoreError, with `is_in_use` while another process delivers from this state."""
+        make_private(state / "run")
+        self._lock = take_lock(lock_path(state), what="the queue")
+        try:
+            self.queue = Queue(state, schedule)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def __enter__(self) -> Queue:
+        return self.queue
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.queue.close()
+        os.close(self._lock)
+
+
+def obey(queue: Queue, request: Request, now: float) -> dict[str, object]:
+    """Do what `esa queue` asks: {"verb": "retry" | "delete", "keys": [...] | null}. Raises StoreError for anything else."""
+    keys = request.get("keys")
+    if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
+        raise StoreError("keys is a list of message identifiers")
+    match request.get("verb"):
+        case "retry":
+            return {"count": queue.retry(keys, now)}
+        case "delete" if keys is not None:
+            return {"count": queue.delete(keys, now)}
+        case verb:
+            raise StoreError(f"the queue knows no verb {verb!r}", mend="retry or delete")
+
+
+async def run_deliver(
+    settings: DeliverSettings, stop: asyncio.Event, *, count: Count | None = None, ready: Callable[[], None] | None = None
+) -> None:
+    """Deliver until `stop` is set, then finish what is in flight. Raises StoreError if the state cannot be used.
+
+    `ready` is called once the queue is open; `count` after each attempt with the number of recipients it came to that for.
+    """
+    with OpenQueue(settings.state, settings.schedule) as queue:
+        hop: NextHop
+        if settings.route is None:
+            hop = MaildirHop(settings.state / "spool", settings.maildir or settings.state / "Maildir")
+        else:
+            timeouts = Timeouts(
+                connect=settings.connect_timeout,
+                greeting=settings.connect_timeout,
+                command=settings.command_timeout,
+                data=settings.command_timeout,
+                block=settings.command_timeout,
+                end_of_data=2 * settings.command_timeout,
+            )
+            hop = SmtpHop(
+                settings.state / "spool",
+                settings.route.host,
+                settings.route.port,
+                hostname=settings.hostname,
+                concurrency=settings.concurrency,
+                timeouts=timeouts,
+                schedule=settings.schedule,
+            )
+        deliverer = Deliverer(settings.state, queue, hop, count)
+        control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
+        try:
+            if ready is not None:
+                ready()
+            await deliverer.run(stop)
+        finally:
+            await control.close()
+
+
+class Deliverer:
+    """The loop of the deliver process."""
+
+    def __init__(self, state: Path, queue: Queue, hop: NextHop, count: Count | None = None) -> None:
+        self._state = state
+        self._queue = queue
+        self._hop = hop
+        self._count = count
+        self._reader = SpoolReader(state / "spool", queue.cursors())
+        self._outcomes: list[Outcome] = []
+        self._in_flight: set[str] = set()
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()  # one at a time uses the queue
+        self._housekept = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def obey(self, request: Request) -> dict[str, object]:
+        """A request of `esa queue`."""
+        async with self._turn:
+            answer = await asyncio.to_thread(obey, self._queue, request, time.time())
+        if request.get("verb") == "retry":
+            self._hop.forgive()
+        self._wake.set()
+        return answer
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop`, then wait for what is in flight, at most GRACE seconds; what is not done by then is tried again next time."""
+        for entry in self._queue.recover(time.time()):
+            events.warning(
+                Log.DELIVERY_DUPLICATED,
+                id=entry.message,
+                recipients=len(entry.pending),
+                reason="possible duplicate: deliver ended while in flight",
+            )
+        stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: self._wake.set())
+        quiet_since = time.monotonic()
+        try:
+            while not stop.is_set():
+                self._wake.clear()
+                try:
+                    if await self._step():
+                        quiet_since = time.monotonic()
+                        continue
+                    pause = POLL if self._in_flight or time.monotonic() - quiet_since < 1 else _SLOW_POLL
+                except StoreError as fault:
+                    events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="deliveries wait")
+                    pause = _FAULT_PAUSE
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
+        finally:
+            stopping.cancel()
+            await self._finish()
+
+    async def _finish(self) -> None:
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=GRACE)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        outcomes, self._outcomes = self._outcomes, []
+        try:
+            if outcomes:
+                async with self._turn:
+                    await asyncio.to_thread(self._queue.settle, outcomes)
+        finally:
+            await self._hop.close()
+
+    async def _step(self) -> bool:
+        """One round; True if there was something to do."""
+        outcomes, self._outcomes = self._outcomes, []
+        capacity = max(0, self._hop.capacity(time.monotonic()) - len(self._in_flight) + len(outcomes))
+        try:
+            async with self._turn:
+                claimed, was_busy = await asyncio.to_thread(self._round, outcomes, capacity)
+        except BaseException:
+            self._outcomes = outcomes + self._outcomes  # nothing of them is stored: keep them
+            raise
+        for outcome in outcomes:
+            self._in_flight.discard(outcome.entry.key)
+            self._tell(outcome)
+        if claimed:
+            self._in_flight.update(entry.key for entry in claimed)
+            for group in self._hop.groups(claimed):
+                task = asyncio.create_task(self._send(group))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        return was_busy
+
+    def _round(self, outcomes: Sequence[Outcome], capacity: int) -> tuple[list[Entry], bool]:
+        """The part of a step that reads and writes the disk; in a thread."""
+        now = time.time()
+        if time.monotonic() - self._housekept > _HOUSEKEEPING:
+            self._housekept = time.monotonic()
+            self._keep_house(now)
+        batch = self._reader.read()
+        due = self._queue.next_due() if capacity else None
+        if not (outcomes or batch or (due is not None and due <= now)):
+            return [], False
+        claimed = self._queue.step(batch, outcomes, capacity=capacity, now=now)
+        self._reader.advance(batch)
+        return claimed, True
+
+    def _keep_house(self, now: float) -> None:
+        """Drop what `keep` has stored or removed, and fail what could not be tried in time."""
+        if (up_to := stored_outbox(self._state, self._queue.instance())) is not None:
+            self._queue.forget_outbox(up_to)
+        gone = [key for key in self._reader.cursors if not (self._state / "spool" / key[0] / "segments" / key[1]).exists()]
+        if gone:
+            self._queue.forget_cursors(gone)
+            for key in gone:
+                self._reader.forget(*key)
+        if (trouble := self._hop.trouble()) is not None:
+            for entry in self._queue.expire(now, trouble):
+                events.warning(Log.DELIVERY_FAILED, id=entry.message, recipients=len(entry.pending), reason=f"expired; {trouble}")
+
+    async def _send(self, group: Sequence[Entry]) -> None:
+        outcomes = await self._hop.send(group)
+        self._outcomes += outcomes
+        self._wake.set()
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Log an attempt and count it."""
+        entry = outcome.entry
+        kinds: Mapping[Kind, Log] = _LOGGED
+        for kind, name in kinds.items():
+            results = [result for result in outcome.results if result.status == kind]
+            if not results:
+                continue
+            if self._count is not None:
+                self._count(kind, len(results))
+            say = events.warning if kind == "failed" else events.info
+            say(
+                name,
+                id=entry.message,
+                reverse_path=f"<{entry.envelope.reverse_path}>",
+                recipients=len(results),
+                next_hop=outcome.next_hop,
+                attempt=entry.attempts,
+                reply=results[0].reply,
+            )
+        if outcome.may_have_arrived:
+            events.warning(
+                Log.DELIVERY_DUPLICATED,
+                id=entry.message,
+                recipients=len(outcome.results),
+                reason="possible duplicate: lost after the final dot",
+            )
+
+
+_LOGGED: dict[Kind, Log] = {"delivered": Log.DELIVERY_SENT, "deferred": Log.DELIVERY_DEFERRED, "failed": Log.DELIVERY_FAILED}

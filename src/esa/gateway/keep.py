@@ -1,10 +1,40 @@
-"""The keep process: drains events into tracking, keeps the quarantine, and lets segments go when all in them is done."""
+"""The keep process: drains events into tracking, keeps the quarantine, and lets segments go when all in them is done.
+
+Started by process.py; `esa quarantine` uses `OpenKeep` itself where no service runs. The 250 of a message never waits for this process. Order
+within a round, so that a crash at any point repeats work but never its effect: deliver's outbox is looked at first, then the spools are read
+to their end, the quarantine is stored, and last tracking with all cursors.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+
+from esa.errors import StoreError
+from esa.gateway import events
+from esa.gateway.events import Event as Log
+from esa.store.control import ControlServer, Request
+from esa.store.folder import make_private, sync_directory, take_lock, telling
+from esa.store.quarantine import Item, Quarantine
+from esa.store.queue import QueueView
+from esa.store.record import Event, EventName
+from esa.store.segments import Batch, Location, SpoolReader, StoredMessage, read_message
+from esa.store.spool import Spool
+from esa.store.tracking import Told, Tracking
+
+WRITER = "keep"  # name of this process's own spool, for what it releases
+POLL = 0.2  # seconds between rounds
+_FAULT_PAUSE = 2.0  # after a fault of the disk
+_HOUSEKEEPING = 5.0
+_SWEEPING = 600.0
+_ROTATION = 60.0
+_OUTBOX_ROWS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +46,233 @@ class KeepSettings:
     tracking_retention: float = 90 * 86_400.0
 
 
-async def run_keep(settings: KeepSettings, stop: asyncio.Event) -> None:
-    """Keep until `stop` is set. Raises StoreError if the state cannot be used."""
-    await stop.wait()
+def socket_path(state: Path) -> Path:
+    return state / "run" / "keep.sock"
+
+
+class OpenKeep:
+    """All that `keep` writes, open, with its lock held. Not for two threads at once."""
+
+    def __init__(self, settings: KeepSettings) -> None:
+        """Raises StoreError, with `is_in_use` while another process keeps this state."""
+        self.settings = settings
+        self._state = settings.state
+        self._spool_folder = settings.state / "spool"
+        make_private(settings.state / "run")
+        with contextlib.ExitStack() as stack:
+            lock = take_lock(settings.state / "run" / "keep.lock", what="the quarantine")
+            stack.callback(os.close, lock)
+            self.tracking = Tracking(settings.state)
+            stack.callback(self.tracking.close)
+            self.quarantine = Quarantine(settings.state)
+            stack.callback(self.quarantine.close)
+            self._spool = Spool(self._spool_folder, WRITER)
+            stack.callback(self._spool.close)
+            self._reader = SpoolReader(self._spool_folder, self.tracking.cursors())
+            self._queue: QueueView | None = None
+            stack.callback(self._close_queue)
+            self._closing = stack.pop_all()
+        self._housekept = self._swept = 0.0
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def __enter__(self) -> OpenKeep:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _close_queue(self) -> None:
+        if self._queue is not None:
+            self._queue.close()
+            self._queue = None
+
+    def _open_queue(self) -> QueueView | None:
+        if self._queue is None:
+            self._queue = QueueView.open(self._state)
+        return self._queue
+
+    def start(self) -> None:
+        """Catch up, and finish releases that a crash interrupted. Raises StoreError."""
+        while self.drain():
+            pass
+        if interrupted := self.quarantine.unfinished():
+            self.release(interrupted)
+
+    def drain(self) -> bool:
+        """One round: outbox and spools into quarantine and tracking. True if there was something. Raises StoreError; nothing is lost then."""
+        outbox, told = self._read_outbox()
+        was_busy = bool(told)
+        while True:
+            batch = self._reader.read()
+            if not batch and not told:
+                return was_busy
+            was_busy = True
+            for damage in batch.damages:
+                say = events.error if damage.kind == "damaged" else events.warning
+                say(
+                    Log.SPOOL_DAMAGED,
+                    writer=damage.writer,
+                    segment=damage.segment,
+                    offset=damage.offset,
+                    length=damage.length,
+                    kind=damage.kind,
+                    lost=damage.lost,
+                )
+            for item in self.quarantine.add(batch, self._read):
+                events.info(Log.QUARANTINE_KEPT, id=item.id, recipients=len(item.recipients), reason=item.reason)
+            if batch.is_complete:
+                self.tracking.add(batch, told, outbox=outbox)
+                self._reader.advance(batch)
+                return was_busy
+            self.tracking.add(batch)
+            self._reader.advance(batch)
+
+    def _read(self, location: Location) -> StoredMessage:
+        return read_message(self._spool_folder, location)
+
+    def _read_outbox(self) -> tuple[tuple[str, int] | None, list[Told]]:
+        queue = self._open_queue()
+        if queue is None:
+            return None, []
+        try:
+            instance = queue.instance()
+            rows = queue.outbox(self.tracking.outbox_position(instance), _OUTBOX_ROWS)
+        except StoreError:
+            self._close_queue()  # it may have been replaced
+            raise
+        if not rows:
+            return None, []
+        return (instance, rows[-1][0]), [Told(row[1], row[2][:26], row[3]) for row in rows]
+
+    def release(self, items: Sequence[Item]) -> int:
+        """Send items on and take note of it. Returns how many. Raises StoreError."""
+        count = self.quarantine.release(items, self._spool)
+        for item in items:
+            events.info(Log.QUARANTINE_RELEASED, id=item.id, recipients=len(item.recipients))
+        self._spool.rotate()  # what was released can go with its segment as soon as it is delivered
+        self.drain()
+        return count
+
+    def delete(self, items: Sequence[Item], *, expired: bool = False) -> int:
+        """Take items out of the quarantine for good. Returns how many. Raises StoreError."""
+        name = EventName.EXPIRED if expired else EventName.QUARANTINE_DELETED
+        now = time.time()
+        told = [
+            Told(f"{item.id}:{name.value}", item.message, Event(name, now, {"item": item.id, "recipients": list(item.recipients)}))
+            for item in items
+        ]
+        self.tracking.add(Batch(), told)
+        self.quarantine.close_items(items, "expired" if expired else "deleted")
+        for item in items:
+            events.info(Log.QUARANTINE_EXPIRED if expired else Log.QUARANTINE_DELETED, id=item.id, recipients=len(item.recipients))
+        return len(items)
+
+    def obey(self, request: Request) -> dict[str, object]:
+        """Do what `esa quarantine` asks: {"verb": "release" | "delete", "keys": [...]}. Raises StoreError for anything else."""
+        keys = request.get("keys")
+        if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
+            raise StoreError("keys is a list of message identifiers")
+        self.drain()
+        match request.get("verb"):
+            case "release":
+                items = self.quarantine.items(keys)
+                return {"count": self.release(items), "items": [item.id for item in items]}
+            case "delete":
+                items = self.quarantine.items(keys, states=("held",))
+                return {"count": self.delete(items), "items": [item.id for item in items]}
+            case verb:
+                raise StoreError(f"the quarantine knows no verb {verb!r}", mend="release or delete")
+
+    def keep_house(self) -> None:
+        """Let go what is done and what is past its time; cheap to call often. Raises StoreError."""
+        now = time.monotonic()
+        if now - self._housekept < _HOUSEKEEPING:
+            return
+        self._housekept = now
+        self._spool.rotate(older_than=_ROTATION)
+        self.remove_segments()
+        if overdue := self.quarantine.overdue(time.time() - self.settings.quarantine_retention):
+            self.delete(overdue, expired=True)
+        self.tracking.expire(time.time() - self.settings.tracking_retention)
+        if now - self._swept >= _SWEEPING:
+            self._swept = now
+            self.quarantine.sweep(time.time() - self.settings.tracking_retention)
+
+    def remove_segments(self) -> list[tuple[str, str]]:
+        """Delete the segments that `deliver` and `keep` have read to the end and no queue entry needs. Returns them. Raises StoreError.
+
+        One in which damage was found is moved to the writer's folder `corrupt` instead, for whoever wants to look.
+        """
+        finished = {key for key, cursor in self._reader.cursors.items() if cursor.finished}
+        gone = {key for key in finished if not self._segment(key).exists()}
+        queue = self._open_queue()
+        done = sorted((finished - gone) & queue.finished_segments()) if queue is not None else []
+        if done:
+            damaged = self.tracking.damaged_segments()
+            with telling(self._spool_folder):
+                for key in done:
+                    self._remove_segment(key, is_damaged=key in damaged)
+                for writer in {writer for writer, _ in done}:
+                    sync_directory(self._spool_folder / writer / "segments")
+        if done or gone:
+            self.tracking.forget([*done, *gone])
+            for key in (*done, *gone):
+                self._reader.forget(*key)
+        return done
+
+    def _segment(self, key: tuple[str, str]) -> Path:
+        return self._spool_folder / key[0] / "segments" / key[1]
+
+    def _remove_segment(self, key: tuple[str, str], *, is_damaged: bool) -> None:
+        segment = self._segment(key)
+        if is_damaged:
+            corrupt = make_private(self._spool_folder / key[0] / "corrupt")
+            segment.rename(corrupt / segment.name)
+            return
+        generation = segment.name.partition("-")[0]
+        segment.unlink()
+        for content in (self._spool_folder / key[0] / "content").glob(f"{generation}-*"):
+            content.unlink()
+
+
+async def run_keep(settings: KeepSettings, stop: asyncio.Event, *, ready: Callable[[], None] | None = None) -> None:
+    """Keep until `stop` is set. Raises StoreError if the state cannot be used. `ready` is called once it is open and has caught up."""
+    keep = await asyncio.to_thread(OpenKeep, settings)
+    turn = asyncio.Lock()  # one at a time uses it
+    wake = asyncio.Event()
+
+    async def obey(request: Request) -> dict[str, object]:
+        async with turn:
+            return await asyncio.to_thread(keep.obey, request)
+
+    try:
+        await asyncio.to_thread(keep.start)
+        control = await ControlServer.start(socket_path(settings.state), obey)
+        stopping = asyncio.create_task(stop.wait())
+        stopping.add_done_callback(lambda _: wake.set())
+        try:
+            if ready is not None:
+                ready()
+            while not stop.is_set():
+                pause = POLL
+                try:
+                    async with turn:
+                        await asyncio.to_thread(_round, keep)
+                except StoreError as fault:
+                    events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="tracking and quarantine wait")
+                    pause = _FAULT_PAUSE
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await wake.wait()
+        finally:
+            stopping.cancel()
+            await control.close()
+    finally:
+        await asyncio.to_thread(keep.close)
+
+
+def _round(keep: OpenKeep) -> None:
+    keep.drain()
+    keep.keep_house()

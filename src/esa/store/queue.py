@@ -166,6 +166,17 @@ class Queue:
             claimed += self._import(batch, capacity - len(claimed), now)
         return claimed
 
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Store outcomes alone, at the end. Raises StoreError."""
+        with transaction(self._connection, self.path):
+            for outcome in outcomes:
+                self._settle(outcome)
+
+    def instance(self) -> str:
+        """Identifier of this queue file: outbox numbers of another one mean nothing."""
+        with telling_database(self.path):
+            return _instance(self._connection)
+
     def _claim(self, capacity: int, now: float) -> list[Entry]:
         rows = self._connection.execute(
             f"SELECT {_COLUMNS} FROM entry WHERE state = 'waiting' AND next_attempt <= ? ORDER BY next_attempt LIMIT ?",  # noqa: S608
@@ -313,10 +324,9 @@ class QueueView:
         self._connection.close()
 
     def instance(self) -> str:
-        """Identifier of this queue file: outbox numbers of another one mean nothing."""
+        """Identifier of this queue file, as `Queue.instance`."""
         with telling_database(self.path):
-            row = self._connection.execute("SELECT value FROM meta WHERE name = 'instance'").fetchone()
-        return str(row[0]) if row else ""
+            return _instance(self._connection)
 
     def entries(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = ("waiting", "in_flight", "failed")) -> list[Entry]:
         """Return entries by key or by message identifier (None: all), oldest first."""
@@ -344,6 +354,11 @@ class QueueView:
                    AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.writer = cursor.writer AND entry.segment = cursor.segment)"""
             ).fetchall()
         return {(row[0], row[1]) for row in rows}
+
+
+def _instance(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT value FROM meta WHERE name = 'instance'").fetchone()
+    return str(row[0]) if row else ""
 
 
 def read_cursors(connection: sqlite3.Connection) -> dict[tuple[str, str], Cursor]:

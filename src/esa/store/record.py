@@ -56,9 +56,9 @@ class EventName(StrEnum):
     FAILED = "delivery.failed"  # recipients, next_hop, reply, attempt
     POSSIBLE_DUPLICATE = "delivery.possible_duplicate"  # recipients, reason
     DELETED = "delivery.deleted"  # recipients: an administrator took it out of the queue
-    RELEASED = "quarantine.released"  # item
-    QUARANTINE_DELETED = "quarantine.deleted"  # item
-    EXPIRED = "quarantine.expired"  # item
+    RELEASED = "quarantine.released"  # item, recipients
+    QUARANTINE_DELETED = "quarantine.deleted"  # item, recipients
+    EXPIRED = "quarantine.expired"  # item, recipients
     DAMAGED = "spool.damaged"  # segment, offset, length, kind: no message; stored with an identifier of its own
 
 

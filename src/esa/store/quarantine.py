@@ -1,0 +1,382 @@
+"""Quarantined mail: a table of items and one file each with the message as it would have left; written by `keep` alone.
+
+    state/quarantine.db            items and what became of them
+    state/quarantine/<hh>/<item>   the octets, mode 0600; there while the item is held
+
+An item is added exactly once: its key is that of the splinter, and files are on disk before the row. A release is a record in the spool that
+`keep` itself writes; the item is released when that record is read back, so a crash in between neither forgets nor repeats it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Column, Engine, Float, Index, Integer, MetaData, Row, String, Table, Text, delete, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from esa.errors import StoreError
+from esa.message.envelope import Envelope, Session
+from esa.store.database import printable
+from esa.store.folder import make_private, store_error, sync_directory
+from esa.store.identifier import LENGTH
+from esa.store.queue import splinter_key
+from esa.store.record import INLINE_LIMIT, Event, EventName, Record, Splinter
+from esa.store.segments import Batch, Location, Stored, StoredMessage
+from esa.store.spool import Spool
+from esa.store.tables import open_tables, open_tables_read_only, transaction
+
+FILE_NAME = "quarantine.db"
+FOLDER = "quarantine"
+VERSION = 1
+RELEASE_SUFFIX = "-R"
+State = Literal["held", "releasing", "released", "deleted", "expired"]
+CLOSED: tuple[State, ...] = ("released", "deleted", "expired")
+
+TABLES = MetaData()
+ITEM = Table(
+    "item",
+    TABLES,
+    Column("id", Text, primary_key=True),
+    Column("message", String(26), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Column("reverse_path", Text, nullable=False),
+    Column("recipients", Text, nullable=False),  # JSON list
+    Column("subject", Text, nullable=False),
+    Column("size", Integer, nullable=False),  # octets of the file
+    Column("reason", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("score", Float),
+    Column("envelope", Text, nullable=False),  # JSON
+    Column("session", Text, nullable=False),  # JSON
+    Index("item_message", "message"),
+    Index("item_state", "state", "received_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One quarantined splinter. Times are Unix seconds; `size` is octets as it would be delivered."""
+
+    id: str
+    message: str
+    state: State
+    received_at: float
+    changed_at: float
+    recipients: tuple[str, ...]
+    subject: str
+    size: int
+    reason: str
+    verdict: str
+    score: float | None
+    envelope: Envelope
+    session: Session
+
+
+def content_path(state: Path, item: str) -> Path:
+    """Where the octets of an item lie."""
+    return state / FOLDER / f"{zlib.crc32(item.encode()) & 0xFF:02x}" / item
+
+
+class Quarantine:
+    """The open quarantine of the one process that writes it."""
+
+    def __init__(self, state: Path) -> None:
+        """Open or make it. Raises StoreError."""
+        self._state = state
+        self.path = state / FILE_NAME
+        make_private(state / FOLDER)
+        self._engine = open_tables(self.path, TABLES, version=VERSION)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def add(self, batch: Batch, read: Callable[[Location], StoredMessage]) -> list[Item]:
+        """Take over the quarantine splinters of a batch; files and rows are durable on return. Returns those that are new.
+
+        Raises StoreError; then the same batch can be added again. Release records of the batch close their items.
+        """
+        found = [
+            (stored, index)
+            for stored in batch.stored
+            for index, splinter in enumerate(stored.record.splinters)
+            if splinter.action == "quarantine" and splinter.recipients
+        ]
+        released = [stored.record.id.removesuffix(RELEASE_SUFFIX) for stored in batch.stored if stored.record.id.endswith(RELEASE_SUFFIX)]
+        if not found and not released:
+            return []
+        with transaction(self._engine, self.path) as connection:
+            keys = [splinter_key(stored.record.id, index) for stored, index in found]
+            known = set(connection.execute(select(ITEM.c.id).where(ITEM.c.id.in_(keys))).scalars())
+        items = self._write([(stored, index) for (stored, index), key in zip(found, keys, strict=True) if key not in known], read)
+        with transaction(self._engine, self.path) as connection:
+            if items:
+                connection.execute(insert(ITEM).on_conflict_do_nothing(), [_row(item) for item in items])
+            for item in released:
+                connection.execute(update(ITEM).where(ITEM.c.id == item).values(state="released", changed_at=time.time()))
+        for item in released:
+            self._unlink(item)
+        return items
+
+    def _write(self, found: Sequence[tuple[Stored, int]], read: Callable[[Location], StoredMessage]) -> list[Item]:
+        items = []
+        folders = set()
+        for stored, index in found:
+            item = splinter_key(stored.record.id, index)
+            try:
+                message = read(stored.location)
+                subject = _subject(message)
+                size = message.size
+                folders.add(self._write_file(content_path(self._state, item), message))
+            except StoreError as fault:
+                if not fault.is_damaged:
+                    raise
+                subject, size = "", 0  # the item is listed without its octets; the damage is told where it was found
+            items.append(_item(stored.record, index, subject=subject, size=size))
+        for folder in folders:
+            try:
+                sync_directory(folder)
+            except OSError as error:
+                raise store_error(error, folder) from error
+        return items
+
+    def _write_file(self, path: Path, message: StoredMessage) -> Path:
+        make_private(path.parent)
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "wb") as file:  # noqa: PTH123
+                for chunk in message.chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise store_error(error, path) from error
+        return path.parent
+
+    def items(self, keys: Sequence[str], *, states: Sequence[State] = ("held", "releasing")) -> list[Item]:
+        """Return items by key or message identifier, in the order asked for."""
+        return _select(self._engine, self.path, keys, states=states)
+
+    def release(self, items: Sequence[Item], spool: Spool) -> int:
+        """Send held items on: a deliver record each, in the spool of `keep`. Durable on return. Returns how many.
+
+        Raises StoreError; items that were begun are released at the next start, or by the next call.
+        """
+        count = 0
+        for item in items:
+            path = content_path(self._state, item.id)
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise store_error(error, path) from error
+            self._mark([item.id], "releasing")
+            spool.append([self._release_record(item, path, size, spool.incoming)])
+            count += 1
+        return count
+
+    def _release_record(self, item: Item, path: Path, size: int, incoming: Path) -> Record:
+        now = time.time()
+        content: bytes | Path
+        try:
+            if size <= INLINE_LIMIT:
+                content = path.read_bytes()
+            else:
+                content = incoming / item.id
+                content.unlink(missing_ok=True)
+                os.link(path, content)
+        except OSError as error:
+            raise store_error(error, path) from error
+        return Record(
+            id=item.id + RELEASE_SUFFIX,
+            envelope=item.envelope,
+            session=replace(item.session, received_at=now),  # its time in the queue begins now
+            splinters=(Splinter(item.recipients, "deliver", "released from quarantine"),),
+            events=(Event(EventName.RELEASED, now, {"item": item.id, "recipients": list(item.recipients)}),),
+            content=content,
+            size=size,
+        )
+
+    def unfinished(self) -> list[Item]:
+        """Items whose release was begun."""
+        return _select(self._engine, self.path, None, states=("releasing",))
+
+    def overdue(self, before: float, *, limit: int = 500) -> list[Item]:
+        """Held items received before that time."""
+        return _select(self._engine, self.path, None, states=("held",), before=before, limit=limit)
+
+    def close_items(self, items: Iterable[Item], state: Literal["deleted", "expired"]) -> None:
+        """Mark items deleted or expired, then remove their octets."""
+        keys = [item.id for item in items]
+        self._mark(keys, state)
+        for key in keys:
+            self._unlink(key)
+
+    def _mark(self, keys: Sequence[str], state: State) -> None:
+        with transaction(self._engine, self.path) as connection:
+            for start in range(0, len(keys), 500):
+                statement = update(ITEM).where(ITEM.c.id.in_(keys[start : start + 500])).values(state=state, changed_at=time.time())
+                connection.execute(statement)
+
+    def _unlink(self, item: str) -> None:
+        with contextlib.suppress(OSError):
+            content_path(self._state, item).unlink(missing_ok=True)
+
+    def sweep(self, before: float, *, older_than: float = 60.0) -> int:
+        """Remove files without a held item (left by a crash), and rows of items closed before that time. Returns the number of files."""
+        count = 0
+        limit = time.time() - older_than
+        for path in (self._state / FOLDER).glob("*/*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < limit and not self.items([path.name]):
+                    path.unlink()
+                    count += 1
+        with transaction(self._engine, self.path) as connection:
+            connection.execute(delete(ITEM).where(ITEM.c.state.in_(CLOSED), ITEM.c.changed_at < before))
+        return count
+
+
+class QuarantineView:
+    """The quarantine as another process reads it."""
+
+    def __init__(self, engine: Engine, state: Path) -> None:
+        self._engine = engine
+        self._state = state
+
+    @classmethod
+    def open(cls, state: Path) -> QuarantineView | None:
+        """Open read-only; None if there is no quarantine yet. Raises StoreError."""
+        engine = open_tables_read_only(state / FILE_NAME, version=VERSION)
+        return None if engine is None else cls(engine, state)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def items(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = ("held", "releasing")) -> list[Item]:
+        """Return items by key or message identifier (None: all), oldest first."""
+        return _select(self._engine, self._state / FILE_NAME, keys, states=states)
+
+    def content(self, item: Item, *, limit: int = -1) -> bytes:
+        """Return the octets of a held item, the first `limit` of them. Raises StoreError."""
+        path = content_path(self._state, item.id)
+        try:
+            with path.open("rb") as file:
+                return file.read(limit)
+        except OSError as error:
+            raise store_error(error, path) from error
+
+
+def _select(
+    engine: Engine,
+    path: Path,
+    keys: Sequence[str] | None,
+    *,
+    states: Sequence[State],
+    before: float | None = None,
+    limit: int | None = None,
+) -> list[Item]:
+    query = select(ITEM).where(ITEM.c.state.in_(states)).order_by(ITEM.c.received_at, ITEM.c.id).limit(limit)
+    if before is not None:
+        query = query.where(ITEM.c.received_at < before)
+    with transaction(engine, path) as connection:
+        if keys is None:
+            return [_from_row(row) for row in connection.execute(query)]
+        found: dict[str, Item] = {}
+        for key in keys:
+            for row in connection.execute(query.where((ITEM.c.id == key) | (ITEM.c.message == key))):
+                found[row.id] = _from_row(row)
+        return list(found.values())
+
+
+def _item(record: Record, index: int, *, subject: str, size: int) -> Item:
+    splinter = record.splinters[index]
+    fields = next((event.fields for event in record.events if event.name is EventName.ACCEPTED), {})
+    score = fields.get("score")
+    return Item(
+        id=splinter_key(record.id, index),
+        message=record.id[:LENGTH],
+        state="held",
+        received_at=record.session.received_at,
+        changed_at=time.time(),
+        recipients=splinter.recipients,
+        subject=str(fields.get("subject") or subject),
+        size=size,
+        reason=splinter.reason,
+        verdict=str(fields.get("verdict") or ""),
+        score=float(score) if isinstance(score, int | float) else None,
+        envelope=record.envelope,
+        session=record.session,
+    )
+
+
+def _row(item: Item) -> dict[str, object]:
+    envelope, session = item.envelope, item.session
+    return {
+        "id": item.id,
+        "message": item.message,
+        "state": item.state,
+        "received_at": item.received_at,
+        "changed_at": item.changed_at,
+        "reverse_path": printable(envelope.reverse_path),
+        "recipients": json.dumps(item.recipients),
+        "subject": printable(item.subject),
+        "size": item.size,
+        "reason": printable(item.reason),
+        "verdict": item.verdict,
+        "score": item.score,
+        "envelope": json.dumps([envelope.reverse_path, envelope.recipients, envelope.size, envelope.body, envelope.smtputf8]),
+        "session": json.dumps(
+            [session.client_address, session.client_port, session.helo, session.protocol, session.listener, session.received_at]
+        ),
+    }
+
+
+def _from_row(row: Row[tuple[object, ...]]) -> Item:
+    values = row._mapping
+    reverse_path, recipients, size, body, smtputf8 = json.loads(values["envelope"])
+    return Item(
+        id=values["id"],
+        message=values["message"],
+        state=values["state"],
+        received_at=values["received_at"],
+        changed_at=values["changed_at"],
+        recipients=tuple(json.loads(values["recipients"])),
+        subject=values["subject"],
+        size=values["size"],
+        reason=values["reason"],
+        verdict=values["verdict"],
+        score=values["score"],
+        envelope=Envelope(reverse_path, tuple(recipients), size, body, smtputf8),
+        session=Session(*json.loads(values["session"])),
+    )
+
+
+def _subject(message: StoredMessage) -> str:
+    """The Subject of a message, for the list; the first 64 KiB are looked at."""
+    from email.errors import MessageError
+    from email.header import decode_header, make_header
+    from email.parser import BytesHeaderParser
+
+    head = b""
+    for chunk in message.chunks():
+        head += chunk
+        if len(head) >= _HEAD or b"\r\n\r\n" in head:
+            break
+    value = str(BytesHeaderParser().parsebytes(head[:_HEAD].partition(b"\r\n\r\n")[0]).get("Subject", ""))
+    try:
+        return " ".join(str(make_header(decode_header(value))).split())[:_SUBJECT]
+    except (MessageError, ValueError, LookupError):
+        return " ".join(value.split())[:_SUBJECT]
+
+
+_HEAD = 1 << 16
+_SUBJECT = 200  # characters kept
