@@ -1,4 +1,4 @@
-"""Postfix as it accepts mail: into its queue with fsync, then delivered by the discard transport. Settings frozen; a change is its own commit."""
+"""Postfix as it accepts mail: into its queue with fsync, then the discard transport. Settings frozen; a change is its own commit."""
 
 from __future__ import annotations
 

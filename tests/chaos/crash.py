@@ -16,17 +16,14 @@ import os
 import random
 import re
 import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from esa.gateway.metrics import Counter, Counters
+from tests.end_to_end.running import Gateway
 
 TOKEN = re.compile(rb"^X-Token: ([0-9a-f]+-[0-9]+)\r?$", re.MULTILINE)
 IDENTIFIER = re.compile(rb"^X-Esa-Id: ([0-9A-Z]{26})\r?$", re.MULTILINE)
@@ -113,91 +110,6 @@ class Client:
                 raise EOFError
             if line[3:4] != b"-":
                 return line
-
-
-class Gateway:
-    """A real gateway in a folder of its own."""
-
-    def __init__(self, folder: Path, *, workers: int = 2) -> None:
-        self.folder, self.state = folder, folder / "state"
-        self.port, self.health_port = unused_port(), unused_port()
-        self.configuration = folder / "esa.toml"
-        self.configuration.write_text(
-            f'[gateway]\nstate = "{self.state}"\nworkers = {workers}\ndrain = "5 s"\n'
-            f"[[listener]]\nport = {self.port}\nmax_transactions = 1000000\n[metrics]\nport = {self.health_port}\n"
-        )
-        self.log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Start, and return when mail is taken."""
-        with self.log.open("ab") as log:
-            mark = log.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "esa.cli", "serve", "--config", str(self.configuration)], stdout=log, stderr=log, cwd=self.folder
-            )
-        deadline = time.monotonic() + READY_SECONDS
-        while b"event=service.started" not in self.log.read_bytes()[mark:]:
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError(f"the gateway did not start:\n{self.log.read_text()[-3000:]}")
-            time.sleep(0.02)
-
-    def children(self) -> dict[str, int]:
-        """Name → process number of the living children."""
-        found = {}
-        for process in children_of(self.pid):
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-                if b"esa.gateway.process" in words:
-                    found[words[words.index(b"esa.gateway.process") + 1].decode()] = process
-        return found
-
-    def row(self, name: str) -> int:
-        """The row of counters of a process."""
-        role, _, number = name.partition("-")
-        return {"deliver": 0, "keep": 1}[role] if role != "receive" else 2 + int(number)
-
-    def in_work(self, name: str) -> int:
-        """Messages in scan or commit of a receiver, by its counters."""
-        values = Counters(self.state / "run" / "counters").row(self.row(name)).values
-        return int(values[Counter.IN_SCAN] + values[Counter.IN_COMMIT])
-
-    def kill_parent(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> float:
-        """SIGTERM; the seconds until it has ended."""
-        assert self._process is not None
-        began = time.monotonic()
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(60)
-        return time.monotonic() - began
-
-    def waiting(self) -> int:
-        """Messages in the queue that deliver still has to hand on, and records that it has not read yet count as one more."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.state / 'queue.db'}?mode=ro", uri=True)) as database:
-            return int(database.execute("SELECT count(*) FROM message WHERE state IN ('waiting', 'sending')").fetchone()[0])
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def children_of(parent: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        with contextlib.suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
-    return found
 
 
 @dataclass

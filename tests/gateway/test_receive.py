@@ -25,8 +25,9 @@ from esa.store.segments import SpoolReader, Stored, read_message
 from esa.store.spool import Spool
 
 if TYPE_CHECKING:
-    from esa.gateway.protocol import Connection
     from typing_extensions import Buffer
+
+    from esa.gateway.protocol import Connection
 
 CLEAN = b"Subject: hello\r\nX-Esa-Verdict: forged\r\n\r\nhello\r\n"
 SUSPECT = b"Subject: suspect\r\n\r\nbuy\r\n"
