@@ -12,5 +12,5 @@ cdef struct Mailbox:             # offsets in the value that was read
 cdef int decode_words(const uint8_t *value, size_t length, Buffer *octets, Buffer *out, uint64_t *flags) noexcept nogil
 cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first) noexcept nogil
 cdef int decode_phrase(const uint8_t *value, size_t length, Document *document, Buffer *out) noexcept nogil
-cdef int decode_address(const uint8_t *value, size_t length, Buffer *out) noexcept nogil
+cdef int decode_address(const uint8_t *value, size_t length, Buffer *octets, Buffer *out) noexcept nogil
 cdef int decode_file_name(Document *document, const Part *part, Buffer *out) noexcept nogil

@@ -201,7 +201,10 @@ cdef size_t skip_comment(const uint8_t *value, size_t at, size_t length) noexcep
 
 
 cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first) noexcept nogil:
-    """Count the mailboxes of an address list and give the first. Commas in quotes, comments and encoded words do not separate."""
+    """Count the mailboxes of an address list and give the first. Commas in quotes, comments and encoded words do not separate.
+
+    Without any "@" it is one mailbox. Its name is the first name, its address the first with an "@", as clients show `Name, Other <a@b>`.
+    """
     cdef size_t at = 0
     cdef size_t start = 0        # of the mailbox being read
     cdef size_t end
@@ -213,6 +216,7 @@ cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first
     cdef bint angle = False
     cdef bint comment = False
     cdef bint any_text = False
+    cdef bint is_address
     cdef const uint8_t *found
     cdef uint8_t octet
     first.found = False
@@ -240,9 +244,9 @@ cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first
         elif octet == 60:
             found = <const uint8_t *>memchr(value + at, 62, length - at)
             end = <size_t>(found - value) if found != NULL else length
-            if not angle:
+            if not angle or mailbox.address.length == 0:
                 mailbox.address = trimmed(value, at + 1, end)
-                if any_text:
+                if any_text and not angle:
                     mailbox.name = trimmed(value, start, at)
                 angle = True
             at = min(end + 1, length)
@@ -258,12 +262,19 @@ cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first
             if any_text or angle:
                 if not angle and not (comment and mailbox.address.length):
                     mailbox.address = trimmed(value, start, min(at, length))
-                count += 1
+                is_address = mailbox.address.length and memchr(value + mailbox.address.start, 64, mailbox.address.length) != NULL
+                count += is_address
+                if not is_address and mailbox.name.length == 0:  # a name alone
+                    mailbox.name = mailbox.address
+                if not is_address:
+                    mailbox.address.length = 0
                 if not first.found:
                     first[0] = mailbox
                     first.found = True
+                elif first.address.length == 0:  # an unquoted comma in a name: the address belongs to what stands before it
+                    first.address = mailbox.address
             if at >= length:
-                return count
+                return max(count, <uint32_t>1) if first.found else 0
             at += 1
             start = at
             angle = comment = any_text = False
@@ -297,7 +308,7 @@ cdef int decode_phrase(const uint8_t *value, size_t length, Document *document, 
     return decode_words(plain.data, plain.length, &document.octets, out, &document.flags)
 
 
-cdef int decode_address(const uint8_t *value, size_t length, Buffer *out) noexcept nogil:
+cdef int decode_address(const uint8_t *value, size_t length, Buffer *octets, Buffer *out) noexcept nogil:
     """An addr-spec in lower ASCII case without white space, angle brackets, comments and source route (RFC 5322 4.4)."""
     cdef size_t at = 0
     cdef uint64_t flags = 0
@@ -309,7 +320,7 @@ cdef int decode_address(const uint8_t *value, size_t length, Buffer *out) noexce
         if colon != NULL:
             length -= <size_t>(colon + 1 - value)
             value = colon + 1
-    if convert(CHARSET_ABSENT, value, length, out, &flags) < 0:
+    if decode_words(value, length, octets, out, &flags) < 0:  # clients decode even here, against RFC 2047 5
         return -1
     put = start
     index = start

@@ -322,33 +322,71 @@ cdef bint is_named(const uint8_t *raw, const Parameter *parameter, const char *n
 
 # ---- what the MIME fields of a part say ----
 
+cdef Span behind_charset(const uint8_t *raw, const Parameter *parameter) noexcept nogil:
+    """The value without RFC 2231's charset'language' if it is in the extended form (a name that ends with "*")."""
+    cdef Span value = parameter.value
+    cdef uint32_t quotes = 0
+    cdef uint32_t at
+    if raw[parameter.name.start + parameter.name.length - 1] != 42:
+        return value
+    for at in range(value.length):
+        if raw[value.start + at] == 39:
+            quotes += 1
+            if quotes == 2:
+                return Span(value.start + at + 1, value.length - at - 1)
+    return value
+
+
+cdef int hexadecimal(uint8_t octet) noexcept nogil:
+    if 48 <= octet <= 57:
+        return octet - 48
+    return (octet | 32) - 87 if 97 <= (octet | 32) <= 102 else -1
+
+
 cdef int read_boundary(Document *document, Part *part, const Parameter *parameter, Frame *frame) noexcept nogil:
-    """Put the boundary, without quotes, escapes and folds, behind frame.start of the scratch; -1 for no memory."""
-    cdef const uint8_t *value = document.raw + parameter.value.start
-    cdef uint32_t length = parameter.value.length
+    """Append the boundary, without quotes, escapes and folds, to the frame's; -1 for no memory."""
+    cdef Span where = behind_charset(document.raw, parameter)
+    cdef const uint8_t *value = document.raw + where.start
+    cdef bint percent = document.raw[parameter.name.start + parameter.name.length - 1] == 42
     cdef uint32_t at = 0
-    cdef uint32_t put = 0
+    cdef uint32_t put = frame.length
+    cdef uint8_t octet
     cdef uint8_t *out
     if reserve_scratch(document, <size_t>frame.start + ESA_MAX_BOUNDARY) < 0:
         return -1
     out = document.scratch + frame.start
-    part.boundary = parameter.value
-    while at < length and put < ESA_MAX_BOUNDARY:
-        if value[at] == 92 and parameter.quoted and at + 1 < length:
+    if part.boundary.length == 0:
+        part.boundary = where
+    while at < where.length and put < ESA_MAX_BOUNDARY:
+        if value[at] == 92 and parameter.quoted and at + 1 < where.length:
             at += 1
-        elif value[at] == 13 or value[at] == 10:
-            at += 1
-            continue
-        out[put] = value[at]
-        put += 1
+        octet = value[at]
+        if percent and octet == 37 and at + 2 < where.length and hexadecimal(value[at + 1]) >= 0 and hexadecimal(value[at + 2]) >= 0:
+            octet = <uint8_t>((hexadecimal(value[at + 1]) << 4) | hexadecimal(value[at + 2]))
+            at += 2
         at += 1
-    frame.cut = at < length
+        if octet != 13 and octet != 10:
+            out[put] = octet
+            put += 1
+    frame.cut = at < where.length
     while put and (out[put - 1] == 32 or out[put - 1] == 9):  # RFC 2046 5.1.1: no boundary ends with white space
         put -= 1
     frame.length = put
     if frame.cut:
         part.flags |= ODD_BOUNDARY
     return 0
+
+
+cdef bint is_section(const uint8_t *raw, const Parameter *parameter, uint32_t stem, uint32_t wanted) noexcept nogil:
+    """Is the name's RFC 2231 suffix *wanted or *wanted*?"""
+    cdef uint32_t at = stem + 1
+    cdef uint32_t number = 0
+    if parameter.name.length < stem + 2 or raw[parameter.name.start + stem] != 42:
+        return False
+    while at < parameter.name.length and 48 <= raw[parameter.name.start + at] <= 57 and number < 1000:
+        number = number * 10 + raw[parameter.name.start + at] - 48
+        at += 1
+    return number == wanted and (at == parameter.name.length or (at + 1 == parameter.name.length and raw[parameter.name.start + at] == 42))
 
 
 cdef void read_media_type(const uint8_t *raw, size_t at, size_t end, Part *part) noexcept nogil:
@@ -398,23 +436,30 @@ cdef int read_content_type(Document *document, Part *part, const HeaderField *fi
     cdef size_t at = first_parameter(raw, field.value_start, end)
     cdef Parameter parameter
     cdef uint32_t length
+    cdef uint32_t section = 0    # of a boundary in RFC 2231 sections: the one that is wanted next, 0 if it has none
     read_media_type(raw, field.value_start, end, part)
     while next_parameter(raw, &at, end, &parameter):
         if is_named(raw, &parameter, b"charset", 7):
             if part.charset_label.length == 0:
-                part.charset_label = parameter.value
-                for length in range(parameter.value.length):  # charset=us-ascii (plain text)
-                    if is_blank(raw[parameter.value.start + length]) or raw[parameter.value.start + length] == 40:
+                part.charset_label = behind_charset(raw, &parameter)
+                for length in range(part.charset_label.length):  # charset=us-ascii (plain text)
+                    if is_blank(raw[part.charset_label.start + length]) or raw[part.charset_label.start + length] == 40:
                         part.charset_label.length = length
                         break
-            elif not same_octets(raw, part.charset_label, parameter.value):
+            elif not same_octets(raw, part.charset_label, behind_charset(raw, &parameter)):
                 part.flags |= AMBIGUOUS
         elif is_named(raw, &parameter, b"boundary", 8) and part.media == MEDIA_MULTIPART:
             if part.boundary.length == 0:
+                section = 1 if is_section(raw, &parameter, 8, 0) else 0
                 if read_boundary(document, part, &parameter, frame) < 0:
                     return -1
             else:
                 part.flags |= ODD_BOUNDARY | AMBIGUOUS
+        elif section and parameter.name.length > 8 and equals_caseless(raw + parameter.name.start, b"boundary", 8) and is_section(
+                raw, &parameter, 8, section):
+            section += 1
+            if read_boundary(document, part, &parameter, frame) < 0:
+                return -1
         elif is_named(raw, &parameter, b"name", 4):
             part.attachment = 1
     if part.charset_label.length:
@@ -616,6 +661,8 @@ cdef int read_header(Document *document, uint32_t index, size_t *position, const
             if added:
                 field = &document.fields[document.n_fields - 1]
                 field.value_length = <uint32_t>(before_break(raw, colon + 1, end) - field.value_start)
+                if colon > name and field.known != FIELD_OTHER:  # other readers do not take it for a field
+                    flags |= AMBIGUOUS
             at = end
             continue
         while name < end and raw[name] == 13:

@@ -49,16 +49,13 @@ cdef int decode_mailbox(Document *document, const HeaderField *field, uint32_t k
     count[0] += read_mailboxes(value, field.value_length, &mailbox)
     if not mailbox.found:
         return 0
-    if mailbox.address.length and memchr(value + mailbox.address.start, 64, mailbox.address.length) == NULL and mailbox.name.length == 0:
-        mailbox.name = mailbox.address  # a name alone is shown as a name
-        mailbox.address.length = 0
     arena = lend(document)
     if decode_phrase(value + mailbox.name.start, mailbox.name.length, document, &arena) < 0:
         give_back(document, &arena)
         return -1
     name[0] = Span(start, arena.length - start)
     start = arena.length
-    if decode_address(value + mailbox.address.start, mailbox.address.length, &arena) < 0:
+    if decode_address(value + mailbox.address.start, mailbox.address.length, &document.octets, &arena) < 0:
         give_back(document, &arena)
         return -1
     address[0] = Span(start, arena.length - start)
