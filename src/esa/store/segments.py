@@ -20,7 +20,7 @@ from esa.store.folder import is_locked, telling
 from esa.store.record import HEADER_SIZE, ContentFile, Header, Record, decode_header, decode_metadata
 from esa.store.spool import Committed, parse_segment_name
 
-_WINDOW = 2 << 20  # octets read at a time
+_WINDOW = 512 << 10  # octets read at a time
 _BLOCK = 4096  # what an unreadable place costs
 CHUNK = 256 << 10  # octets of a long content handed on at a time
 _LOOK = "look at the disk; restore the file if you can"
