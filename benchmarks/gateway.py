@@ -47,8 +47,7 @@ class Gateway:
         configuration = folder / "esa.toml"
         configuration.write_text(
             f'[gateway]\nstate = "{folder / "state"}"\n[[listener]]\nport = {self.port}\nmax_message_size = "{message_size}"\n'
-            f"max_transactions = 1000000\n[metrics]\nport = {self.health}\n"
-            + (f'[delivery]\nroute = "{LOOPBACK}:{route}"\n' if route is not None else "")
+            f"[metrics]\nport = {self.health}\n" + (f'[delivery]\nroute = "{LOOPBACK}:{route}"\n' if route is not None else "")
         )
         self.log = folder / "log"
         command = [sys.executable, "-m", "esa.cli", "serve", "--config", str(configuration)]

@@ -16,19 +16,17 @@ import os
 import random
 import re
 import signal
-import sqlite3
 import time
 from collections import Counter as Tally
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.end_to_end.running import Gateway
+from tests.end_to_end.running import READY_SECONDS, Gateway, is_running
 
 TOKEN = re.compile(rb"^X-Token: ([0-9a-f]+-[0-9]+)\r?$", re.MULTILINE)
 IDENTIFIER = re.compile(rb"^X-Esa-Id: ([0-9A-Z]{26})\r?$", re.MULTILINE)
 FILLER = (b"This line only makes the message longer; nothing in it matters to anybody." + b"\r\n") * 40
-READY_SECONDS = 30.0
 HOLD_SECONDS = 0.5  # how long a kill waits for its receiver to have a message in scan or commit
 
 
@@ -167,15 +165,6 @@ async def kill_one(gateway: Gateway, name: str, kills: Kills) -> None:
     kills.restarts_seconds.append(time.monotonic() - began)
 
 
-def is_running(process: int) -> bool:
-    """False once the process is dead, whether its parent has looked or not."""
-    try:
-        stat = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return False
-    return stat[stat.rindex(")") + 2] not in "ZX"
-
-
 @dataclass
 class Found:
     """Where the messages are afterwards: token → how often, per place; and identifiers that tracking calls possible duplicates."""
@@ -196,12 +185,9 @@ def look(gateway: Gateway) -> Found:
                 tally[token[1].decode()] += 1
                 if identifier is not None:
                     found.identifiers[token[1].decode()].add(identifier[1].decode())
-    with contextlib.closing(sqlite3.connect(f"file:{gateway.state / 'queue.db'}?mode=ro", uri=True)) as database:
-        found.queued = {row[0] for row in database.execute("SELECT id FROM message WHERE state IN ('waiting', 'sending', 'failed')")}
-    with contextlib.closing(sqlite3.connect(f"file:{gateway.state / 'tracking.db'}?mode=ro", uri=True)) as database:
-        found.logged_duplicates = {
-            row[0] for row in database.execute("SELECT message FROM event WHERE name = 'delivery.possible_duplicate'")
-        }
+    found.queued = {str(row[0]) for row in gateway.database("queue.db", "SELECT message FROM entry")}
+    duplicates = gateway.database("tracking.db", "SELECT message FROM event WHERE name = 'delivery.possible_duplicate'")
+    found.logged_duplicates = {str(row[0]) for row in duplicates}
     return found
 
 
@@ -256,11 +242,12 @@ async def run(folder: Path, *, kills: int, sessions: int, messages: int, workers
 
 
 async def settle(gateway: Gateway, patience: float = 60.0) -> None:
-    """Wait until deliver has handed on all there is, and the Maildir grows no more."""
+    """Wait until deliver has handed on all there is: the queue is empty and the Maildir grows no more for a second."""
     deadline = time.monotonic() + patience
     quiet, before = 0, -1
     while quiet < 10 and time.monotonic() < deadline:
         await asyncio.sleep(0.1)
-        arrived = sum(1 for _ in os.scandir(gateway.state / "Maildir" / "new")) if (gateway.state / "Maildir" / "new").is_dir() else 0
-        quiet = quiet + 1 if arrived == before and not gateway.waiting() else 0
+        arrived = len(gateway.maildir())
+        waiting = gateway.database("queue.db", "SELECT 1 FROM entry WHERE state != 'failed' LIMIT 1")
+        quiet = quiet + 1 if arrived == before and not waiting else 0
         before = arrived

@@ -39,7 +39,7 @@ class Gateway:
         self.configuration = folder / "esa.toml"
         self.configuration.write_text(
             f'[gateway]\nhostname = "mx.example.org"\nstate = "{self.state}"\nworkers = {workers}\ndrain = "5 s"\n'
-            f"[[listener]]\nport = {self.port}\nmax_transactions = 1000000\n[metrics]\nport = {self.health_port}\n{more}"
+            f"[[listener]]\nport = {self.port}\n[metrics]\nport = {self.health_port}\n{more}"
         )
         self.log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -327,12 +327,6 @@ async def test_no_mail_is_begun_with_when_the_disk_is_nearly_full(bench: Bench, 
     assert (refusal.code, refusal.enhanced) == (452, "4.3.1")
 
 
-async def test_a_session_may_send_so_many_messages(bench: Bench) -> None:
-    receiver = ListenerReceiver(bench.route, RecipientAccess(), messages=2)
-    transaction, _ = bench.transaction(CLEAN)
-    assert [receiver.mail(transaction, ()) is None for _ in range(3)] == [True, True, False]
-
-
 async def test_drain_waits_for_every_reply_and_record(bench: Bench) -> None:
     sent = [bench.transaction(content) for content in (CLEAN, POSITIVE, SUSPECT) for _ in range(20)]
     for transaction, _ in sent:

@@ -25,12 +25,12 @@ from esa.engine.checks.dictionaries import Dictionary
 from esa.engine.scanner import Scanner
 from esa.errors import EsaError
 from esa.gateway import events
-from esa.gateway.delivery import DeliverSettings, SmtpRoute, run_deliver
+from esa.gateway.delivery import DeliverSettings, Kind, SmtpRoute, run_deliver
 from esa.gateway.events import Event as Log
 from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.limits import Limits
 from esa.gateway.listener import serve
-from esa.gateway.metrics import Counters, Row
+from esa.gateway.metrics import Counter, Counters, Row
 from esa.gateway.receive import ListenerReceiver, Route
 from esa.message.envelope import Envelope, Session
 from esa.policy.access import RecipientAccess
@@ -140,7 +140,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     )
     servers = [
         await serve(
-            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), messages=listeners[name].max_transactions),
+            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains)),
             socket.socket(fileno=descriptor),
             hostname=configuration.gateway.hostname,
             limits=make_limits(configuration, listeners[name]),
@@ -167,13 +167,20 @@ async def _rotate(spool: Spool) -> None:
 
 
 async def _deliver(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    ready()
-    await run_deliver(deliver_settings(task.configuration), stop)
+    counters: dict[Kind, Counter] = {
+        "delivered": Counter.DELIVERIES_SENT,
+        "deferred": Counter.DELIVERIES_DEFERRED,
+        "failed": Counter.DELIVERIES_FAILED,
+    }
+
+    def count(kind: Kind, recipients: int) -> None:
+        row.add(counters[kind])
+
+    await run_deliver(deliver_settings(task.configuration), stop, count=count, ready=ready)
 
 
 async def _keep(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    ready()
-    await run_keep(keep_settings(task.configuration), stop)
+    await run_keep(keep_settings(task.configuration), stop, ready=ready)
 
 
 def make_scanner(configuration: Configuration) -> Scanner:

@@ -54,7 +54,6 @@ LOOP = (554, "5.4.6", "routing loop: too many Received fields")
 TOO_MANY_FORGED = (554, "5.6.0", "the header is not acceptable")
 RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
 NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
-TOO_MANY_MESSAGES = Reply(421, "4.7.0", "too many messages in this session, come again")
 RESERVE_OCTETS = 64 << 20  # free space below which no mail is begun with, so that what was begun can end
 FREE_SPACE_SECONDS = 1.0  # how long a look at the free space is good for
 
@@ -390,9 +389,8 @@ class Route:
 class ListenerReceiver(Receiver):
     """What one listener of a worker calls: recipient access of that listener, and the worker's route."""
 
-    def __init__(self, route: Route, access: RecipientAccess, *, messages: int = 1000) -> None:
-        """`messages` may come over one connection; the next is answered 421."""
-        self._route, self._access, self._messages = route, access, messages
+    def __init__(self, route: Route, access: RecipientAccess) -> None:
+        self._route, self._access = route, access
 
     def greet(self, connection: Connection) -> Answer:
         row = self._route.row
@@ -404,11 +402,6 @@ class ListenerReceiver(Receiver):
         self._route.row.add(Counter.CONNECTIONS_OPEN, -1)
 
     def mail(self, transaction: Transaction, parameters: Sequence[str]) -> Answer:
-        connection = transaction.connection
-        begun = connection.context if isinstance(connection.context, int) else 0
-        if begun >= self._messages:
-            return TOO_MANY_MESSAGES
-        connection.context = begun + 1
         return None if self._route.has_room(transaction.declared_size) else NO_SPACE
 
     def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:

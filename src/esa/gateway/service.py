@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from esa.config.schema import Configuration, Listener
 from esa.errors import ConfigurationError, EsaError, StoreError
@@ -118,7 +119,8 @@ class Service:
         """Wait until every child is ready (True), or one failed at the start or a stop was asked for (False)."""
         ready = asyncio.gather(*(child.ready.wait() for child in self._children))
         stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait([ready, stop, *runs], return_when=asyncio.FIRST_COMPLETED)
+        watched: list[asyncio.Future[Any]] = [ready, stop, *runs]
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if ready.done():
             return True
