@@ -34,7 +34,7 @@ def read(path: Path, limit: int | None = None, seed: int = 0) -> tuple[list[byte
 
 
 def dictionary_terms(messages: Sequence[bytes], n: int = 10_000, seed: int = 0) -> list[str]:
-    """`n` terms of the kind dictionaries hold: one half rare words that do stand in the mail, the other half phrases of two of them that hardly do."""
+    """`n` terms of the kind dictionaries hold: half rare words of this mail, half phrases of two of them."""
     seen: Counter[str] = Counter()
     for raw in messages:
         seen.update(set(re.findall(r"[a-z]{5,14}", raw.decode("latin-1").lower())))

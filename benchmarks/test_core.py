@@ -8,8 +8,8 @@ import pytest
 from mail import dictionary_terms
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from esa.engine.judge import native_engine
 from esa.engine.model import Model
-from esa.engine.scanner import native_engine
 from esa_core import Automaton, Engine, fold, parse
 
 

@@ -2,8 +2,9 @@
 
 A change to this file is a commit of its own, with the figures before and after.
 
-Per message: `email` with its default policy and `get_content` of every text part, lower case, one compiled pyahocorasick automaton with counts per
-term; per batch: one HashingVectorizer per field (header fields, subject, text), and one decision_function of a linear SGD classifier over all.
+Per message: `email` with its default policy and `get_content` of every text part, lower case, one compiled pyahocorasick automaton
+with counts per term. Per batch: one HashingVectorizer per field (header fields, subject, text), and one decision_function of a linear SGD
+classifier over all.
 """
 
 from __future__ import annotations

@@ -1,5 +1,31 @@
 """The native core's front door: bytes in, typed facts out. Nothing that is not named here is public."""
 
+from esa_core._automaton import Automaton
+from esa_core._batch import FAMILY_NAMES, Batch, Engine, flag_names
+from esa_core._cards import Cards
+from esa_core._facts import DOMAIN_LISTS, FACT_NAMES, FACT_SPACE, WORD_CATEGORIES, Lexicon
+from esa_core._features import N_FEATURES, extract_features
+from esa_core._linear import LinearModel
 from esa_core._parsed import Link, Parsed, Part, fold, parse
 
-__all__ = ["Link", "Parsed", "Part", "fold", "parse"]
+__all__ = [
+    "DOMAIN_LISTS",
+    "FACT_NAMES",
+    "FACT_SPACE",
+    "FAMILY_NAMES",
+    "N_FEATURES",
+    "WORD_CATEGORIES",
+    "Automaton",
+    "Batch",
+    "Cards",
+    "Engine",
+    "Lexicon",
+    "LinearModel",
+    "Link",
+    "Parsed",
+    "Part",
+    "extract_features",
+    "flag_names",
+    "fold",
+    "parse",
+]

@@ -118,7 +118,7 @@ cdef int _score_features(const Parts *parts, Document *document, FeatureScratch 
         families[family] = mean_weight(parts.weights, scratch.indices + start, <Py_ssize_t> scratch.ends[family] - start, False) / length
         start = <Py_ssize_t> scratch.ends[family]
         logit[0] += families[family]
-    families[N_FAMILIES] = parts.bias
+    families[<int> N_FAMILIES] = parts.bias
     logit[0] += parts.bias
     return 0
 
@@ -327,7 +327,7 @@ cdef class Batch:
 
     @property
     def facts(self):
-        return _array(self._facts, "float32").reshape(self.n, -1 if self.n else 0) if self._facts else _array(b"", "float32").reshape(self.n, 0)
+        return _array(self._facts, "float32").reshape(self.n, 0 if self.engine.lexicon is None else N_FACTS)
 
     @property
     def match_starts(self):

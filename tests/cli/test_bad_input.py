@@ -1,4 +1,4 @@
-"""Hostile and broken input, given to the real command: each ends as a result or a sentence and the right exit code, never as a traceback."""
+"""Hostile and broken input, given to the real command: each ends as a result or a sentence, with its exit code and no traceback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def scan(path: Path, content: bytes) -> Done:
 
 def nested(depth: int) -> bytes:
     """Multiparts inside multiparts."""
-    return HEADER + b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (i, i) for i in range(depth)) + b"\r\nin\r\n"
+    return (
+        HEADER + b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (i, i) for i in range(depth)) + b"\r\nin\r\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,19 @@ def nested(depth: int) -> bytes:
         (nested(1_000), "too_deep"),
         (HEADER + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n\r\n" * 10_000, "too_many_parts"),
     ],
-    ids=["empty", "one byte", "one line end", "NULs", "NUL in text", "8-bit header", "no body", "10,000 fields", "20,000 fields", "1,000 deep", "parts"],
+    ids=[
+        "empty",
+        "one byte",
+        "one line end",
+        "NULs",
+        "NUL in text",
+        "8-bit header",
+        "no body",
+        "10,000 fields",
+        "20,000 fields",
+        "1,000 deep",
+        "parts",
+    ],
 )
 def test_odd_messages_are_scanned_and_flagged(tmp_path: Path, content: bytes, flag: str | None) -> None:
     done = scan(tmp_path / "odd.eml", content)
@@ -61,7 +75,13 @@ def test_fifty_megabytes_of_one_line_are_scanned(tmp_path: Path, header: bytes) 
 
 
 def test_an_mbox_with_broken_from_lines_is_read(tmp_path: Path) -> None:
-    content = b"From \n" + HEADER + b"\none\n\nFrom nobody knows when\n" + HEADER + b"\nFrom here on it is text\n\nFrom a@b Thu Jan  1 00:00:00 2026\n\n"
+    content = (
+        b"From \n"
+        + HEADER
+        + b"\none\n\nFrom nobody knows when\n"
+        + HEADER
+        + b"\nFrom here on it is text\n\nFrom a@b Thu Jan  1 00:00:00 2026\n\n"
+    )
     done = scan(tmp_path / "broken.mbox", content)
     assert done.code in (0, 1)
     assert done.lines

@@ -35,7 +35,9 @@ def test_lines_end_with_crlf_and_dots_are_stuffed(content: bytes, wire: bytes) -
 class Server:
     """A small scripted SMTP server: refuses recipients at `refuse`, closes after `close_after` messages, keeps what it got."""
 
-    def __init__(self, *, extensions: tuple[str, ...] = (), refuse_data: str = "", close_after: int | None = None, mute: bool = False) -> None:
+    def __init__(
+        self, *, extensions: tuple[str, ...] = (), refuse_data: str = "", close_after: int | None = None, mute: bool = False
+    ) -> None:
         self.extensions, self.refuse_data, self.close_after, self.mute = extensions, refuse_data, close_after, mute
         self.received: list[bytes] = []
         self.commands: list[bytes] = []

@@ -167,5 +167,3 @@ def test_scanning_needs_no_extra(tmp_path: Path, clean: Path) -> None:
         (blocked / f"{name}.py").write_text("raise ImportError('not installed')\n")
     environment = {"PYTHONPATH": os.pathsep.join([str(blocked), os.environ.get("PYTHONPATH", "")])}
     assert esa("scan", clean, environment=environment).code == 0
-
-

@@ -113,7 +113,9 @@ def test_dictionary_terms_match_folded_text() -> None:
 
 
 def test_one_term_in_two_dictionaries_is_reported_in_both() -> None:
-    scanner = Scanner(dictionaries=[Dictionary("a", {"bank": 1}), Dictionary("b", {"Bank": 5}), Dictionary("c", {"an": 1}, whole_words=False)])
+    scanner = Scanner(
+        dictionaries=[Dictionary("a", {"bank": 1}), Dictionary("b", {"Bank": 5}), Dictionary("c", {"an": 1}, whole_words=False)]
+    )
     found = scanner.scan(message("my bank")).checks["dictionaries"]
     assert {name: facts["score"] for name, facts in found.items() if isinstance(facts, dict)} == {"a": 1, "b": 5, "c": 1}
 

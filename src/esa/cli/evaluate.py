@@ -12,6 +12,7 @@ from esa.cli.program import DONE, FAILED
 from esa.cli.terminal import console, json_option, print_json, printable_lines, progress, say
 
 if TYPE_CHECKING:
+    from esa.engine.model import Model
     from esa.learning.evaluation import Evaluation
 
 COLUMNS = (  # figure, heading, decimals
@@ -64,7 +65,7 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, keep_head
         return [report.score for report in scanner.scan_many(messages)]
 
     with progress("evaluating") as meter:
-        result = evaluate(iter_corpora(paths), score, clean=clean, lineage=scanner.model.lineage, on_progress=meter.advance)
+        result = evaluate(iter_corpora(paths), score, clean=clean, lineage=lineage(scanner.model), on_progress=meter.advance)
     described: dict[str, object] = {"name": scanner.model.name, "kind": scanner.model.kind, "digest": scanner.model.digest}
     if as_json:
         print_json(result.to_json(described))
@@ -76,6 +77,12 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, keep_head
         say("no labelled message was found: labels are the folder names ham and spam, or the lines of a TREC index")
         return FAILED
     return FAILED if result.errors else DONE
+
+
+def lineage(model: Model) -> frozenset[bytes]:
+    """The digests of the messages that the model was trained on, eight octets each; none if it does not say."""
+    digests = model.arrays["lineage"].tobytes() if "lineage" in model.arrays else b""
+    return frozenset(digests[start : start + 8] for start in range(0, len(digests), 8))
 
 
 def _print_table(result: Evaluation, title: str) -> None:

@@ -113,9 +113,7 @@ async def _play(mail: Sequence[bytes], plan: Plan, advance: Callable[[float], No
     return outcome
 
 
-async def _player(
-    payloads: Sequence[bytes], waiting: deque[int], plan: Plan, outcome: Outcome, advance: Callable[[float], None]
-) -> None:
+async def _player(payloads: Sequence[bytes], waiting: deque[int], plan: Plan, outcome: Outcome, advance: Callable[[float], None]) -> None:
     """One of the parallel sessions: opens the next when one is used up or lost, until there is nothing left to send."""
     failures = 0
     while waiting and failures < ATTEMPTS:

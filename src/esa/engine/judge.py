@@ -1,7 +1,7 @@
 """From a verified model to something that judges: the native engine it scores with, and its contributions in words.
 
-Called by the scanner, and by what measures the core alone. A model of the kind "cards" weighs the facts; one of the kind "tokens" (a local model out
-of `esa train`) weighs hashed features.
+Called by the scanner, and by what measures the core alone. A model of the kind "cards" weighs the facts; one of the kind "tokens" (a local
+model out of `esa train`) weighs hashed features.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CARD_ARRAYS = ("card", "sign", "mean", "scale", "weights", "prior")
 
 
 def native_engine(model: Model, automaton: Automaton | None = None) -> Engine:
-    """The engine that scores with `model` and listens for the terms of `automaton`. Raises ModelError if the model is not for this program."""
+    """The engine that scores with `model` and listens for the terms of `automaton`. Raises ModelError if it is not for this program."""
     if model.feature_space != feature_space():
         raise ModelError(
             f"the model was made for the feature space {model.feature_space!r}, this program extracts {feature_space()!r}",

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, overload
 
 from esa.engine.check import Check, Evidence, Finding, Materials, build
 from esa.engine.checks.dictionaries import Dictionary
-from esa.engine.model import Model, default_model, load_model
+from esa.engine.judge import native_engine
+from esa.engine.model import DEFAULT_MODEL, Model
 from esa.engine.verdict import Reason, Report, Verdict, score_of
 from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
@@ -83,12 +84,12 @@ class Scanner:
         checks: Sequence[str | Check] | None = None,
         dictionaries: Iterable[Dictionary] = (),
     ) -> None:
-        self.model: Model = default_model() if model is None else model if isinstance(model, Model) else load_model(Path(model))
+        self.model: Model = model if isinstance(model, Model) else Model.load(DEFAULT_MODEL if model is None else Path(model))
         self.dictionaries = tuple(dictionaries)
         self.checks = build(checks, Materials(self.model, self.dictionaries))
         self._always = tuple(check for check in self.checks if not check.terms)
         self._listeners, automaton = _compile(self.checks)
-        self._engine: Engine = self.model.engine(automaton)
+        self._engine: Engine = native_engine(self.model, automaton)
         self._judges = any(check.name == "spam" for check in self.checks)
 
     def scan(self, raw: Buffer, *, session: Session | None = None, envelope: Envelope | None = None) -> Report:

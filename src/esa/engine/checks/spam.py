@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
 from esa.engine.check import Check, Evidence, Finding, Materials, Term
+from esa.engine.judge import explain
 from esa.engine.verdict import Reason
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class ModelReasons(Sequence[Reason]):
     def _explained(self) -> tuple[Reason, ...]:
         model, batch = self._model, self._batch
         if model is not None and batch is not None:
-            self._reasons = tuple(model.explain(batch, self._row))
+            self._reasons = tuple(explain(model, batch, self._row))
             self._model = self._batch = None
         return self._reasons
 
