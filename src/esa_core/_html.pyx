@@ -131,9 +131,11 @@ cdef inline Stream *current(Reader *reader) noexcept nogil:
 
 
 cdef inline void leave_gap(Reader *reader, uint32_t gap) noexcept nogil:
-    cdef Stream *stream = current(reader)
-    if gap > stream.gap:
-        stream.gap = gap
+    """In the stream of the current text; a box that is only invisible still takes its place among what is seen."""
+    if reader.state and gap > reader.hidden.gap:
+        reader.hidden.gap = gap
+    if not reader.state & UNSHOWN_FOR_GOOD and gap > reader.seen.gap:
+        reader.seen.gap = gap
 
 
 cdef inline void fill_gap(Stream *stream) noexcept nogil:
