@@ -55,8 +55,12 @@ def _normal(octets: bytes) -> bytes:
 
 
 def _is_read(leaf: bytes, readings: list[bytes], *, whole: bool) -> bool:
-    wanted = {_normal(leaf), _normal(leaf.decode("latin-1").encode("utf-8"))}
-    return any(want == reading or (not whole and want in reading) for want in wanted for reading in readings)
+    """Whether a reading is this leaf; where only parts are asked for, whether one reading holds each of its lines."""
+    for wanted in (_normal(leaf), _normal(leaf.decode("latin-1").encode("utf-8"))):
+        lines = [wanted] if whole else [line for line in wanted.split(b"\n") if line]
+        if any(wanted == reading or (not whole and all(line in reading for line in lines)) for reading in readings):
+            return True
+    return False
 
 
 def _is_found(parsed: esa_core.Parsed) -> bool:
