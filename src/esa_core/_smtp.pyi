@@ -1,12 +1,12 @@
-from typing import Final
+from typing import Final, final
 
-from typing_extensions import Buffer, disjoint_base
+from _typeshed import ReadableBuffer
 
 STATES: Final[tuple[str, ...]]
 EVENTS: Final[tuple[str, ...]]
 FAULTS: Final[tuple[str, ...]]
 
-@disjoint_base
+@final
 class Machine:
     message_size: int
     spill: int
@@ -56,7 +56,7 @@ class Machine:
     def held(self) -> int: ...
     @property
     def line_is_open(self) -> bool: ...
-    def feed(self, source: Buffer, start: int = 0, stop: int = -1) -> int: ...
+    def feed(self, source: ReadableBuffer, start: int = 0, stop: int = -1) -> int: ...
     def accept(self) -> None: ...
     def discard(self) -> None: ...
     def take_content(self) -> bytes: ...

@@ -19,6 +19,7 @@ A command moves the state when the caller calls accept(); without it the command
 cannot be refused.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
@@ -125,6 +126,7 @@ cdef int[4][7] TRANSITIONS = [
     [S_READY, -F_NESTED, S_TO, S_MAIL_DATA, S_READY, S_TO, S_ENDED],
 ]
 
+@cython.final
 cdef class Machine:
     """One session. `feed` reads octets up to the next event; attributes hold the event's values until the next call.
 

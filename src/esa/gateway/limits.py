@@ -15,9 +15,10 @@ class Limits:
     errors: int = 20  # unknown commands, wrong syntax and order in one session, then 421
     junk_commands: int = 100  # NOOP, RSET, VRFY, EXPN, HELP, EHLO between two messages, then each counts as an error
     command_timeout: float = 300.0  # for a whole command, not an octet (RFC 5321 section 4.5.3.2)
-    data_timeout: float = 300.0  # for all mail data, plus the time its octets may take at the minimum rate
-    data_rate: int = 500  # octets a second; slower is an attack (Postfix smtpd_min_data_rate)
-    session_timeout: float = 7200.0  # a session without a running transaction ends then
+    data_timeout: float = 180.0  # silence while mail data arrives; and all of it together, plus what its octets take at data_rate
+    data_rate: int = 500  # octets a second; slower for longer than data_timeout is an attack (Postfix smtpd_min_data_rate)
+    session_timeout: float = 3600.0  # life of a session; an open transaction may end first
+    transactions: int = 1000  # messages of one session, then 421: long sessions hinder the balance between workers
     connections: int = 10_000  # at once on one server; 421 past it
     memory: int = 512 * 2**20  # octets of mail data held in memory by all sessions together; 452 4.3.1 past it
     spill: int = 2**20  # a longer message goes to a file while it arrives

@@ -48,6 +48,7 @@ class Connection(asyncio.BufferedProtocol):
         "_errors",
         "_greeted",
         "_held",
+        "_joined",
         "_junk",
         "_lost",
         "_machine",
@@ -58,9 +59,11 @@ class Connection(asyncio.BufferedProtocol):
         "_refusal",
         "_refused",
         "_running",
+        "_seen",
         "_server",
         "_spill",
         "_started",
+        "_transactions",
         "_transport",
         "_waiting",
         "client_address",
@@ -102,7 +105,11 @@ class Connection(asyncio.BufferedProtocol):
         self._spill: SpillFile | None = None
         self._candidate: Transaction | None = None
         self._accepted = ""  # forward-path under decision
-        self._active = self._started = server.now  # loop seconds: last command; begin of the session or of mail data
+        self._active = server.now  # loop seconds of the last progress
+        self._joined = server.now  # loop seconds of the connection
+        self._started = 0.0  # loop seconds of the begin of mail data
+        self._seen = 0  # octets of mail data at the last sweep
+        self._transactions = 0
         self.connected_at = 0.0
         self.transaction: Transaction | None = None
         self.context: object = None
@@ -140,7 +147,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
         self.client_address, self.client_port = _endpoint(transport.get_extra_info("peername"))
         self.local_address, self.local_port = _endpoint(transport.get_extra_info("sockname"))
-        self._active = self._started = self._server.now
+        self._active = self._joined = self._server.now
         self.connected_at = time.time()
         if not self._server.admit(self):
             self._end(replies.SHUTTING_DOWN if self._server.draining else replies.TOO_MANY_CONNECTIONS)
@@ -310,11 +317,11 @@ class Connection(asyncio.BufferedProtocol):
             self._output.append(octets)
 
     def _answered(self, future: asyncio.Future[Lines | None], accept: Callable[[Connection, bytes], None], usual: bytes) -> None:
-        if self._lost:
+        self._waiting = False
+        if self._lost or self._ending:
             if not future.cancelled():
                 future.exception()  # taken, so that the loop does not warn of it
             return
-        self._waiting = False
         try:
             answer: Answer = future.result()
         except (Exception, asyncio.CancelledError):
@@ -323,10 +330,7 @@ class Connection(asyncio.BufferedProtocol):
         self._running = True
         self._answer(answer, accept, usual)
         self._running = False
-        if self._ending:
-            self._flush()
-        else:
-            self._resume()
+        self._resume()
 
     def finish(self, transaction: Transaction, reply: Lines) -> None:
         """Answer a transaction's mail data (`Transaction.finish`). RuntimeError if it has been answered, or is not complete."""
@@ -367,9 +371,14 @@ class Connection(asyncio.BufferedProtocol):
         elif self._waiting:
             pass
         elif self._machine.state == _MAIL_DATA:
-            if now - self._started > limits.data_timeout + self._machine.received / limits.data_rate:
+            received = self._machine.received
+            if received != self._seen:
+                self._seen = received
+                self._active = now
+            too_slow = now - self._started > limits.data_timeout + received / limits.data_rate
+            if too_slow or now - self._active > limits.data_timeout:
                 self._end(replies.TIMED_OUT)
-        elif now - self._active > limits.command_timeout or (self.transaction is None and now - self._started > limits.session_timeout):
+        elif now - self._active > limits.command_timeout or (self.transaction is None and now - self._joined > limits.session_timeout):
             self._end(replies.TIMED_OUT)
 
     # --- events of the machine
@@ -384,9 +393,9 @@ class Connection(asyncio.BufferedProtocol):
         machine = self._machine
         self.extended = machine.extended
         self.helo = machine.argument
-        self._count_junk()
         usual = self._server.ehlo_reply if machine.extended else self._server.helo_reply
         self._answer(self._call(self._receiver.hello, self, machine.argument, self._server.capabilities), Connection._accept_hello, usual)
+        self._count_junk()
 
     def _accept_hello(self, octets: bytes) -> None:
         if self.transaction is not None:
@@ -408,6 +417,9 @@ class Connection(asyncio.BufferedProtocol):
         if server.draining:
             self._end(replies.SHUTTING_DOWN)
             return
+        if self._transactions >= server.limits.transactions:
+            self._end(replies.TOO_MANY_TRANSACTIONS)
+            return
         transaction = Transaction(self, path, machine.declared_size, "8BITMIME" if machine.eight_bit else "7BIT", machine.smtputf8)
         self._candidate = transaction
         answer = self._call(self._receiver.mail, transaction, machine.parameters)
@@ -415,6 +427,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _accept_mail(self, octets: bytes) -> None:
         self.transaction, self._candidate = self._candidate, None
+        self._transactions += 1
         self._refused = 0
         self._refusal = b""
         self._machine.accept()
@@ -459,7 +472,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _accept_data(self, octets: bytes) -> None:
         self._machine.accept()
-        self._started = self._server.now
+        self._started = self._active = self._server.now
+        self._seen = 0
         self._output.append(replies.GO_AHEAD)
 
     def _on_spill(self) -> None:
@@ -499,7 +513,6 @@ class Connection(asyncio.BufferedProtocol):
             transaction.content = machine.take_content()
         transaction.received_at = time.time()
         self._junk = 0
-        self._started = self._server.now
         self._waiting = True
         try:
             self._receiver.message(transaction)
@@ -509,26 +522,26 @@ class Connection(asyncio.BufferedProtocol):
                 transaction.finish(replies.LOCAL_ERROR)
 
     def _on_reset(self) -> None:
-        self._count_junk()
         if self.transaction is not None:
             self._abort()
         self._answer(self._call(self._receiver.reset, self), Connection._append, replies.RESET_DONE)
+        self._count_junk()
 
     def _on_noop(self) -> None:
-        self._count_junk()
         self._answer(self._call(self._receiver.noop, self, self._machine.argument), Connection._append, replies.NOOP_DONE)
+        self._count_junk()
 
     def _on_verify(self) -> None:
-        self._count_junk()
         self._answer(self._call(self._receiver.verify, self, self._machine.argument), Connection._append, replies.NOT_VERIFIED)
+        self._count_junk()
 
     def _on_expand(self) -> None:
-        self._count_junk()
         self._output.append(replies.NOT_EXPANDED)
+        self._count_junk()
 
     def _on_help(self) -> None:
-        self._count_junk()
         self._output.append(replies.HELP_TEXT)
+        self._count_junk()
 
     def _on_quit(self) -> None:
         if self.transaction is not None:
@@ -587,6 +600,7 @@ class Connection(asyncio.BufferedProtocol):
             self._end(replies.TOO_MANY_ERRORS)
 
     def _count_junk(self) -> None:
+        """After the reply, which comes before the 421."""
         self._junk += 1
         if self._junk > self._server.limits.junk_commands:
             self._count_error()

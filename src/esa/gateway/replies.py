@@ -53,6 +53,7 @@ BARE_OCTETS = _octets(550, "5.6.11", "Bare CR or LF, or NUL, in mail data")
 LOCAL_ERROR = Reply(451, "4.3.0", "Local error in processing, try again later")
 
 TOO_MANY_CONNECTIONS = _octets(421, "4.3.2", "Too many connections, try again later")
+TOO_MANY_TRANSACTIONS = _octets(421, "4.7.0", "Too many messages in one session, connect again")
 TOO_MANY_ERRORS = _octets(421, "4.7.0", "Too many errors")
 TIMED_OUT = _octets(421, "4.4.2", "Timed out")
 SHUTTING_DOWN = _octets(421, "4.3.2", "Service is going down, try again later")
