@@ -1,0 +1,282 @@
+"""Structure of a message: our golden mail read with LF and with CRLF, shapes that attack a parser, and agreement with Python's `email`."""
+
+from __future__ import annotations
+
+import email
+import json
+import time
+from collections.abc import Callable, Iterator
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esa_core import Parsed, Part, parse
+from tests.conftest import REQUIRE_ALL
+
+MAIL = Path(__file__).resolve().parent.parent / "mail"
+GOLDEN = sorted(MAIL.glob("*/*.eml"))
+
+
+def described(parsed: Parsed) -> dict[str, Any]:
+    """What a golden file's JSON may state of a message."""
+    return {
+        "flags": list(parsed.flags),
+        "subject": parsed.subject,
+        "from_name": parsed.from_name,
+        "from_address": parsed.from_address,
+        "to_address": parsed.to_address,
+        "reply_to_address": parsed.reply_to_address,
+        "recipients": parsed.recipients,
+        "headers": [name for name, _ in parsed.headers],
+        "parts": [
+            {name: getattr(part, name) for name in ("depth", "media_type", "charset", "encoding", "file_name", "text")}
+            for part in parsed.parts
+        ],
+        "links": [[link.url, link.shown, link.kind, link.hidden] for link in parsed.links],
+        "written": parsed.written,
+    }
+
+
+def leaves(parsed: Parsed) -> list[Part]:
+    parents = {part.parent for part in parsed.parts}
+    return [part for part in parsed.parts if part.index not in parents]
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_golden_mail_is_read_as_its_json_says(path: Path, line_end: bytes) -> None:
+    expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    found = described(parse(path.read_bytes().replace(b"\n", line_end)))
+    assert {name: found[name] for name in expected if name != "why"} == {name: expected[name] for name in expected if name != "why"}
+
+
+def test_every_golden_message_has_its_json() -> None:
+    assert len(GOLDEN) >= 20
+    assert [path for path in GOLDEN if not path.with_suffix(".json").is_file()] == []
+
+
+def test_offsets_point_into_the_raw_message() -> None:
+    raw = (MAIL / "rfc" / "002.eml").read_bytes()
+    parts = parse(raw).parts
+    assert raw[parts[2].body_start : parts[2].end] == b"Gr=C3=BC=C3=9Fe, a long line that is =\njoined."
+    assert raw[parts[4].start :].startswith(b"Content-Type: application/pdf")
+    assert parts[4].content() == b"%PDF-1.4\n"
+    assert [part.parent for part in parts] == [-1, 0, 1, 1, 0]
+
+
+# ---- lines, headers, bodies ----
+
+
+def test_nothing_is_an_empty_message() -> None:
+    parsed = parse(b"")
+    assert parsed.flags == ("no_header_end", "empty")
+    assert (parsed.headers, parsed.text, len(parsed.parts)) == ([], "", 1)
+
+
+@pytest.mark.parametrize("octet", [b"\0", b"\n", b"\r", b"-", b":", b" ", b"\xff", b"a"])
+def test_one_octet_is_read_without_complaint_but_flags(octet: bytes) -> None:
+    assert len(parse(octet).parts) == 1
+
+
+def test_a_boundary_line_ends_a_header_that_has_no_empty_line() -> None:
+    raw = b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n--b\n\ntwo\n--b--\n"
+    parsed = parse(raw)
+    assert [(part.media_type, part.text) for part in leaves(parsed)] == [("text/html", ""), ("text/plain", "two")]
+    assert "no_header_end" in parsed.parts[1].flags
+
+
+def test_a_delimiter_must_be_the_whole_line() -> None:
+    raw = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\n--bb\n--b x\n --b\n--b \t\n\ntwo\n--b--"
+    assert [part.text for part in leaves(parse(raw))] == ["--bb\n--b x\n --b", "two"]
+
+
+def test_the_line_break_before_a_delimiter_belongs_to_it() -> None:
+    raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n\r\n--b--\r\n"
+    assert leaves(parse(raw))[0].content() == b"text\r\n"
+
+
+def test_a_boundary_may_be_quoted_with_escapes_and_folds() -> None:
+    raw = b'Content-Type: multipart/mixed;\n (comment; boundary=no) boundary="a\\"b\n c" ; x=y\n\n--a"b c\n\nin\n--a"b c--\n'
+    assert [part.text for part in leaves(parse(raw))] == ["in"]
+
+
+def test_text_before_the_first_header_field_is_flagged_and_skipped() -> None:
+    parsed = parse(b" folded onto nothing\nSubject: x\n\n")
+    assert parsed.subject == "x"
+    assert "bad_header_line" in parsed.flags
+
+
+def test_a_multipart_that_is_base64_is_ambiguous() -> None:
+    raw = b"Content-Type: multipart/mixed; boundary=b\nContent-Transfer-Encoding: base64\n\n--b\n\nin\n--b--\n"
+    assert "ambiguous" in parse(raw).flags
+
+
+def test_the_raw_message_may_be_any_buffer() -> None:
+    raw = b"Subject: x\n\nbody"
+    assert parse(bytearray(raw)).text == parse(memoryview(raw)).text == "body"
+    with pytest.raises(TypeError):
+        parse("not octets")  # type: ignore[arg-type]
+
+
+# ---- limits ----
+
+
+def nested(depth: int) -> bytes:
+    head = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (level, level) for level in range(depth))
+    return head + b"\ninnermost\n"
+
+
+def test_a_thousand_nested_multiparts_are_cut_at_the_depth_limit_and_still_read() -> None:
+    parsed = parse(nested(1000))
+    assert "too_deep" in parsed.flags
+    assert len(parsed.parts) == 65
+    assert "innermost" in parsed.text
+
+
+def test_a_thousand_nested_messages_are_cut_at_the_depth_limit() -> None:
+    parsed = parse(b"Content-Type: message/rfc822\n\n" * 1000 + b"Subject: innermost\n\ntext")
+    assert "too_deep" in parsed.flags
+    assert "innermost" in parsed.text
+
+
+def test_ten_thousand_header_fields_are_kept_and_more_are_counted_as_too_many() -> None:
+    assert len(parse(b"X-A: b\n" * 10_000 + b"\n").headers) == 10_000
+    parsed = parse(b"X-A: b\n" * 20_000 + b"Subject: behind the limit\n\nbody")
+    assert len(parsed.headers) == 16_384
+    assert "too_many_fields" in parsed.flags
+    assert parsed.text == "body"
+
+
+def test_parts_past_the_limit_are_left_in_their_parent() -> None:
+    parsed = parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\na\n" * 5000 + b"--b--\n")
+    assert len(parsed.parts) == 4096
+    assert "too_many_parts" in parsed.flags
+
+
+def test_an_overlong_boundary_is_cut_and_still_found() -> None:
+    boundary = b"x" * 3000
+    parsed = parse(b"Content-Type: multipart/mixed; boundary=" + boundary + b"\n\n--" + boundary + b"\n\nin\n--" + boundary + b"--\n")
+    assert [part.text for part in leaves(parsed)] == ["in"]
+    assert "odd_boundary" in parsed.flags
+
+
+HTML = b"Content-Type: text/html\n\n"
+GREAT = 400_000
+HOSTILE: dict[str, Callable[[int], bytes]] = {
+    "one line": lambda n: b"\n" + b"a" * 8 * n,
+    "one header line": lambda n: b"Subject: " + b"=?" * 4 * n,
+    "continuations": lambda n: b"Subject: x\n" + b" \n" * n,
+    "delimiter-like lines under 63 multiparts": lambda n: nested(63) + b"--x\n" * n,
+    "delimiters": lambda n: b"Content-Type: multipart/mixed; boundary=x\n\n" + b"--x\n" * n,
+    "parameters": lambda n: b"Content-Type: a/b" + b"; name*1=a" * n + b"\n\n",
+    "comments": lambda n: b"Content-Type: " + b"(" * n + b"\nFrom: " + b"(" * n + b"\n\n",
+    "angles": lambda n: b"From: " + b"a<" * n + b"\n\n",
+    "encoded words without end": lambda n: b"Subject: " + b"=?a?q?" * n + b"\n\n",
+    "less-than": lambda n: HTML + b"<" * n,
+    "unended tags": lambda n: HTML + b"<a " * n,
+    "unended quotes": lambda n: HTML + b'<a b="' * n,
+    "open elements": lambda n: HTML + b"<i><td>" + b"<b>" * 500 + b"</i>" * n,
+    "unknown elements": lambda n: HTML + b"<x>" * 500 + b"</y><z>" * n,
+    "comments without end": lambda n: HTML + b"<!-- >" * n,
+    "scripts without end": lambda n: HTML + b"<script>" + b"</scrip" * n,
+    "attributes": lambda n: HTML + b"<p" + b" a=b" * n + b">",
+    "references": lambda n: HTML + b"&CounterClockwiseContourIntegra" * (n // 8),
+    "styles": lambda n: HTML + b'<p style="' + b"a:(;" * n + b'">',
+    "anchors": lambda n: HTML + b"<a href=x>" * n,
+    "schemes": lambda n: b"\nhttp://" * n,
+    "hosts": lambda n: b"\n" + b"www. a:// " * n,
+    "carriage returns": lambda n: b"\n" + b"\r" * n,
+    "soft line breaks": lambda n: b"Content-Transfer-Encoding: quoted-printable\n\n" + b"= " * n,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_input_costs_no_more_than_its_size(name: str) -> None:
+    """Eight times the octets may take no more than forty times the work: quadratic behaviour would take sixty-four times.
+
+    Process time only, and only a bound: the least of three runs.
+    """
+
+    def work(size: int) -> float:
+        raw = HOSTILE[name](size)
+        spent = []
+        for _ in range(3):
+            before = time.process_time()
+            parse(raw).folded  # noqa: B018
+            spent.append(time.process_time() - before)
+        return min(spent)
+
+    assert work(GREAT) < 40 * max(work(GREAT // 8), 0.001)
+
+
+# ---- Python's email ----
+
+
+def messages(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The corpus; every eighth message unless everything is required."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "INDEX.tsv")
+    for path in paths if REQUIRE_ALL else paths[::8]:
+        raw = path.read_bytes()
+        if len(raw) < 1_000_000:
+            yield str(path.relative_to(folder)), raw
+
+
+def has_obsolete_white_space(raw: bytes) -> bool:
+    """White space before a colon (RFC 5322 4.5): we read the field, Python ends the header there."""
+    head = raw.replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
+    return any(b":" in line and line.split(b":")[0].rstrip(b" \t") != line.split(b":")[0] for line in head.split(b"\n") if line[:1].strip())
+
+
+def email_leaves(message: Message) -> Iterator[Message]:
+    descends = message.get_content_maintype() == "multipart" or message.get_content_type() in ("message/rfc822", "message/global")
+    if descends and message.is_multipart():
+        for part in message.get_payload():
+            assert isinstance(part, Message)
+            yield from email_leaves(part)
+    else:
+        yield message
+
+
+def agrees(theirs: Message, ours: Part) -> bool:
+    """Octets, or for text the decoded text, are equal but for what we read as clients do and Python does not."""
+    if theirs.is_multipart():
+        return True
+    content = theirs.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    if content.replace(b"\r\n", b"\n").rstrip(b"\n") != ours.content().replace(b"\r\n", b"\n").rstrip(b"\n"):
+        return False
+    if theirs.get_content_maintype() != "text" or ours.media_type == "text/html":
+        return True
+    if ours.charset in ("", "us-ascii", "unknown", "windows-1252") and not content.isascii():
+        return True  # Python has no guess for unlabelled octets and takes ISO-8859-1 literally
+    try:
+        text = content.decode(theirs.get_content_charset() or "ascii", "replace")
+    except LookupError:
+        return True
+    return text.replace("\r\n", "\n").rstrip("\n") == ours.text.rstrip("\n") or ours.charset == "gb18030"
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("name", ["spamassassin", "list-nvdimm", "list-usrp", "foff-2025", "phishing_pot", "mime-fixtures"])
+def test_python_email_reads_the_same_structure(name: str, corpus: Callable[[str], Path]) -> None:
+    """Field names agree on every message, leaves and their decoded contents on 99 of 100."""
+    read = structure = contents = leaf_count = 0
+    for path, raw in messages(corpus(name)):
+        theirs = email.message_from_bytes(raw)
+        ours = parse(raw)
+        names = [field.encode("ascii", "surrogateescape").decode("latin-1") for field in theirs.keys()]  # noqa: SIM118
+        if has_obsolete_white_space(raw):
+            continue
+        assert [field for field, _ in ours.headers] == names, path
+        read += 1
+        pairs = list(zip(email_leaves(theirs), leaves(ours), strict=False))
+        if len(leaves(ours)) != sum(1 for _ in email_leaves(theirs)):
+            structure += 1
+            continue
+        leaf_count += len(pairs)
+        contents += sum(not agrees(one, other) for one, other in pairs)
+    assert read > 30
+    assert structure <= read // 100
+    assert contents <= leaf_count // 100
