@@ -32,6 +32,7 @@ cdef extern from *:
     #define OPENING_WORDS 80u    /* a brand claims to be the author in them */
     #define SIGNATURE 700u       /* bytes at the end in which an author signs, list footers included */
     """
+    uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
     const uint32_t MOST_LINKS
     const uint32_t MOST_DOMAINS
     const uint32_t MOST_NAME
@@ -509,14 +510,6 @@ cdef void count_words(
             tally.signs += c == 240 and following == 159
             i += 3
         i += 1
-
-
-cdef inline uint32_t count_zeros(uint64_t bits) noexcept nogil:
-    return trailing_zeros(bits)
-
-
-cdef extern from *:
-    uint32_t trailing_zeros "__builtin_ctzll"(uint64_t) noexcept nogil
 
 
 cdef inline void note_brand(Tally *tally, uint16_t brand) noexcept nogil:
@@ -1221,8 +1214,9 @@ cdef class Lexicon:
     def __init__(self, *, words, domains, brands):
         cdef uint32_t bits = 8, slot, mask
         cdef uint64_t key
-        cdef Entry[::1] entries
-        cdef uint64_t[::1] filters
+        cdef Entry *entries
+        cdef uint64_t *filters
+        cdef uint8_t[::1] stored
         table = {}               # key → [mask, brand, longer]
         if unknown := set(words) - set(WORD_CATEGORIES):
             raise ValueError(f"no category is called {min(unknown)!r}")
@@ -1245,19 +1239,18 @@ cdef class Lexicon:
         while (1 << bits) < 4 * len(table):
             bits += 1
         mask = (<uint32_t> 1 << bits) - 1
-        stored = np.zeros(1 << bits, dtype=[("key", "u8"), ("mask", "u8"), ("brand", "u2"), ("longer", "u2"), ("room", "u4")])
-        filter_bits = np.zeros(1024, dtype=np.uint64)
-        self._kept = (stored, filter_bits)
-        entries = stored.view([("key", "u8"), ("mask", "u8"), ("brand", "u2"), ("longer", "u2"), ("room", "u4")])
-        filters = filter_bits
+        stored = np.zeros((sizeof(Entry) << bits) + 8192, dtype=np.uint8)
+        self._kept = stored
+        entries = <Entry *> &stored[0]
+        filters = <uint64_t *> &stored[sizeof(Entry) << bits]
         for key, (term_mask, brand, longer) in table.items():
             slot = <uint32_t> (key >> 8) & mask
             while entries[slot].key != 0:
                 slot = (slot + 1) & mask
             entries[slot].key, entries[slot].mask, entries[slot].brand, entries[slot].longer = key, term_mask, brand, longer
             filters[(key >> 40 & 0xFFFF) >> 6] |= <uint64_t> 1 << (key >> 40 & 63)
-        self.table.entries = &entries[0]
-        self.table.filter = &filters[0]
+        self.table.entries = entries
+        self.table.filter = filters
         self.table.bits = bits
 
     cdef _add(self, dict table, str term, uint64_t mask, int brand):
