@@ -2,7 +2,7 @@
 
     python -m tests.conformance [--verbose] [PACK…]
 
-Exit code 0: every pack that main holds reaches its pass rule; 1: one falls short; 3: packs are absent and ESA_REQUIRE=all.
+Exit code 0: every pack reaches what main holds of it; 1: one falls below that; 3: packs are absent and ESA_REQUIRE=all.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tests.conftest import REQUIRE_ALL, SHARED
 
 PACKS = (
     Pack("address-isemail", addresses.run),
-    Pack("header-fields", fields.run, share=0.98),
+    Pack("header-fields", fields.run, share=0.98, floor=0.98),
     Pack("limits", limits.run),
     Pack("markers", markers.run),
-    Pack("mime-ambiguity", structure.run_ambiguity, held=False),
-    Pack("mime-mime4j", structure.run_mime4j),
+    Pack("mime-ambiguity", structure.run_ambiguity, floor=0.8),  # odd authors, opaque S/MIME and scripts are not flagged yet
+    Pack("mime-mime4j", structure.run_mime4j, floor=0.95),  # message/rfc822 in base64 is flagged as ambiguous, not opened
     Pack("smtp-dialogues", wire.run_dialogues),
     Pack("smtp-smuggling", wire.run_smuggling),
     Pack("strings-blns", strings.run),
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(pack: Pack, folder: Path, *, verbose: bool) -> int:
-    """Run and print one pack; 1 if main holds it and it falls short of its pass rule."""
+    """Run and print one pack; 1 if it falls below what main holds."""
     outcomes = list(pack.run(folder))
     counts = Counter(outcome.result for outcome in outcomes)
     print(f"{pack.name:24} {counts[Result.PASSED]:7} {counts[Result.FAILED]:7} {counts[Result.SKIPPED]:8}   {verdict(pack, outcomes)}")
@@ -81,7 +81,7 @@ def run(pack: Pack, folder: Path, *, verbose: bool) -> int:
     for reason, count in Counter(outcome.reason for outcome in outcomes if outcome.result is Result.SKIPPED).items():
         print(f"    skipped {count}: {reason}")
     sys.stdout.flush()
-    return 1 if pack.held and share_of(outcomes) < pack.share else 0
+    return 1 if share_of(outcomes) < pack.floor else 0
 
 
 def share_of(outcomes: Sequence[Outcome]) -> float:
@@ -92,13 +92,10 @@ def share_of(outcomes: Sequence[Outcome]) -> float:
 
 
 def verdict(pack: Pack, outcomes: Sequence[Outcome]) -> str:
-    if share_of(outcomes) >= pack.share:
+    share = share_of(outcomes)
+    if share >= pack.share:
         return "holds"
-    return (
-        f"falls short of {pack.share:.0%}"
-        if pack.held
-        else f"open: {share_of(outcomes):.0%} of {pack.share:.0%}, a later issue takes it there"
-    )
+    return f"open: {share:.0%} of {pack.share:.0%}" if share >= pack.floor else f"BROKEN: {share:.0%}, main holds {pack.floor:.0%}"
 
 
 if __name__ == "__main__":

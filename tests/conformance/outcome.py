@@ -41,12 +41,13 @@ def judged(case: str, holds: bool, reason: str) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A pack that can be run: its folder's name, the run, and the share of its cases that its pass rule asks for.
+    """A pack that can be run: its folder's name, the run, and the share of the cases that must pass.
 
-    `held` is what main already holds: a run exits 1 if such a pack falls short. The others are printed as they stand.
+    `share` is what the pack's rule asks for, `floor` what main holds today: falling below it makes the run fail. Where the two differ the pack
+    is told as open, with every case that fails.
     """
 
     name: str
     run: Callable[[Path], Iterable[Outcome]]
     share: float = 1.0
-    held: bool = True
+    floor: float = 1.0

@@ -13,18 +13,19 @@ from tests.conformance import addresses, fields, limits, markers, strings, struc
 from tests.conformance.__main__ import PACKS, share_of
 from tests.conformance.outcome import Outcome, Result
 
-NEEDED = {pack.name: pack.share for pack in PACKS}
+NEEDED = {pack.name: pack.floor for pack in PACKS}
 QUICK = {
     "address-isemail": addresses.run,
     "header-fields": fields.run,
     "markers": markers.run,
+    "mime-ambiguity": structure.run_ambiguity,
     "mime-mime4j": structure.run_mime4j,
     "strings-blns": strings.run,
 }
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_pack_reaches_its_pass_rule(name: str, pack: Callable[[str], Path]) -> None:
+def test_a_pack_reaches_what_main_holds_of_it(name: str, pack: Callable[[str], Path]) -> None:
     run: Callable[[Path], Iterable[Outcome]] = QUICK[name]
     outcomes = list(run(pack(name)))
     assert outcomes
