@@ -43,7 +43,7 @@ def judged(case: str, holds: bool, reason: str) -> Outcome:
 class Pack:
     """A pack that can be run: its folder's name, the run, and the share of the cases that must pass.
 
-    `share` is what the pack's rule asks for, `floor` what main holds today: falling below it makes the run fail. Where the two differ the pack
+    `share` is what the pack's rule asks for, `floor` what main holds today: falling below it makes the run fail. Where they differ the pack
     is told as open, with every case that fails.
     """
 
