@@ -256,7 +256,7 @@ cdef int convert_utf32(uint32_t charset, const uint8_t *source, size_t length, B
     cdef size_t end = 0
     cdef int more
     cdef bint big = charset == CHARSET_UTF32BE
-    cdef uint32_t point
+    cdef uint32_t point, index
     if length >= 4 and source[0] == 0 and source[1] == 0 and source[2] == 0xFE and source[3] == 0xFF:
         big = True
         at = 4
@@ -272,10 +272,9 @@ cdef int convert_utf32(uint32_t charset, const uint8_t *source, size_t length, B
         while at < end:
             point = REPLACEMENT
             if at + 4 <= length:
-                if big:
-                    point = (<uint32_t>source[at] << 24) | (<uint32_t>source[at + 1] << 16) | (<uint32_t>source[at + 2] << 8) | source[at + 3]
-                else:
-                    point = (<uint32_t>source[at + 3] << 24) | (<uint32_t>source[at + 2] << 16) | (<uint32_t>source[at + 1] << 8) | source[at]
+                point = 0
+                for index in range(4):
+                    point = (point << 8) | source[at + (index if big else 3 - index)]
             at += 4
             if point > 0x10FFFF or 0xD800 <= point < 0xE000 or point == REPLACEMENT:
                 point = REPLACEMENT

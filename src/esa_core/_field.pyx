@@ -6,9 +6,9 @@ appends to `out`, and gives -1 only for no memory.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp
 
-from esa_core._buffer cimport append, append_octet, equals_caseless, lower, reserve
+from esa_core._buffer cimport equals_caseless, lower, reserve
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UNKNOWN, convert, find_charset
 from esa_core._mime cimport Parameter, find_field, first_parameter, next_parameter
 from esa_core._transfer cimport decode_base64, decode_quoted_printable

@@ -1,15 +1,15 @@
 """HTML → text as seen, text that is written but not shown, links with the text shown for them, counts.
 
 A tokenizer after the HTML Living Standard 13.2.5 and a stack of open elements that knows scopes, implied ends and visibility, not a tree.
-One pass, never back: what is not ended (comment, quote, script) reaches to the end, as in a browser. An end tag finds its element by a table,
-so that its cost does not depend on the depth. Past ESA_MAX_HTML_DEPTH elements inherit the deepest known state: DEFECTIVE_HTML.
+One pass, never back: what is not ended (comment, quote, script) reaches to the end, as in a browser. An end tag finds its element by a
+table, so that its cost does not depend on the depth. Past ESA_MAX_HTML_DEPTH elements inherit the deepest known state: DEFECTIVE_HTML.
 Inside the text, white space is one space, a block begins a line, a table cell is set off by a space.
 """
 
 from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, memset
 
-from esa_core._buffer cimport append_octet, equals_caseless, grow, lower, reserve
+from esa_core._buffer cimport equals_caseless, grow, lower, reserve
 from esa_core._charset cimport CHARSET_ABSENT, find_charset
 from esa_core._entity cimport decode_reference, decode_value, element_bits, find_attribute, find_element
 from esa_core._mime cimport reserve_scratch
@@ -20,8 +20,8 @@ cdef extern from "html_tables.h" nogil:
     const uint32_t ELEMENTS
     const uint32_t TAG_A, TAG_AREA, TAG_AUDIO, TAG_BASE, TAG_BODY, TAG_BUTTON, TAG_DD, TAG_DT, TAG_EMBED, TAG_FORM, TAG_FRAME, TAG_IFRAME
     const uint32_t TAG_IMAGE, TAG_IMG, TAG_INPUT, TAG_LI, TAG_LINK, TAG_LISTING, TAG_META, TAG_OBJECT, TAG_OL, TAG_OPTION, TAG_P, TAG_PRE
-    const uint32_t TAG_SCRIPT, TAG_SOURCE, TAG_STYLE, TAG_TABLE, TAG_TBODY, TAG_TD, TAG_TEXTAREA, TAG_TFOOT, TAG_TH, TAG_THEAD, TAG_TITLE, TAG_TR
-    const uint32_t TAG_UL, TAG_VIDEO, TAG_XMP, TAG_PLAINTEXT, TAG_NOFRAMES, TAG_SELECT
+    const uint32_t TAG_SCRIPT, TAG_SOURCE, TAG_STYLE, TAG_TABLE, TAG_TBODY, TAG_TD, TAG_TEXTAREA, TAG_TFOOT, TAG_TH, TAG_THEAD, TAG_TITLE
+    const uint32_t TAG_TR, TAG_UL, TAG_VIDEO, TAG_XMP, TAG_PLAINTEXT, TAG_NOFRAMES, TAG_SELECT
     const uint32_t ATTR_HREF, ATTR_SRC, ATTR_STYLE, ATTR_HIDDEN, ATTR_ALT, ATTR_WIDTH, ATTR_HEIGHT, ATTR_ACTION, ATTR_BACKGROUND, ATTR_LANG
     const uint32_t ATTR_TYPE, ATTR_CONTENT, ATTR_HTTPEQUIV, ATTR_FORMACTION, ATTR_DATA, ATTR_POSTER, ATTR_VALUE, ATTR_XMLLANG
 
@@ -392,8 +392,8 @@ cdef int read_links(Reader *reader, uint32_t tag) noexcept nogil:
         outcome = link_attribute(reader, ATTR_HREF, LINK_OTHER)
         if outcome != -1:
             outcome = link_attribute(reader, ATTR_SRC, LINK_IMAGE)  # <v:fill>, <v:imagedata>
-    if outcome != -1 and (tag == TAG_SCRIPT or tag == TAG_IFRAME or tag == TAG_FRAME or tag == TAG_EMBED or tag == TAG_VIDEO or tag == TAG_AUDIO
-                          or tag == TAG_SOURCE):
+    if outcome != -1 and (tag == TAG_SCRIPT or tag == TAG_IFRAME or tag == TAG_FRAME or tag == TAG_EMBED or tag == TAG_VIDEO
+                          or tag == TAG_AUDIO or tag == TAG_SOURCE):
         outcome = link_attribute(reader, ATTR_SRC, LINK_OTHER)
         if outcome != -1 and tag == TAG_VIDEO:
             outcome = link_attribute(reader, ATTR_POSTER, LINK_IMAGE)
@@ -815,7 +815,7 @@ cdef uint32_t find_meta_charset(const uint8_t *source, size_t length) noexcept n
                 while at < length and (is_blank(source[at]) or source[at] == 34 or source[at] == 39):
                     at += 1
                 end = at
-                while end < length and source[end] > 32 and source[end] != 34 and source[end] != 39 and source[end] != 59 and source[end] != 62:
+                while end < length and source[end] > 32 and source[end] not in (34, 39, 59, 62):
                     end += 1
                 return find_charset(source + at, end - at)
         at += 1

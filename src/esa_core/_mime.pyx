@@ -556,7 +556,6 @@ cdef int add_field(Document *document, uint32_t index, size_t name, size_t name_
                    uint32_t *seen) noexcept nogil:
     """Record a field whose value begins at `value` and is still open; notes the MIME fields and repeated ones. -1 for no memory."""
     cdef HeaderField *field
-    cdef HeaderField *first
     cdef Part *part = &document.parts[index]
     if document.n_fields >= ESA_MAX_FIELDS:
         document.flags |= TOO_MANY_FIELDS
@@ -591,7 +590,8 @@ cdef int add_field(Document *document, uint32_t index, size_t name, size_t name_
     return 1
 
 
-cdef int find_delimiter(Document *document, const Frame *frames, uint32_t n_frames, size_t at, size_t end, bint *closes) noexcept nogil:
+cdef int find_delimiter(Document *document, const Frame *frames, uint32_t n_frames, size_t at, size_t end,
+                        bint *closes) noexcept nogil:
     """`at` is at "--": the frame whose delimiter the line at[:end] is, outermost first, or -1. RFC 2046 5.1.1: the whole line must be it."""
     cdef const uint8_t *line = document.raw + at + 2
     cdef size_t length = end - at - 2

@@ -1,7 +1,7 @@
 """Parsed: one message as a lazy view on the core's arrays, for people and tests; the batch driver does not need it.
 
-The structure is read at once, texts on first access. Content never raises; MemoryError only. A Parsed holds the buffer it was made of: do not
-write into it meanwhile (nothing breaks but the view's sense).
+The structure is read at once, texts on first access. Content never raises; MemoryError only. A Parsed holds the buffer it was made of:
+do not write into it meanwhile (nothing breaks but the view's sense).
 """
 
 cimport cython
@@ -34,8 +34,8 @@ ENCODING_NAMES = ("identity", "quoted-printable", "base64", "x-uuencode", "unkno
 LINK_KINDS = ("anchor", "image", "form", "text", "other")
 
 Link = namedtuple("Link", ("url", "shown", "kind", "part", "hidden"))
-Link.__doc__ = """One link. `kind` is anchor, image, form, text (a bare URL) or other; `shown` the text or alt text shown for it, "" if none;
-`part` the index of its part; `hidden` whether it stands in text that is not shown."""
+Link.__doc__ = """One link. `kind` is anchor, image, form, text (a bare URL) or other; `shown` the text or alt text shown for it, "" if
+none; `part` the index of its part; `hidden` whether it stands in text that is not shown."""
 
 
 cdef tuple flag_names(uint64_t flags):

@@ -1,7 +1,7 @@
 """Decode what a reader sees of a message into the text arena (UTF-8, line ends LF) and fold it for matching.
 
-Regions stand in this order: subject, name of the author, other names and addresses, then per part in order its file name and its text. A
-multipart without parts, and a part nested too deep, is read as plain text so that nothing escapes a scan. Both functions give 0, or -1 for no
+Regions stand in this order: subject, name of the author, other names and addresses, then per part in order its file name and its text.
+A multipart without parts, and a part nested too deep, is read as plain text so that nothing escapes a scan. Both functions give 0, or -1 for no
 memory; odd content sets flags. Cost is linear in the decoded text.
 """
 
@@ -40,7 +40,8 @@ cdef int decode_subject(Document *document, const HeaderField *field, Span *wher
     return outcome
 
 
-cdef int decode_mailbox(Document *document, const HeaderField *field, uint32_t kind, Span *name, Span *address, uint32_t *count) noexcept nogil:
+cdef int decode_mailbox(Document *document, const HeaderField *field, uint32_t kind, Span *name, Span *address,
+                        uint32_t *count) noexcept nogil:
     """Write "name <line break> address" of the first mailbox; the name is a region of `kind`, the address a header region."""
     cdef Buffer arena
     cdef Mailbox mailbox
@@ -122,7 +123,7 @@ cdef inline bint ends_url(uint8_t octet) noexcept nogil:
 
 cdef bint closes_sentence(uint8_t octet) noexcept nogil:
     """Punctuation that a client leaves outside a link it makes of text."""
-    return octet == 46 or octet == 44 or octet == 59 or octet == 58 or octet == 33 or octet == 63 or octet == 39 or octet == 41 or octet == 93
+    return octet in (46, 44, 59, 58, 33, 63, 39, 41, 93)
 
 
 cdef size_t scheme_start(const uint8_t *text, size_t colon, size_t floor) noexcept nogil:
@@ -242,7 +243,8 @@ cdef void join_line_ends(Buffer *text, uint32_t start) noexcept nogil:
     text.length = put
 
 
-cdef int decode_plain(Document *document, uint32_t index, const uint8_t *source, size_t length, uint32_t charset, uint64_t *flags) noexcept nogil:
+cdef int decode_plain(Document *document, uint32_t index, const uint8_t *source, size_t length, uint32_t charset,
+                      uint64_t *flags) noexcept nogil:
     cdef Buffer arena = lend(document)
     cdef uint32_t start = arena.length
     cdef int outcome = convert(charset, source, length, &arena, flags)
@@ -255,7 +257,8 @@ cdef int decode_plain(Document *document, uint32_t index, const uint8_t *source,
     return find_text_links(document, index, start, <uint32_t>length)
 
 
-cdef int decode_html(Document *document, uint32_t index, const uint8_t *source, size_t length, uint32_t charset, uint64_t *flags) noexcept nogil:
+cdef int decode_html(Document *document, uint32_t index, const uint8_t *source, size_t length, uint32_t charset,
+                     uint64_t *flags) noexcept nogil:
     if charset == CHARSET_ABSENT:
         charset = find_meta_charset(source, length)
     if not (charset <= CHARSET_UTF8 and is_ascii(source, length)):

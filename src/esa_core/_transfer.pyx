@@ -1,7 +1,7 @@
 """Base64, quoted-printable and uuencode → octets, leniently and in one pass.
 
-Each function appends to `out` and gives -1 only for no memory. What breaks the encoding's rules sets BAD_BASE64 or BAD_QUOTED_PRINTABLE and is
-skipped (base64) or kept as it stands (quoted-printable). Output is never longer than input.
+Each function appends to `out` and gives -1 only for no memory. What breaks the encoding's rules sets BAD_BASE64 or BAD_QUOTED_PRINTABLE
+and is skipped (base64) or kept as it stands (quoted-printable). Output is never longer than input.
 """
 
 from libc.stdint cimport int8_t, uint8_t, uint32_t, uint64_t

@@ -54,28 +54,41 @@ NAMES = {
     EUC_KR: "euc-kr", SHIFT_JIS: "shift_jis", EUC_JP: "euc-jp", ISO_2022_JP: "iso-2022-jp", ISO_2022_KR: "iso-2022-kr", HZ: "hz-gb-2312",
 }  # fmt: skip
 # Labels that clients read as a superset of what they say (WHATWG): label -> Python codec.
-SUPERSETS = {"iso-8859-9": "cp1254", "latin5": "cp1254", "l5": "cp1254", "iso-8859-11": "cp874", "tis-620": "cp874", "iso-8859-8-i": "iso8859_8",
-             "iso-8859-8-e": "iso8859_8", "iso-8859-6-i": "iso8859_6", "koi8": "koi8_r", "koi": "koi8_r", "macintosh": "mac_roman",
-             "mac": "mac_roman", "x-mac-cyrillic": "mac_cyrillic", "x-mac-ukrainian": "mac_cyrillic", "dos-874": "cp874", "koi8-ru": "koi8_u"}  # fmt: skip
-
-# Elements and what the text extraction must know of each (bits of ELEMENT_* in _html.pyx).
-VOID, BLOCK, CELL, RAW, HIDES, SCOPE, FORMATTING, CLOSES_P = (1 << bit for bit in range(8))
-ELEMENTS: Mapping[str, int] = {
-    **dict.fromkeys("a abbr acronym b bdi bdo big button cite code data del dfn em font i ins kbd label map mark meter nobr output picture "
-                    "progress q rp rt ruby s samp small span strike strong sub summary sup svg math time tt u var object audio video canvas "
-                    "select option optgroup datalist slot html body head noscript blink applet image tbody thead tfoot colgroup".split(), 0),
-    **dict.fromkeys("area base basefont bgsound col embed frame img input keygen link meta param source track wbr".split(), VOID),
-    **dict.fromkeys("br".split(), VOID | BLOCK),
-    **dict.fromkeys("hr".split(), VOID | BLOCK | CLOSES_P),
-    **dict.fromkeys("address article aside blockquote center details dialog dir div dl dd dt fieldset figcaption figure footer form h1 h2 h3 h4 "
-                    "h5 h6 header hgroup legend li listing main menu nav ol p pre search section ul frameset".split(), BLOCK | CLOSES_P),
-    "table": BLOCK | SCOPE | CLOSES_P, "caption": BLOCK | SCOPE, "tr": BLOCK, "td": CELL | SCOPE, "th": CELL | SCOPE, "marquee": BLOCK | SCOPE,
-    "script": RAW | HIDES, "style": RAW | HIDES, "title": RAW | HIDES, "iframe": RAW | HIDES, "noembed": RAW | HIDES, "noframes": RAW | HIDES,
-    "xmp": RAW | BLOCK, "textarea": RAW, "plaintext": RAW | BLOCK, "template": HIDES,
+SUPERSETS = {
+    "iso-8859-9": "cp1254", "latin5": "cp1254", "l5": "cp1254", "iso-8859-11": "cp874", "tis-620": "cp874", "dos-874": "cp874",
+    "iso-8859-8-i": "iso8859_8", "iso-8859-8-e": "iso8859_8", "iso-8859-6-i": "iso8859_6", "koi8": "koi8_r", "koi": "koi8_r",
+    "koi8-ru": "koi8_u", "macintosh": "mac_roman", "mac": "mac_roman", "x-mac-cyrillic": "mac_cyrillic", "x-mac-ukrainian": "mac_cyrillic",
 }  # fmt: skip
-FORMATTING_ELEMENTS = "a b big code em font i nobr s small strike strong tt u".split()
-ATTRIBUTES = ("href src style hidden alt width height action background lang type content http-equiv formaction data poster charset name "
-              "size color bgcolor face class id target title value xml:lang method rel srcset cite").split()  # fmt: skip
+
+# Elements and what the text extraction must know of each (the element bits of _html.pyx).
+VOID, BLOCK, CELL, RAW, HIDES, SCOPE, FORMATTING, CLOSES_P = (1 << bit for bit in range(8))
+INLINE_ELEMENTS = """
+a abbr acronym b bdi bdo big button cite code data del dfn em font i ins kbd label map mark meter nobr output picture progress q rp rt ruby
+s samp small span strike strong sub summary sup svg math time tt u var object audio video canvas select option optgroup datalist slot
+html body head noscript blink applet image tbody thead tfoot colgroup
+"""
+VOID_ELEMENTS = "area base basefont bgsound col embed frame img input keygen link meta param source track wbr"
+BLOCK_ELEMENTS = """
+address article aside blockquote center details dialog dir div dl dd dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header
+hgroup legend li listing main menu nav ol p pre search section ul frameset
+"""
+OTHER_ELEMENTS = {
+    "br": VOID | BLOCK, "hr": VOID | BLOCK | CLOSES_P, "table": BLOCK | SCOPE | CLOSES_P, "caption": BLOCK | SCOPE, "tr": BLOCK,
+    "td": CELL | SCOPE, "th": CELL | SCOPE, "marquee": BLOCK | SCOPE, "script": RAW | HIDES, "style": RAW | HIDES, "title": RAW | HIDES,
+    "iframe": RAW | HIDES, "noembed": RAW | HIDES, "noframes": RAW | HIDES, "xmp": RAW | BLOCK, "textarea": RAW, "plaintext": RAW | BLOCK,
+    "template": HIDES,
+}  # fmt: skip
+ELEMENTS: Mapping[str, int] = {
+    **dict.fromkeys(INLINE_ELEMENTS.split(), 0),
+    **dict.fromkeys(VOID_ELEMENTS.split(), VOID),
+    **dict.fromkeys(BLOCK_ELEMENTS.split(), BLOCK | CLOSES_P),
+    **OTHER_ELEMENTS,
+}
+FORMATTING_ELEMENTS = ("a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u")
+ATTRIBUTES = (
+    "href", "src", "style", "hidden", "alt", "width", "height", "action", "background", "lang", "type", "content", "http-equiv",
+    "formaction", "data", "poster", "value", "xml:lang",
+)  # fmt: skip
 
 
 def single_byte_codecs() -> dict[str, list[int]]:
@@ -87,14 +100,16 @@ def single_byte_codecs() -> dict[str, list[int]]:
         loaded = importlib.import_module(f"encodings.{module.name}")
         if not (hasattr(loaded, "decoding_table") or hasattr(loaded, "decoding_map")):
             continue
-        if not codecs.lookup(module.name)._is_text_encoding:  # type: ignore[attr-defined]
+        if not codecs.lookup(module.name)._is_text_encoding:
             continue
         found[module.name] = [ord(bytes([octet]).decode(module.name, "replace")) for octet in range(256)]
     return found
 
 
 def windows_1252() -> list[int]:
-    return [ord(bytes([octet]).decode("cp1252", "replace")) if octet not in (0x81, 0x8D, 0x8F, 0x90, 0x9D) else octet for octet in range(256)]
+    """As browsers read it: the five octets that Python leaves undefined are control characters."""
+    undefined = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+    return [octet if octet in undefined else ord(bytes([octet]).decode("cp1252")) for octet in range(256)]
 
 
 def plain(label: str) -> str:
@@ -307,9 +322,10 @@ def fold_header() -> str:
 
 
 def write_all() -> None:
-    """Bring charset_tables.h, html_tables.h and fold_tables.h up to date; about three seconds when anything changed, none otherwise."""
+    """Bring charset_tables.h, html_tables.h and fold_tables.h up to date; about a second when anything changed, none otherwise."""
     source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    stamp = f"/* generated by generate.py {source}, Python {sys.version_info[0]}.{sys.version_info[1]}, Unicode {unicodedata.unidata_version} */\n"
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    stamp = f"/* generated by generate.py {source}, Python {python}, Unicode {unicodedata.unidata_version} */\n"
     for name, content in (("charset_tables", charset_header), ("html_tables", html_header), ("fold_tables", fold_header)):
         path = HERE / f"{name}.h"
         if path.exists():
