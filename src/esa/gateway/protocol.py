@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from esa.errors import SyntaxFault
 from esa.gateway import replies
+from esa.gateway.arrival import Arrival
 from esa.gateway.receiver import Answer, Lines, Transaction
 from esa.gateway.replies import encode
-from esa.gateway.spill import SpillFile
 from esa.message.address import parse_path
 from esa.message.envelope import Session
 from esa_core._smtp import EVENTS, FAULTS, STATES, Machine
@@ -40,6 +40,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_accepted",
         "_active",
+        "_arrival",
         "_blocked",
         "_buffer",
         "_candidate",
@@ -47,7 +48,6 @@ class Connection(asyncio.BufferedProtocol):
         "_eof",
         "_errors",
         "_greeted",
-        "_held",
         "_joined",
         "_junk",
         "_lost",
@@ -56,12 +56,10 @@ class Connection(asyncio.BufferedProtocol):
         "_pending",
         "_reading",
         "_receiver",
-        "_refusal",
         "_refused",
         "_running",
         "_seen",
         "_server",
-        "_spill",
         "_started",
         "_transactions",
         "_transport",
@@ -100,9 +98,7 @@ class Connection(asyncio.BufferedProtocol):
         self._errors = 0
         self._junk = 0
         self._refused = 0  # recipients of this transaction
-        self._held = 0  # octets of mail data counted in server.held
-        self._refusal = b""  # why the mail data being read is thrown away
-        self._spill: SpillFile | None = None
+        self._arrival = Arrival(server, self._machine)
         self._candidate: Transaction | None = None
         self._accepted = ""  # forward-path under decision
         self._active = server.now  # loop seconds of the last progress
@@ -211,8 +207,8 @@ class Connection(asyncio.BufferedProtocol):
             self._active = self._server.now
         if self._output:
             self._flush()
-        if machine.state >= _MAIL_DATA or self._held:
-            self._account()
+        if machine.state >= _MAIL_DATA or self._arrival.held:
+            self._arrival.account(self.transaction)
 
     def _hold(self, source: Buffer, start: int, stop: int) -> None:
         """Keep what cannot be processed now, and read no more until it can."""
@@ -248,25 +244,6 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(octets)
         if self._ending and not self._lost:
             self._transport.close()
-
-    def _account(self) -> None:
-        """Keep the server's count of mail data in memory; past its budget this message is thrown away."""
-        transaction = self.transaction
-        held = self._machine.held + (len(transaction.content) if transaction is not None else 0)
-        server = self._server
-        server.held += held - self._held
-        self._held = held
-        if server.held > server.limits.memory and self._machine.state == _MAIL_DATA and not self._refusal:
-            self._discard(replies.NO_MEMORY)
-
-    def _discard(self, refusal: bytes) -> None:
-        self._refusal = refusal
-        self._machine.discard()
-        if self._spill is not None:
-            self._spill.remove()
-            self._spill = None
-        self._server.held -= self._held
-        self._held = 0
 
     def _end(self, octets: bytes) -> None:
         """Say it and close. Nothing more is read."""
@@ -338,8 +315,7 @@ class Connection(asyncio.BufferedProtocol):
             raise RuntimeError("a transaction is finished once, after its mail data")
         _, octets = encode(reply)
         transaction.finished = True
-        self._server.held -= self._held
-        self._held = 0
+        self._arrival.release()
         self.transaction = None
         if self._lost:
             return
@@ -429,7 +405,6 @@ class Connection(asyncio.BufferedProtocol):
         self.transaction, self._candidate = self._candidate, None
         self._transactions += 1
         self._refused = 0
-        self._refusal = b""
         self._machine.accept()
         self._output.append(octets)
 
@@ -477,40 +452,17 @@ class Connection(asyncio.BufferedProtocol):
         self._output.append(replies.GO_AHEAD)
 
     def _on_spill(self) -> None:
-        directory = self._server.spill_directory
-        assert directory is not None
-        octets = self._machine.take_content()
-        try:
-            if self._spill is None:
-                self._spill = SpillFile(directory)
-            self._spill.write(octets)
-        except OSError:
-            log.exception("event=spill.failed")
-            self._discard(replies.NO_SPILL)
+        self._arrival.spill()
 
     def _on_message(self) -> None:
         transaction = self.transaction
         assert transaction is not None
-        machine = self._machine
-        transaction.size = machine.size
-        transaction.normalized = machine.odd_octets
-        if machine.oversized:
-            self._refusal = replies.TOO_LARGE
-        elif transaction.normalized and self._server.bare_newline == "reject":
-            self._refusal = replies.BARE_OCTETS
-        if self._spill is not None and not self._refusal:
-            self._on_spill()
-        if self._refusal:
+        refusal = self._arrival.complete(transaction)
+        if refusal:
             self._abort()
-            machine.accept()
-            self._output.append(self._refusal)
-            self._refusal = b""
+            self._machine.accept()
+            self._output.append(refusal)
             return
-        if self._spill is not None:
-            self._spill.close()
-            transaction.content_path, self._spill = self._spill.path, None
-        else:
-            transaction.content = machine.take_content()
         transaction.received_at = time.time()
         self._junk = 0
         self._waiting = True
@@ -586,11 +538,7 @@ class Connection(asyncio.BufferedProtocol):
     def _abort(self) -> None:
         """The open transaction ends without its mail."""
         transaction, self.transaction = self.transaction, None
-        if self._spill is not None:
-            self._spill.remove()
-            self._spill = None
-        self._server.held -= self._held
-        self._held = 0
+        self._arrival.discard()
         if transaction is not None:
             self._call(self._receiver.aborted, transaction)
 
