@@ -168,7 +168,7 @@ class HandlerReceiver(Receiver):
                     status.send(None)
                 except StopIteration as stop:
                     status = stop.value
-            if not inspect.isawaitable(status):
+            if isinstance(status, str) or not inspect.isawaitable(status):
                 return _read(status, prefix)
         except Exception as error:
             if "exception" not in self._hooks:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from esa.gateway.handlers import HandlerReceiver
+from esa.gateway.heap import keep_heap
 from esa.gateway.limits import Limits
 from esa.gateway.protocol import Connection
 from esa.gateway.receiver import Receiver
@@ -130,6 +131,7 @@ async def serve(
     Without `spill_directory` every message stays in memory. `bare_newline`: mend bare CR, bare LF and NUL in mail data, or refuse such mail
     with 550 5.6.11. The sockets belong to the server from now on. Raises SyntaxFault for a host name that breaks a reply, OSError.
     """
+    keep_heap()
     if not isinstance(receiver, Receiver):
         receiver = HandlerReceiver(receiver, hostname=hostname)
     server = Server(
