@@ -184,12 +184,21 @@ cdef int convert_utf8(const uint8_t *source, size_t length, Buffer *out, uint64_
                     at -= step
 
 
+cdef bint is_ascii_compatible(const uint16_t *table) noexcept nogil:
+    """Not so are EBCDIC and a few others (0x25 of code page 864)."""
+    cdef uint16_t octet
+    for octet in range(128):
+        if table[octet] != octet:
+            return False
+    return True
+
+
 cdef int convert_single(const uint16_t *table, const uint8_t *source, size_t length, Buffer *out, uint64_t *flags) noexcept nogil:
     cdef size_t at = 0
     cdef size_t end = 0
     cdef size_t run
     cdef int more
-    cdef bint ascii_compatible = table[65] == 65 and table[10] == 10  # not so in EBCDIC
+    cdef bint ascii_compatible = is_ascii_compatible(table)
     while True:
         more = next_block(out, at, length, &end, flags)
         if more <= 0:
@@ -349,8 +358,10 @@ cdef int convert_utf7(const uint8_t *source, size_t length, Buffer *out, uint64_
                     high = 0
                 if 0xD800 <= unit < 0xDC00:
                     high = unit
+                elif 0xDC00 <= unit < 0xE000:
+                    put_checked(out, REPLACEMENT, flags)
                 else:
-                    put_checked(out, REPLACEMENT if 0xDC00 <= unit < 0xE000 else unit, flags)
+                    put(out, unit)
 
 
 # ---- East Asian double-byte sets ----

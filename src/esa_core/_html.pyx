@@ -636,6 +636,8 @@ cdef int start_tag(Reader *reader) noexcept nogil:
         reader.state = own_state(reader)
     if bits & HIDES and not bits & RAW:
         reader.state |= UNSHOWN_FOR_GOOD
+    if before and not reader.state:  # what is hidden before and behind it does not belong together
+        reader.hidden.gap = GAP_LINE
     if bits & BLOCK or (reader.state and not before):
         leave_gap(reader, GAP_LINE)
     elif bits & CELL:

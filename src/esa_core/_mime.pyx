@@ -592,7 +592,7 @@ cdef int add_field(Document *document, uint32_t index, size_t name, size_t name_
 
 cdef int find_delimiter(Document *document, const Frame *frames, uint32_t n_frames, size_t at, size_t end,
                         bint *closes) noexcept nogil:
-    """`at` is at "--": the frame whose delimiter the line at[:end] is, outermost first, or -1. RFC 2046 5.1.1: the whole line must be it."""
+    """`at` is at "--": the frame whose delimiter the line at[:end] is, outermost first, or -1; the whole line must be it (RFC 2046 5.1)."""
     cdef const uint8_t *line = document.raw + at + 2
     cdef size_t length = end - at - 2
     cdef const Frame *frame
@@ -653,8 +653,9 @@ cdef int read_header(Document *document, uint32_t index, size_t *position, const
         colon = name
         while colon < end and (raw[colon] == 32 or raw[colon] == 9):  # RFC 5322 4.5: obsolete white space before the colon
             colon += 1
-        if colon < end and raw[colon] == 58 and name > at and not (n_frames and begins_delimiter(raw, at, length)
-                                                                   and find_delimiter(document, frames, n_frames, at, end, &closes) >= 0):
+        if colon < end and raw[colon] == 58 and name > at and not (
+            n_frames and begins_delimiter(raw, at, length) and find_delimiter(document, frames, n_frames, at, end, &closes) >= 0
+        ):
             added = add_field(document, index, at, name - at, colon + 1, header, &seen)
             if added < 0:
                 return -1

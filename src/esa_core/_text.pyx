@@ -1,8 +1,8 @@
 """Decode what a reader sees of a message into the text arena (UTF-8, line ends LF) and fold it for matching.
 
 Regions stand in this order: subject, name of the author, other names and addresses, then per part in order its file name and its text.
-A multipart without parts, and a part nested too deep, is read as plain text so that nothing escapes a scan. Both functions give 0, or -1 for no
-memory; odd content sets flags. Cost is linear in the decoded text.
+A multipart without parts, and a part nested too deep, is read as plain text so that nothing escapes a scan. Both functions give 0, or
+-1 for no memory; odd content sets flags. Cost is linear in the decoded text.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -1,7 +1,8 @@
 """C structs of the native core, each field's meaning beside it, and the limits against hostile mail with their reasons.
 
 Everything that passes between the rooms of the core stands here: `_mime` fills fields and parts, `_text` fills the text arena, regions
-Everything that passes between the rooms of the core stands here: `_mime` fills fields and parts, `_text` fills the text arena, regions and
+and links, `_facts` and `_features` read them, `_automaton` reads the folded text. Offsets are uint32: the size limit is checked at the
+door.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t

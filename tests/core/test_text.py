@@ -1,0 +1,396 @@
+"""Decoding: transfer encodings and character sets against Python's, header words, HTML as a client shows it, folding."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import encodings
+import html
+import importlib
+import pkgutil
+import quopri
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esa_core import Parsed, fold, parse
+
+# What browsers and mail clients read otherwise than Python's codec of that name (WHATWG Encoding Standard).
+READ_AS_SUPERSET = {"iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874", "iso8859_1": "cp1252", "latin_1": "cp1252"}
+DOUBLE_BYTE = {
+    "gb2312": "gb18030", "gbk": "gb18030", "gb18030": "gb18030", "big5": "cp950", "euc-kr": "cp949", "shift_jis": "cp932",
+    "euc-jp": "euc_jp", "iso-2022-jp": "iso2022_jp", "iso-2022-kr": "iso2022_kr", "hz-gb-2312": "hz", "utf-16": "utf_16",
+    "utf-16le": "utf_16_le", "utf-16be": "utf_16_be", "utf-32": "utf_32", "utf-7": "utf_7", "utf-8": "utf_8",
+}  # fmt: skip
+SAMPLES = {
+    "gb": "简体中文邮件，测试。Hello", "big5": "繁體中文郵件，測試。Hello", "kr": "한국어 메일 시험. Hello",
+    "jp": "日本語のメール、テスト。Hello",
+    "any": "Grüße, Привет, 😀 Hello", "four": "㐀䶵ḿ中😀",
+}  # fmt: skip
+
+
+def plain(content: bytes, charset: str, encoding: str = "8bit") -> Parsed:
+    return parse(f"Content-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: {encoding}\n\n".encode() + content)
+
+
+def page(markup: str) -> Parsed:
+    return parse(b"Content-Type: text/html; charset=utf-8\n\n" + markup.encode())
+
+
+def subject(value: bytes) -> str:
+    return parse(b"Subject: " + value + b"\n\n").subject
+
+
+# ---- transfer encodings ----
+
+
+@given(st.binary(max_size=400), st.integers(1, 90), st.booleans())
+def test_base64_in_lines_of_any_length_is_decoded(content: bytes, width: int, carriage_return: bool) -> None:
+    written = base64.b64encode(content)
+    lines = (b"\r\n" if carriage_return else b"\n").join(written[at : at + width] for at in range(0, len(written), width))
+    assert parse(b"Content-Transfer-Encoding: base64\nContent-Type: image/x\n\n" + lines).parts[0].content() == content
+
+
+@given(st.binary(max_size=300))
+def test_quoted_printable_is_decoded_as_python_does(content: bytes) -> None:
+    written = quopri.encodestring(content)
+    found = parse(b"Content-Transfer-Encoding: quoted-printable\nContent-Type: image/x\n\n" + written).parts[0].content()
+    assert found == quopri.decodestring(written)
+
+
+@given(st.binary(min_size=1, max_size=300))
+def test_uuencode_is_decoded(content: bytes) -> None:
+    lines = b"".join(binascii.b2a_uu(content[at : at + 45]) for at in range(0, len(content), 45))
+    raw = b"Content-Transfer-Encoding: x-uuencode\nContent-Type: image/x\n\nbegin 644 a\n" + lines + b"`\nend\n"
+    assert parse(raw).parts[0].content() == content
+
+
+def test_breaches_of_an_encoding_are_flagged_and_the_rest_is_kept() -> None:
+    assert plain(b"SGVs*bG8", "utf-8", "base64").text == "Hello"
+    assert "bad_base64" in plain(b"SGVs*bG8", "utf-8", "base64").flags
+    assert plain(b"a=ZZ=4", "utf-8", "quoted-printable").text == "a=ZZ=4"
+    assert "bad_quoted_printable" in plain(b"a=ZZ=4", "utf-8", "quoted-printable").flags
+
+
+# ---- character sets ----
+
+
+def single_byte_codecs() -> list[str]:
+    found = []
+    for module in pkgutil.iter_modules(encodings.__path__):
+        if module.name in ("aliases", "mbcs", "oem"):  # no codec, or for Windows only
+            continue
+        loaded = importlib.import_module(f"encodings.{module.name}")
+        tables = hasattr(loaded, "decoding_table") or hasattr(loaded, "decoding_map")
+        if tables and module.name != "rot_13" and module.name not in READ_AS_SUPERSET:
+            found.append(module.name)
+    return found
+
+
+@pytest.mark.parametrize("name", single_byte_codecs())
+def test_every_single_byte_codec_of_python_is_read_alike(name: str) -> None:
+    octets = bytes(octet for octet in range(256) if octet not in (10, 13))
+    expected = octets.decode(name, "replace")
+    if name == "cp1252":
+        expected = "".join(chr(octet) if character == "\ufffd" else character for octet, character in zip(octets, expected, strict=True))
+    assert plain(octets, name.replace("_", "-")).text == expected.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("label", DOUBLE_BYTE)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_text_in_a_wider_character_set_is_read_as_python_reads_it(label: str, sample: str) -> None:
+    octets = SAMPLES[sample].encode(DOUBLE_BYTE[label], "ignore")
+    parsed = plain(base64.b64encode(octets), label, "base64")
+    assert parsed.text == octets.decode(DOUBLE_BYTE[label])
+    assert "bad_charset" not in parsed.flags
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=60))
+@pytest.mark.parametrize("label", ["utf-8", "gb18030", "utf-16le", "utf-16be", "utf-7"])
+def test_every_code_point_survives_the_unicode_encodings(label: str, text: str) -> None:
+    octets = text.encode(label)
+    if label.startswith("utf-16") and octets[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return  # a byte order mark wins over the label
+    assert plain(base64.b64encode(octets), label, "base64").text == text
+
+
+@given(st.binary(max_size=60).filter(lambda octets: b"\r" not in octets))
+def test_invalid_utf_8_is_replaced_as_python_replaces_it(octets: bytes) -> None:
+    parsed = plain(base64.b64encode(octets), "utf-8", "base64")
+    assert parsed.text == octets.decode("utf-8", "replace")
+
+
+def test_unlabelled_octets_are_utf_8_if_valid_else_windows_1252() -> None:
+    assert parse("\nGrüße".encode()).text == "Grüße"
+    assert parse(b"\nGr\xfc\xdfe \x80").text == "Grüße €"
+    assert plain("Grüße".encode(), "nobody-knows-this").text == "Grüße"
+    assert "bad_charset" in plain(b"x", "nobody-knows-this").flags
+
+
+def test_a_page_without_a_label_may_declare_its_own() -> None:
+    raw = b"Content-Type: text/html\n\n<meta http-equiv=Content-Type content='text/html; charset=koi8-r'>" + "Привет".encode("koi8_r")
+    assert parse(raw).text == "Привет"
+
+
+def test_line_ends_become_line_feeds() -> None:
+    assert parse(b"\r\none\r\ntwo\r\n\r\nthree").text == "one\ntwo\n\nthree"
+
+
+# ---- header fields ----
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"=?ISO-8859-1?Q?a?= =?ISO-8859-1?Q?b?=", "ab"),
+        (b"=?ISO-8859-1?Q?a?=\n  \n =?ISO-8859-2?Q?_b?=", "a b"),
+        (b"=?utf-8?B?w6Q=?= and =?UTF-8?b?w7Y=?=", "ä and ö"),
+        (b"=?utf-8?q?=E2=82?= =?utf-8?q?=AC?=", "€"),
+        (b"=?utf-8*en?q?x?=", "x"),
+        (b"pre=?utf-8?q?fix?=ed", "prefixed"),
+        (b"=?utf-8?q?not ended", "=?utf-8?q?not ended"),
+        (b"=?utf-8?x?y?=", "=?utf-8?x?y?="),
+        (b"=?utf-8?q??=", ""),
+        (b"=?utf-8?q?a=0Ab?=", "a b"),
+        (b"1 =?= 2 =?", "1 =?= 2 =?"),
+        ("roh ä".encode(), "roh ä"),
+    ],
+)
+def test_encoded_words_are_shown_as_clients_show_them(value: bytes, shown: str) -> None:
+    assert subject(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "address"),
+    [
+        (b"ann@example.org", "", "ann@example.org"),
+        (b"<Ann@Example.ORG>", "", "ann@example.org"),
+        (b'"Author, Ann" <ann@example.org>', "Author, Ann", "ann@example.org"),
+        (b'"A \\"quoted\\" \\\\ name" <a@b>', 'A "quoted" \\ name', "a@b"),
+        (b"ann@example.org (Ann (the) Author)", "Ann (the) Author", "ann@example.org"),
+        (b"=?utf-8?q?M=C3=BCller=2C_J?= <j@m>", "Müller, J", "j@m"),
+        (b"=?utf-8?q?M=C3=BCller,_J?= <j@m>", "Müller, J", "j@m"),
+        (b"Author, Ann <a@b>", "Author", "a@b"),
+        (b"<@relay.example,@other.example:a@b>", "", "a@b"),
+        (b"Friends: a@b, c@d;", "", "a@b"),
+        (b"undisclosed-recipients:;", "", ""),
+        (b"Only A Name", "Only A Name", ""),
+        (b'"bank@example.com" <eve@evil.example>', "bank@example.com", "eve@evil.example"),
+        (b"Eve <eve@evil.example", "Eve", "eve@evil.example"),
+        (b"", "", ""),
+    ],
+)
+def test_the_first_mailbox_of_from_is_read(value: bytes, name: str, address: str) -> None:
+    parsed = parse(b"From: " + value + b"\n\n")
+    assert (parsed.from_name, parsed.from_address) == (name, address)
+
+
+def test_several_authors_are_flagged_and_recipients_counted() -> None:
+    parsed = parse(b'From: a@b, c@d\nTo: "x, y" <e@f>, g@h\nCc: i@j (k, l)\n\n')
+    assert "several_from" in parsed.flags
+    assert parsed.recipients == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        (b'Content-Disposition: attachment; filename="a b.txt"', "a b.txt"),
+        (b"Content-Disposition: attachment; filename=a b.txt; size=3", "a b.txt"),
+        (b"Content-Disposition: attachment; filename*=utf-8''%e2%82%ac.txt", "€.txt"),
+        (b"Content-Disposition: attachment; filename*0=\"a\"; filename*1*=%20b; filename*2=c", "a bc"),
+        (b"Content-Disposition: attachment; filename*1=b; filename*0=a", "ab"),
+        (b'Content-Disposition: attachment; filename="=?utf-8?q?=C3=A4?=.txt"', "ä.txt"),
+        (b'Content-Disposition: attachment; filename="C:\\temp\\new.txt"', "C:\\temp\\new.txt"),
+        (b'Content-Type: application/x; name="fallback.bin"', "fallback.bin"),
+        (b"Content-Disposition: attachment; filename*=utf-8''good.txt; filename=bad.exe", "good.txt"),
+        (b"Content-Disposition: attachment", ""),
+    ],
+)  # fmt: skip
+def test_a_file_name_is_read_in_each_of_its_forms(field: bytes, name: str) -> None:
+    part = parse(field + b"\n\n").parts[0]
+    assert part.file_name == name
+    assert part.attachment
+
+
+# ---- HTML ----
+
+
+@pytest.mark.parametrize(
+    ("markup", "seen"),
+    [
+        ("<p>one</p><p>two", "one\ntwo"),
+        ("a<br>b<BR/>c", "a\nb\nc"),
+        ("a <b> b </b> c", "a b c"),
+        ("un<b>brok</b>en w<i></i>ord", "unbroken word"),
+        ("<table><tr><td>a<td>b<tr><td>c</table>d", "a b\nc\nd"),
+        ("<ul><li>a<li>b</ul>", "a\nb"),
+        ("<pre>a\n  b</pre>c", "a\n  b\nc"),
+        ("a<!-- b > c -->d<!-->e<!--->f<!doctype x>g<?php h?>i</ j>k", "adefgik"),
+        ("a<script>b</script>c<style>d</style>e<title>f</title>g", "aceg"),
+        ("1 < 2 <3", "1 < 2 <3"),
+        ("&lt;a&gt;&nbsp;&eacute;&#8364;&#x20ac;&#128;&hellip;", "<a>\xa0é€€€…"),
+        ("a<a href='>'>b</a>", "ab"),
+        ("<textarea>a<b></textarea><option>c", "a<b>\nc"),
+        ("a\0b", "ab"),
+        ("\u200bzero", "\u200bzero"),
+    ],
+)
+def test_html_is_read_as_it_is_shown(markup: str, seen: str) -> None:
+    assert page(markup).text == seen
+
+
+@pytest.mark.parametrize(
+    ("markup", "seen", "hidden"),
+    [
+        ("a<p style='display:none'>b</p>c", "ac", "b"),
+        ("a<p style=display:none>b<p>c", "a\nc", "b"),
+        ("a<span style=' Color:red; DISPLAY : None ! important'>b</span>c", "ac", "b"),
+        ("a<div hidden>b<div>c</div>d</div>e", "ae", "b\nc\nd"),
+        ("<div><span style='display:none'>b</div>c", "c", "b"),
+        ("<td><span style='display:none'></div>b</td>c", "c", "b"),
+        ("<p style='font-size:0px'>b<b style='font-size:9pt'>c</b>d</p>", "c", "b\nd"),
+        ("<p style='font-size:0'>b<b style='font-size:2em'>c</b></p>", "", "bc"),
+        ("<p style='visibility:hidden'>b<b style='visibility:visible'>c</b></p>", "c", "b"),
+        ("<p style='opacity:0'>b</p><p style='opacity:0.5'>c</p>", "c", "b"),
+        ("<p style='max-height:0;overflow:hidden'>b</p><p style='max-height:0'>c</p>", "c", "b"),
+        ("<p style='mso-hide:all'>b</p><p style='display:/**/none'>c</p>", "", "b\nc"),
+        ("<p style='display&#58;none'>b</p>", "", "b"),
+        ("<p style='background:url(a;display:none)'>b</p>", "b", ""),
+        ("<template>b</template>c", "c", "b"),
+    ],
+)
+def test_text_that_is_not_shown_is_kept_apart(markup: str, seen: str, hidden: str) -> None:
+    parsed = page(markup)
+    assert (parsed.text, parsed.written) == (seen, hidden)
+
+
+@pytest.mark.parametrize("name", ["amp", "nbsp", "eacute", "nGt", "CounterClockwiseContourIntegral", "hellip", "copy", "fjlig", "bne"])
+@pytest.mark.parametrize("after", [";", "", " ", "=", "x"])
+def test_references_are_decoded_as_pythons_html_decodes_them(name: str, after: str) -> None:
+    assert page(f"a&{name}{after}z").text.replace("\xa0", " ") == html.unescape(f"a&{name}{after}z").replace("\xa0", " ")
+
+
+def test_every_named_reference_is_known() -> None:
+    for name, text in html.entities.html5.items():
+        if name.endswith(";") and text.strip():
+            assert page(f"a&{name}z").text == f"a{text}z", name
+
+
+def test_links_carry_what_they_show() -> None:
+    parsed = page(
+        '<a href=" HTTP://Evil.example/?a=1&amp;b\n=2 "> Your <b>bank</b></a><a name=x>no link</a><area href=m>'
+        "<img src=p.gif alt='A &lt;b&gt;'><form action=f><button formaction=g>Go</button></form><iframe src=i></iframe>"
+        "<meta http-equiv=refresh content='3; URL=r'><td background=bg><span hidden><a href=h>unseen</a></span><img src='data:x'>"
+    )
+    assert [tuple(link)[:3] for link in parsed.links] == [
+        ("HTTP://Evil.example/?a=1&b=2", "Your bank", "anchor"),
+        ("m", "", "anchor"),
+        ("p.gif", "A <b>", "image"),
+        ("f", "", "form"),
+        ("g", "", "form"),
+        ("i", "", "other"),
+        ("r", "", "other"),
+        ("bg", "", "image"),
+        ("h", "unseen", "anchor"),
+        ("data:x", "", "image"),
+    ]
+    assert [link.url for link in parsed.links if link.hidden] == ["h"]
+    assert {name: count for name, count in parsed.html.items() if count} == {
+        "parts": 1, "tags": 13, "anchors": 2, "images": 2, "forms": 1, "inputs": 1, "hidden_bytes": 6, "data_urls": 1,
+        "seen_bytes": len(parsed.text.encode()),
+    }  # fmt: skip
+
+
+def test_odd_references_tiny_images_and_unknown_elements_are_counted() -> None:
+    counts = page(
+        "<o:p>&#65;&#x42;&#8364;</o:p><img width=1><img height='0'><img width=100><p lang=de><table><script></script><!-- x -->"
+    ).html
+    wanted = ("entities_odd", "tiny_images", "images", "unknown_tags", "lang_attributes", "tables", "scripts", "comments")
+    assert [counts[name] for name in wanted] == [2, 2, 3, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("see http://a.example/b?c, (https://d.example). <ftp://e> end", ["http://a.example/b?c", "https://d.example", "ftp://e"]),
+        ("www.a.example and WWW.B.example/x! not awww.c.example", ["www.a.example", "WWW.B.example/x"]),
+        ("http://www.a.example", ["http://www.a.example"]),
+        ("http:// :// x://y mailto:a@b", []),
+    ],
+)
+def test_bare_urls_in_plain_text_are_links(text: str, urls: list[str]) -> None:
+    assert [link.url for link in parse(b"\n" + text.encode()).links] == urls
+
+
+def test_links_past_the_limit_are_flagged() -> None:
+    parsed = page("<a href=x>y</a>" * 5000)
+    assert len(parsed.links) == 4096
+    assert "too_many_links" in parsed.flags
+
+
+# ---- folding ----
+
+
+def reference_fold(text: str) -> str:
+    """Per code point: NFKC and case folding until nothing changes, without what has no width."""
+    folded = "".join(text)
+    for _ in range(4):
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", folded).casefold())
+        folded = "".join(character for character in folded if unicodedata.category(character) != "Cf")
+    return folded
+
+
+def test_every_assigned_code_point_folds_as_unicodedata_says() -> None:
+    ignorable = {
+        0x034F,
+        0x115F,
+        0x1160,
+        0x17B4,
+        0x17B5,
+        0x3164,
+        0xFFA0,
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0000, 0xE1000),
+    }
+    for point in range(0x110000):
+        character = chr(point)
+        if unicodedata.category(character) in ("Cs", "Cn", "Co") or point in ignorable:
+            continue
+        if point < 0x3000 or point % 7 == 0 or unicodedata.normalize("NFKC", character) != character:
+            assert fold(character.encode()).decode() == "".join(part for part in reference_fold(character) if ord(part) not in ignorable), (
+                hex(point)
+            )
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80))
+def test_folding_twice_changes_nothing(text: str) -> None:
+    once = fold(text.encode())
+    assert fold(once) == once
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127), max_size=300))
+def test_ascii_is_lowered(text: str) -> None:
+    assert fold(text.encode()) == text.encode().lower()
+
+
+def test_folding_undoes_disguises() -> None:
+    assert fold("V\u200bＩ\u00adａＧrA\ufeff ﬁne ①".encode()).decode() == "viagra fine 1"
+    assert fold(b"\xff\xe2\x82A") == b"\xff\xe2\x82a"
+    assert fold(b"") == b""
+
+
+def test_regions_are_folded_with_line_feeds_between_them() -> None:
+    parsed = parse(
+        b"From: Ann <ann@example.org>\nSubject: =?utf-8?q?GR=C3=9C=C3=9FE?=\nContent-Type: text/html\n\n<p>BUY<i hidden>NOT</i> NOW"
+    )
+    assert parsed.folded.decode() == "grüsse\nann\nann@example.org\nbuy now\nnot"
+
+
+def test_codec_names_are_those_of_python() -> None:
+    for name in single_byte_codecs():
+        shown = plain(b"", name).parts[0].charset
+        assert codecs.lookup(shown).name == codecs.lookup(name).name
