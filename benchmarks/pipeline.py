@@ -75,8 +75,8 @@ def main() -> int:
     text += (
         f"\n\nBars: {BAR_RATE:,} messages/s/core ({_met(rate >= BAR_RATE)}: {rate:,.0f}); the batched Python stack costs at least "
         f"{BAR_RATIO} times as much ({_met(ratio >= BAR_RATIO)}: {ratio:,.0f}). Corpus spamassassin, leaky header fields dropped. Ours: "
-        f"parse, decode, fold, facts, cards, {len(terms):,} terms. Python: email (default policy), pyahocorasick with the same terms, three "
-        f"HashingVectorizers, SGD. {chosen.rounds} alternating rounds on the same {len(sample):,} messages; median and range."
+        f"parse, decode, fold, facts, cards, {len(terms):,} terms. Python: email (default policy), pyahocorasick with the same terms, three"
+        f" HashingVectorizers, SGD. {chosen.rounds} alternating rounds on the same {len(sample):,} messages; median and range."
     )
     print(text)
     write_section("pipeline", text, title="The core's pipeline, and the same work in Python")

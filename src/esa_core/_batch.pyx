@@ -6,6 +6,7 @@ number of threads; lexicon, cards, automaton and weights are shared read-only. R
 Called by `esa.engine.scanner`.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.math cimport sqrt
@@ -267,6 +268,7 @@ cdef class Engine:
             return Workspace(0 if self.automaton is None else self.automaton.matcher.n_terms, self.linear is not None)
 
 
+@cython.final
 cdef class Batch:
     """The results of one `Engine.scan`, as read-only arrays that are made when asked for.
 

@@ -9,11 +9,12 @@ import numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from esa_core._buffer cimport lower
 from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
 
+from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport *
 
 cdef extern from *:
@@ -21,7 +22,8 @@ cdef extern from *:
     #define ESA_FEATURE_BITS 20
     #define ESA_SLOT_BITS 14                /* 64 KiB of slots: they stay in the second-level cache with the rest */
     /* Bytes of the header and of the body whose 4-grams are taken, each with a window of its own: long Received chains do not hide the body. */
-    #define ESA_GRAM_WINDOW 3584u
+    #define ESA_HEADER_GRAM_WINDOW 3584u
+    #define ESA_BODY_GRAM_WINDOW 1024u      /* more of it drowns the other features: within one corpus the error grows with the window */
     /* Bytes of all header fields, and of the body, whose words are taken: bounds a message to some 100,000 features. */
     #define ESA_WORD_WINDOW 65536u
     /* Bytes of masked text whose 5-grams are taken. */
@@ -38,6 +40,10 @@ cdef extern from *:
     #define ESA_SEED_HEADER_GRAM 0x589965CCu
     #define ESA_SEED_BODY_GRAM 0x1D8E4E27u
     #define ESA_SEED_MASKED_GRAM 0xEB44ACCAB455D165u
+
+    /* Octets that stand for what was masked; folded text holds no control characters but white space. */
+    #define ESA_MASKED_URL 1
+    #define ESA_MASKED_ADDRESS 2
 
     #include <string.h>
 
@@ -66,10 +72,13 @@ cdef extern from *:
     """
     const uint32_t ESA_FEATURE_BITS
     const uint32_t ESA_SLOT_BITS
-    const uint32_t ESA_GRAM_WINDOW
+    const uint32_t ESA_HEADER_GRAM_WINDOW
+    const uint32_t ESA_BODY_GRAM_WINDOW
     const uint32_t ESA_WORD_WINDOW
     const uint32_t ESA_MASKED_WINDOW
     const uint32_t ESA_LONGEST_WORD
+    const uint8_t ESA_MASKED_URL
+    const uint8_t ESA_MASKED_ADDRESS
     const uint64_t ESA_MULTIPLIER
     const uint64_t ESA_FINISHER
     const uint64_t ESA_SEED_FIELD
@@ -193,6 +202,110 @@ cdef Py_ssize_t _header_tokens(Document *d, FeatureScratch *scratch, Py_ssize_t 
     return n
 
 
+cdef inline bint _is_visible(const Region *region) noexcept nogil:
+    return region.kind == REGION_SUBJECT or region.kind == REGION_PLAIN or region.kind == REGION_HTML_SEEN
+
+
+cdef uint8_t _mask_of(const uint8_t *p, size_t n, size_t *start) noexcept nogil:
+    """What the chunk p[:n] without white space holds: a URL (from `start` on), an address (all of it), or neither (0)."""
+    cdef size_t i
+    for i in range(n):
+        if p[i] == c':' and i + 2 < n and p[i + 1] == c'/' and p[i + 2] == c'/':
+            while i > 0 and c'a' <= p[i - 1] <= c'z':
+                i -= 1
+            start[0] = i
+            return ESA_MASKED_URL
+        if p[i] == c'@' and 0 < i < n - 1 and esa_token_class[p[i - 1]] and esa_token_class[p[i + 1]]:
+            start[0] = 0
+            return ESA_MASKED_ADDRESS
+    if n > 5 and memcmp(p, b"www.", 4) == 0:
+        start[0] = 0
+        return ESA_MASKED_URL
+    return 0
+
+
+cdef uint32_t _mask(const Document *d, uint8_t *out) noexcept nogil:
+    """Write subject and visible text, folded: white space to one space, a run of digits to one 0, URLs and addresses to one octet; its length."""
+    cdef uint32_t r, n = 0
+    cdef const uint8_t *p
+    cdef const uint8_t *end
+    cdef const uint8_t *stop
+    cdef uint8_t mask
+    cdef size_t start
+    for r in range(d.n_regions):
+        if not _is_visible(&d.regions[r]):
+            continue
+        p = d.folded + d.regions[r].folded.start
+        end = p + d.regions[r].folded.length
+        while p < end:
+            while p < end and p[0] <= c' ':
+                p += 1
+            stop = p
+            while stop < end and stop[0] > c' ':
+                stop += 1
+            mask = _mask_of(p, stop - p, &start)
+            if mask == 0:
+                start = stop - p
+            if n + start + 2 > ESA_MASKED_WINDOW:
+                return n
+            out[n] = c' '
+            n += 1
+            while start:
+                if c'0' <= p[0] <= c'9':
+                    n -= out[n - 1] == c'0'
+                    out[n] = c'0'
+                else:
+                    out[n] = p[0]
+                n += 1
+                p += 1
+                start -= 1
+            if mask:
+                out[n] = mask
+                n += 1
+            p = stop
+    return n
+
+
+cdef Py_ssize_t _masked_grams(const Document *d, FeatureScratch *scratch, uint32_t n) noexcept nogil:
+    """5-grams of characters (not bytes) of the masked text, by a rolling hash."""
+    cdef uint32_t length = _mask(d, scratch.masked), i = 0, seen = 0
+    cdef uint32_t[8] last            # the last five characters, in a ring
+    cdef uint64_t h = 0, power = <uint64_t> ESA_MULTIPLIER * ESA_MULTIPLIER * ESA_MULTIPLIER * ESA_MULTIPLIER
+    cdef uint32_t c, more
+    cdef const uint8_t *p = scratch.masked
+    if _reserve(scratch, n + length) < 0:
+        return -1
+    while i < length:
+        c = p[i]
+        more = 0 if c < 0xC0 else 1 if c < 0xE0 else 2 if c < 0xF0 else 3
+        i += 1
+        while more and i < length:
+            c = (c << 6) ^ p[i]
+            i += 1
+            more -= 1
+        if seen >= 5:
+            h -= last[(seen - 5) & 7] * power
+        h = h * ESA_MULTIPLIER + c
+        last[seen & 7] = c
+        seen += 1
+        if seen >= 5:
+            n = _keep(scratch, n, ((h ^ (h >> 32)) + ESA_SEED_MASKED_GRAM) * ESA_FINISHER)
+    return n
+
+
+cdef Py_ssize_t _text_words(const Document *d, FeatureScratch *scratch, Py_ssize_t n) noexcept nogil:
+    """Words of the subject and the visible text, folded."""
+    cdef uint32_t r, budget = ESA_WORD_WINDOW, length
+    for r in range(d.n_regions):
+        if _is_visible(&d.regions[r]):
+            length = min(d.regions[r].folded.length, budget)
+            n = _words(scratch, <uint32_t> n, d.folded + d.regions[r].folded.start, length, length, ESA_SEED_TEXT_WORD)
+            budget -= length
+            if n < 0 or budget == 0:
+                break
+    return n
+
+
 cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScratch *scratch) noexcept nogil:
     """Features of a parsed message, in `scratch.indices`; their number, or -1 for no memory. What is not yet decoded or folded is, where needed."""
     cdef Py_ssize_t n = 0
@@ -214,17 +327,27 @@ cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScra
             return -1
     scratch.ends[1] = <uint32_t> n
     if families & HEADER_GRAMS:
-        n = _grams(scratch, <uint32_t> n, raw, min(document.header_end, ESA_GRAM_WINDOW), ESA_SEED_HEADER_GRAM)
+        n = _grams(scratch, <uint32_t> n, raw, min(document.header_end, ESA_HEADER_GRAM_WINDOW), ESA_SEED_HEADER_GRAM)
         if n < 0:
             return -1
     scratch.ends[2] = <uint32_t> n
     if families & BODY_GRAMS:
-        n = _grams(scratch, <uint32_t> n, raw + document.header_end, min(body, ESA_GRAM_WINDOW), ESA_SEED_BODY_GRAM)
+        n = _grams(scratch, <uint32_t> n, raw + document.header_end, min(body, ESA_BODY_GRAM_WINDOW), ESA_SEED_BODY_GRAM)
         if n < 0:
             return -1
     scratch.ends[3] = <uint32_t> n
-    for family in range(4, N_FAMILIES):
-        scratch.ends[family] = <uint32_t> n
+    if families & (MASKED_GRAMS | TEXT_WORDS):
+        if (not document.decoded and decode_text(document) < 0) or (not document.was_folded and fold_text(document) < 0):
+            return -1
+    if families & MASKED_GRAMS:
+        n = _masked_grams(document, scratch, <uint32_t> n)
+        if n < 0:
+            return -1
+    scratch.ends[4] = <uint32_t> n
+    if families & TEXT_WORDS:
+        n = _text_words(document, scratch, n)
+    if n >= 0:
+        scratch.ends[5] = <uint32_t> n
     return n
 
 

@@ -5,7 +5,8 @@
 - With PIPELINING the whole envelope and DATA leave in one write and their replies are awaited together; the mail data follows the 354.
 - Each forward-path gets its own result. A 4xx is deferred, a 5xx failed; a lost connection or a time-out defers what has no result yet.
 - What leaves is CRLF-clean: bare CR and LF become CRLF, dots are stuffed, whatever the content holds.
-- Content with octets over 127 is sent unchanged to a next hop without 8BITMIME: converting it would break signatures, refusing it loses mail.
+- Content with octets over 127 is sent unchanged to a next hop without 8BITMIME: converting it would break signatures, refusing it loses
+  mail.
 """
 
 from __future__ import annotations
@@ -417,7 +418,8 @@ def _deferred(addresses: Sequence[str], reason: str, *, is_stale: bool) -> Attem
 
 
 def _needs_smtputf8(envelope: Envelope, addresses: Sequence[str], message: Sendable) -> bool:
-    """Whether an address of this delivery, or the header section, holds more than ASCII (RFC 6531 section 3.6 lets the rest go on without)."""
+    """Whether an address of this delivery, or the header section, holds more than ASCII (RFC 6531 section 3.6 lets the rest go on
+    without)."""
     if not all(path.isascii() for path in (envelope.reverse_path, *addresses)):
         return True
     seen = b""

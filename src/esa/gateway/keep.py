@@ -1,8 +1,8 @@
 """The keep process: drains events into tracking, keeps the quarantine, and lets segments go when all in them is done.
 
-Started by process.py; `esa quarantine` uses `OpenKeep` itself where no service runs. The 250 of a message never waits for this process. Order
-within a round, so that a crash at any point repeats work but never its effect: deliver's outbox is looked at first, then the spools are read
-to their end, the quarantine is stored, and last tracking with all cursors.
+Started by process.py; `esa quarantine` uses `OpenKeep` itself where no service runs. The 250 of a message never waits for this process.
+Order within a round, so that a crash at any point repeats work but never its effect: deliver's outbox is looked at first, then the spools
+are read to their end, the quarantine is stored, and last tracking with all cursors.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ class OpenKeep:
             self.release(interrupted)
 
     def drain(self) -> bool:
-        """One round: outbox and spools into quarantine and tracking. True if there was something. Raises StoreError; nothing is lost then."""
+        """One round: outbox and spools into quarantine and tracking.
+
+        True if there was something. Raises StoreError; nothing is lost then.
+        """
         outbox, told = self._read_outbox()
         was_busy = bool(told)
         while True:

@@ -1,4 +1,7 @@
-"""Where delivery.py hands messages to: an SMTP next hop over kept connections, or a Maildir. Both answer with one Outcome an entry, always."""
+"""Where delivery.py hands messages to: an SMTP next hop over kept connections, or a Maildir.
+
+Both answer with one Outcome an entry, always.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,10 @@ def _reachable(path: Path) -> Iterator[str]:
 
 
 class ControlServer:
-    """Listens for requests while the process runs. Make it with `start`; the caller holds the process's lock, so a socket found there is stale."""
+    """Listens for requests while the process runs.
+
+    Make it with `start`; the caller holds the process's lock, so a socket found there is stale.
+    """
 
     def __init__(self, server: asyncio.Server, path: Path) -> None:
         self._server = server

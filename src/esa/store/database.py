@@ -1,6 +1,7 @@
 """Opening the SQLite files of the state folder: durable, checked for their schema, with faults said in words.
 
-Used by queue.py directly and by quarantine.py and tracking.py under SQLAlchemy. Every file has one writing process; others open it read-only.
+Used by queue.py directly and by quarantine.py and tracking.py under SQLAlchemy. Every file has one writing process; others open it
+read-only.
 """
 
 from __future__ import annotations

@@ -72,7 +72,10 @@ def sync_directory(folder: Path) -> None:
 
 
 def take_lock(path: Path, *, what: str, patience: float = _PATIENCE) -> int:
-    """Lock the file for this process alone and return its descriptor; closing it gives the lock back. Raises StoreError with `is_in_use`."""
+    """Lock the file for this process alone and return its descriptor; closing it gives the lock back.
+
+    Raises StoreError with `is_in_use`.
+    """
     with telling(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + patience

@@ -1,7 +1,8 @@
 """Message identifiers: 26 characters that sort by time, unique without asking anybody; also the queue id in the reply to mail data.
 
-48 bits of Unix milliseconds and 80 bits at random, in Crockford's base 32 (the layout of ULID). Within one process they strictly increase, so a
-listing sorted by identifier is a listing sorted by arrival, even within a millisecond or when the clock is set back a little.
+48 bits of Unix milliseconds and 80 bits at random, in Crockford's base 32 (the layout of ULID). Within one process they strictly
+increase, so a listing sorted by identifier is a listing sorted by arrival, even within a millisecond or when the clock is set back a
+little.
 """
 
 from __future__ import annotations

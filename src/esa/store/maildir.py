@@ -1,6 +1,7 @@
 """Delivery to a Maildir: whole files only, durable when reported, and no second copy when a delivery is repeated after a crash.
 
-The file name is made of the message's own key, so a repeated delivery finds what the first one left. Many messages at a time share one directory sync.
+The file name is made of the message's own key, so a repeated delivery finds what the first one left. Many messages at a time share one
+directory sync.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Maildir:
         self.path = path
         for folder in ("tmp", "new", "cur"):
             make_private(path / folder)
-        self._tmp, self._new = f"{path}/tmp/", f"{path}/new/"
+        self._tmp, self._new = os.path.join(path, "tmp", ""), os.path.join(path, "new", "")  # noqa: PTH118 (strings, for the inner loop)
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="maildir")
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""How far `keep` has stored what `deliver` wrote to its outbox; `deliver` looks here to drop those rows. Without SQLAlchemy: `deliver` needs none."""
+"""How far `keep` has stored what `deliver` wrote to its outbox; `deliver` looks here to drop those rows.
+
+Without SQLAlchemy: `deliver` needs none.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ VERSION = 1
 
 
 def stored_outbox(state: Path, instance: str) -> int | None:
-    """Return the last outbox number of this queue file that is in tracking, durably; None if `keep` has stored nothing yet. Raises StoreError."""
+    """Return the last outbox number of this queue file that is in tracking, durably; None if `keep` has stored nothing yet.
+
+    Raises StoreError.
+    """
     path = state / FILE_NAME
     connection = open_read_only(path, version=VERSION)
     if connection is None:

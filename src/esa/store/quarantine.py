@@ -3,8 +3,8 @@
     state/quarantine.db            items and what became of them
     state/quarantine/<hh>/<item>   the octets, mode 0600; there while the item is held
 
-An item is added exactly once: its key is that of the splinter, and files are on disk before the row. A release is a record in the spool that
-`keep` itself writes; the item is released when that record is read back, so a crash in between neither forgets nor repeats it.
+An item is added exactly once: its key is that of the splinter, and files are on disk before the row. A release is a record in the spool
+that `keep` itself writes; the item is released when that record is read back, so a crash in between neither forgets nor repeats it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,186 @@
+"""`esa queue`: what waits for delivery or has failed, and trying again or giving up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from esa.cli.state import find_state, iso, local, nothing_like, size_for_people, state_options
+from esa.cli.terminal import console, json_option, print_json, printable, say
+
+if TYPE_CHECKING:
+    from esa.store.queue import Entry
+
+
+@click.group("queue", short_help="See what waits for delivery.")
+def command() -> None:
+    """See what waits for delivery.
+
+    \b
+    Examples:
+      esa queue list                 all entries, oldest first
+      esa queue list --failed        what the next hop refused, with its reply
+      esa queue retry --all          try everything now
+      esa queue delete 01J9ZK…       give one up for good
+
+    An entry has the identifier the sender was told ("accepted as …"); a message with several dispositions has ID, ID.1, ….
+    """
+
+
+@command.command("list")
+@json_option
+@click.option("--failed", is_flag=True, help="Only what has failed for good.")
+@state_options
+def list_entries(as_json: bool, failed: bool, state: Path | None, config_file: Path | None) -> None:
+    """List what waits, is in flight, or has failed."""
+    entries = _entries(find_state(state, config_file), None, failed=failed)
+    if as_json:
+        for entry in entries:
+            print_json(_document(entry))
+        return
+    if entries:
+        _print_table(entries)
+    counts = {name: sum(entry.state == name for entry in entries) for name in ("waiting", "in_flight", "failed")}
+    say(f"{len(entries)} entries: {counts['waiting']} waiting, {counts['in_flight']} in flight, {counts['failed']} failed")
+
+
+@command.command()
+@json_option
+@click.argument("keys", metavar="ID…", nargs=-1, required=True)
+@state_options
+def show(keys: tuple[str, ...], as_json: bool, state: Path | None, config_file: Path | None) -> None:
+    """Show entries with each recipient's state and last reply."""
+    entries = _entries(find_state(state, config_file), keys)
+    if not entries:
+        raise nothing_like(keys, "the queue", "esa queue list")
+    for entry in entries:
+        if as_json:
+            print_json(_document(entry))
+        else:
+            _print_entry(entry)
+
+
+@command.command()
+@json_option
+@click.argument("keys", metavar="[ID…]", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that wait or have failed.")
+@state_options
+def retry(keys: tuple[str, ...], everything: bool, as_json: bool, state: Path | None, config_file: Path | None) -> None:
+    """Try entries now, failed ones too."""
+    if bool(keys) == everything:
+        raise click.UsageError("name identifiers, or give --all")
+    folder = find_state(state, config_file)
+    count, is_running = _request(folder, "retry", None if everything else keys)
+    if keys and not count:
+        raise nothing_like(keys, "the queue", "esa queue list --failed")
+    _told("retried", count, as_json, "" if is_running else "; they are tried when `esa serve` runs")
+
+
+@command.command()
+@json_option
+@click.argument("keys", metavar="ID…", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@state_options
+def delete(keys: tuple[str, ...], yes: bool, as_json: bool, state: Path | None, config_file: Path | None) -> None:
+    """Delete entries for good: nobody gets this mail, and its sender is not told."""
+    folder = find_state(state, config_file)
+    entries = _entries(folder, keys)
+    if not entries:
+        raise nothing_like(keys, "the queue", "esa queue list")
+    if not yes:
+        click.confirm(f"Delete {len(entries)} entries for good?", abort=True, err=True)
+    count, _ = _request(folder, "delete", keys)
+    note = "" if count == len(entries) else f"; {len(entries) - count} are in flight or gone meanwhile"
+    _told("deleted", count, as_json, note)
+
+
+def _told(verb: str, count: int, as_json: bool, note: str) -> None:
+    if as_json:
+        print_json({verb: count})
+    else:
+        say(f"{verb} {count} entries{note}")
+
+
+def _entries(state: Path, keys: tuple[str, ...] | None, *, failed: bool = False) -> list[Entry]:
+    from esa.store.queue import QueueView
+
+    view = QueueView.open(state)
+    if view is None:
+        return []
+    try:
+        return view.entries(keys, states=("failed",)) if failed else view.entries(keys)
+    finally:
+        view.close()
+
+
+def _request(state: Path, verb: str, keys: tuple[str, ...] | None) -> tuple[int, bool]:
+    """Have the running deliver process do it, or do it here. Returns how many, and whether a process did it."""
+    import time
+
+    from esa.gateway.delivery import OpenQueue, obey, socket_path
+    from esa.store.control import ask
+
+    request: dict[str, object] = {"verb": verb, "keys": None if keys is None else list(keys)}
+    answer = ask(socket_path(state), request)
+    is_running = answer is not None
+    if answer is None:
+        with OpenQueue(state) as queue:
+            answer = obey(queue, request, time.time())
+    assert isinstance(answer, dict)
+    return int(answer["count"]), is_running
+
+
+def _document(entry: Entry) -> dict[str, object]:
+    return {
+        "id": entry.key,
+        "message": entry.message,
+        "state": entry.state,
+        "reverse_path": entry.envelope.reverse_path,
+        "recipients": [{"address": r.address, "status": r.status, "reply": r.reply} for r in entry.recipients],
+        "size": entry.size,
+        "attempts": entry.attempts,
+        "accepted_at": iso(entry.accepted_at),
+        "next_attempt": iso(entry.next_attempt) if entry.state == "waiting" else None,
+        "reason": entry.reason,
+    }
+
+
+def _next(entry: Entry) -> str:
+    return {"waiting": local(entry.next_attempt), "in_flight": "now", "failed": "never"}[entry.state]
+
+
+def _print_table(entries: list[Entry]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "state", "tries", "next", "size", "from", "to", "reason"):
+        table.add_column(column, no_wrap=column in ("id", "next", "size"), justify="right" if column in ("tries", "size") else "left")
+    for entry in entries:
+        to = ", ".join(r.address for r in entry.recipients if r.status != "delivered")
+        cells = (
+            entry.key,
+            entry.state,
+            str(entry.attempts),
+            _next(entry),
+            size_for_people(entry.size),
+            f"<{entry.envelope.reverse_path}>",
+            to,
+            entry.reason,
+        )
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console().print(table)
+
+
+def _print_entry(entry: Entry) -> None:
+    lines = [
+        f"{entry.key}  {entry.state}",
+        f"  accepted  {local(entry.accepted_at)}, {size_for_people(entry.size)}",
+        f"  attempts  {entry.attempts}, next {_next(entry)}",
+        f"  from      <{printable(entry.envelope.reverse_path)}>",
+    ]
+    for recipient in entry.recipients:
+        lines.append(f"  to        {printable(recipient.address)}  {recipient.status}  {printable(recipient.reply)}".rstrip())
+    click.echo("\n".join(lines))

@@ -1,0 +1,278 @@
+"""Types of the native core. A row of a sparse matrix is a message; arrays that come out of a Batch are read-only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer, disjoint_base
+
+__all__ = [
+    "DOMAIN_LISTS",
+    "FACT_NAMES",
+    "FACT_SPACE",
+    "FAMILY_NAMES",
+    "N_FEATURES",
+    "WORD_CATEGORIES",
+    "Automaton",
+    "Batch",
+    "Cards",
+    "Engine",
+    "Lexicon",
+    "LinearModel",
+    "Link",
+    "Parsed",
+    "Part",
+    "count_presence",
+    "extract_facts",
+    "extract_features",
+    "fit_platt",
+    "fit_svm",
+    "flag_names",
+    "fold",
+    "learn_on_error",
+    "log_odds",
+    "normalise",
+    "parse",
+]
+
+_Floats = npt.NDArray[np.float64]
+_Singles = npt.NDArray[np.float32]
+_Integers = npt.NDArray[np.int32]
+_Starts = npt.NDArray[np.int64]
+_Labels = Sequence[bool] | npt.NDArray[np.bool_]
+
+# --- one message ------------------------------------------------------------------------------------------------------------------
+
+class Link(NamedTuple):
+    url: str
+    shown: str  # the text or alternative text shown for it, "" if none
+    kind: str  # anchor, image, form, text (a bare URL) or other
+    part: int
+    hidden: bool
+
+@disjoint_base
+class Part:
+    """One body part, a view on its message. Offsets count octets of the raw message."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def parent(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def media_type(self) -> str: ...
+    @property
+    def charset(self) -> str: ...
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def file_name(self) -> str: ...
+    @property
+    def attachment(self) -> bool: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def body_start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def flags(self) -> tuple[str, ...]: ...
+    @property
+    def headers(self) -> list[tuple[str, bytes]]: ...
+    def content(self) -> bytes: ...
+    @property
+    def text(self) -> str: ...
+
+@disjoint_base
+class Parsed:
+    """One message: structure read at once, text on first access. Content raises nothing; MemoryError only."""
+
+    def __init__(self, raw: Buffer) -> None: ...
+    @property
+    def flags(self) -> tuple[str, ...]: ...
+    @property
+    def headers(self) -> list[tuple[str, bytes]]: ...
+    def header(self, name: str) -> list[str]: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def from_name(self) -> str: ...
+    @property
+    def from_address(self) -> str: ...
+    @property
+    def reply_to_address(self) -> str: ...
+    @property
+    def sender_address(self) -> str: ...
+    @property
+    def to_name(self) -> str: ...
+    @property
+    def to_address(self) -> str: ...
+    @property
+    def recipients(self) -> int: ...
+    @property
+    def parts(self) -> list[Part]: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def written(self) -> str: ...
+    @property
+    def links(self) -> list[Link]: ...
+    @property
+    def html(self) -> dict[str, int]: ...
+    @property
+    def folded(self) -> bytes: ...
+
+def parse(raw: Buffer) -> Parsed: ...
+def fold(text: Buffer) -> bytes: ...
+def flag_names(flags: int) -> tuple[str, ...]: ...
+
+# --- terms ------------------------------------------------------------------------------------------------------------------------
+
+@disjoint_base
+class Automaton:
+    """Folded terms of 1 to 4,096 octets, counted in folded texts; ValueError for others. Shared by any number of threads."""
+
+    def __init__(self, terms: Sequence[bytes], *, whole_word: Sequence[bool] | bool = False, budget: int = ...) -> None: ...
+    @property
+    def n_terms(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def forms(self) -> dict[str, int]: ...
+    def counts(self, text: Buffer) -> dict[int, int]: ...
+    def scan(self, texts: Sequence[Buffer]) -> tuple[_Starts, _Integers, _Integers, npt.NDArray[np.bool_]]: ...
+
+# --- facts and cards --------------------------------------------------------------------------------------------------------------
+
+DOMAIN_LISTS: Final[tuple[str, ...]]
+FACT_NAMES: Final[tuple[str, ...]]
+FACT_SPACE: Final[str]
+WORD_CATEGORIES: Final[tuple[str, ...]]
+
+@disjoint_base
+class Lexicon:
+    """Word lists by category, lists of domains, brands with their own domains. ValueError for unknown categories and odd terms."""
+
+    def __init__(
+        self, *, words: Mapping[str, Sequence[str]], domains: Mapping[str, Sequence[str]], brands: Mapping[str, Sequence[str]]
+    ) -> None: ...
+    @property
+    def brands(self) -> tuple[str, ...]: ...
+
+def extract_facts(messages: Sequence[Buffer], lexicon: Lexicon) -> _Singles: ...
+
+@disjoint_base
+class Cards:
+    """Two hand-signed cards as arrays [n_facts]; weights [2, 3] and prior [3] by mail type. ValueError for arrays that do not fit."""
+
+    def __init__(
+        self,
+        *,
+        card: npt.ArrayLike,
+        sign: npt.ArrayLike,
+        mean: npt.ArrayLike,
+        scale: npt.ArrayLike,
+        weights: npt.ArrayLike,
+        prior: npt.ArrayLike,
+        mail_type: int,
+    ) -> None: ...
+    @property
+    def n_facts(self) -> int: ...
+    def logits(self, facts: _Singles) -> _Floats: ...
+    def contributions(self, facts: _Singles) -> _Floats: ...
+
+# --- hashed features and linear models --------------------------------------------------------------------------------------------
+
+FAMILY_NAMES: Final[tuple[str, ...]]
+N_FEATURES: Final[int]
+
+def extract_features(messages: Sequence[Buffer], *, families: int) -> tuple[_Starts, _Integers, _Singles]: ...
+
+@disjoint_base
+class LinearModel:
+    """Weights float32 [n_weights] and a bias, in log-odds; `normalised`: rows are scaled to length 1 first."""
+
+    def __init__(self, weights: npt.ArrayLike, bias: float = 0.0, *, normalised: bool = False) -> None: ...
+    @property
+    def bias(self) -> float: ...
+    @property
+    def normalised(self) -> bool: ...
+    def logits(self, indptr: _Starts, indices: _Integers, values: _Singles) -> _Floats: ...
+    def contributions(self, indptr: _Starts, indices: _Integers, values: _Singles) -> _Floats: ...
+
+def normalise(indptr: _Starts, indices: _Integers, values: _Singles) -> _Singles: ...
+def fit_svm(
+    indptr: _Starts,
+    indices: _Integers,
+    values: _Singles,
+    labels: _Labels,
+    *,
+    n_weights: int,
+    cost: float = 100.0,
+    epochs: int = 300,
+    tolerance: float = 0.001,
+    seed: int = 0,
+) -> tuple[_Floats, float]: ...
+def fit_platt(scores: npt.ArrayLike, labels: _Labels) -> tuple[float, float]: ...
+def learn_on_error(
+    weights: _Floats,
+    bias: float,
+    indptr: _Starts,
+    indices: _Integers,
+    values: _Singles,
+    labels: _Labels,
+    *,
+    rate: float = 4.0,
+    margin: float = 0.49,
+) -> tuple[_Floats, float]: ...
+def count_presence(counts: npt.NDArray[np.uint32], indptr: _Starts, indices: _Integers, labels: _Labels) -> None: ...
+def log_odds(counts: npt.NDArray[np.uint32], n_ham: int, n_spam: int, *, smoothing: float = 0.5) -> _Floats: ...
+
+# --- batches ----------------------------------------------------------------------------------------------------------------------
+
+@disjoint_base
+class Engine:
+    """Scans batches of raw messages without the GIL; what is not given is not done. Immutable, shared by any number of threads."""
+
+    def __init__(
+        self,
+        *,
+        lexicon: Lexicon | None = None,
+        cards: Cards | None = None,
+        automaton: Automaton | None = None,
+        linear: LinearModel | None = None,
+        families: int = 0,
+    ) -> None: ...
+    @property
+    def lexicon(self) -> Lexicon | None: ...
+    @property
+    def cards(self) -> Cards | None: ...
+    @property
+    def automaton(self) -> Automaton | None: ...
+    @property
+    def linear(self) -> LinearModel | None: ...
+    def scan(self, raws: Sequence[Buffer]) -> Batch: ...
+
+@final
+class Batch:
+    """The results of one scan; see the properties' shapes in `Engine.scan`'s module."""
+
+    def __len__(self) -> int: ...
+    @property
+    def logits(self) -> _Floats: ...
+    @property
+    def flags(self) -> npt.NDArray[np.uint64]: ...
+    @property
+    def micros(self) -> _Singles: ...
+    @property
+    def facts(self) -> _Singles: ...
+    @property
+    def match_starts(self) -> _Starts: ...
+    @property
+    def match_terms(self) -> _Integers: ...
+    @property
+    def match_counts(self) -> _Integers: ...
+    def counts(self, row: int) -> dict[int, int]: ...
+    def contributions(self, row: int) -> _Floats: ...
