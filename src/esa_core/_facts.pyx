@@ -42,7 +42,7 @@ cdef extern from *:
     const uint32_t OPENING_WORDS
     const uint32_t SIGNATURE
 
-cdef enum Category:              # bits of Entry.mask for words and phrases; the order of WORD_CATEGORIES
+cdef enum:                       # categories: bits of Entry.mask for words and phrases, in the order of WORD_CATEGORIES
     MONEY
     FINANCE
     URGENCY
@@ -79,7 +79,7 @@ cdef enum Category:              # bits of Entry.mask for words and phrases; the
     DICTIONARY
     N_CATEGORIES
 
-cdef enum DomainList:            # bits of Entry.mask for domains; the order of DOMAIN_LISTS
+cdef enum:                       # lists: bits of Entry.mask for domains, in the order of DOMAIN_LISTS
     FREE_MAIL
     SHORTENER
     FREE_HOSTING
@@ -95,7 +95,7 @@ WORD_CATEGORIES = (
 DOMAIN_LISTS = ("free_mail", "shortener", "free_hosting", "social", "suffix", "odd_ending")
 FACT_SPACE = "facts-1"           # changes whenever a fact's meaning changes
 
-FACT_NAMES = tuple(name.lower() for name, value in sorted(Fact.__members__.items(), key=lambda item: item[1]) if name != "N_FACTS")
+FACT_NAMES = tuple(Fact(number).name.lower() for number in range(N_FACTS))
 
 cdef uint64_t DOMAIN_SEED = 0x13198A2E03707344
 cdef uint64_t LURE = (
@@ -752,7 +752,7 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
                 own_images += same_organisation(&domain, &identity.origin)
             continue
         if link.kind == LINK_FORM:
-            facts[Fact.FORM] = 1
+            facts[<int> FORM] = 1
         elif link.kind != LINK_ANCHOR and link.kind != LINK_TEXT:
             continue
         if not read_url(text, n, &url):
@@ -761,8 +761,8 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
             continue
         links += 1
         anchors[0] += link.kind == LINK_ANCHOR
-        facts[Fact.LINK_USER] = facts[Fact.LINK_USER] or url.user
-        facts[Fact.LINK_PORT] = facts[Fact.LINK_PORT] or url.port
+        facts[<int> LINK_USER] = facts[<int> LINK_USER] or url.user
+        facts[<int> LINK_PORT] = facts[<int> LINK_PORT] or url.port
         h = esa_hash(url.host, url.host_length)
         visited = h == before_host
         if not visited:
@@ -772,7 +772,7 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
         own += is_own
         deep += domain.depth >= 2
         if domain.numeric:
-            facts[Fact.LINK_ADDRESS] = 1
+            facts[<int> LINK_ADDRESS] = 1
         h = esa_hash(text, n if n < 120 else 120) >> 20 & 1023
         distinct += not (targets[h >> 6] >> (h & 63)) & 1
         targets[h >> 6] |= <uint64_t> 1 << (h & 63)
@@ -794,9 +794,9 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
             seen[k].hyphen = memchr(domain.text + domain.registrable, 45, domain.label) != NULL
             seen[k].label_words = not is_own and made_of_words(lexicon, domain.text + domain.registrable, domain.label)
             if (domain.lists >> SHORTENER) & 1:
-                facts[Fact.LINK_SHORTENER] = 1
+                facts[<int> LINK_SHORTENER] = 1
             if (domain.lists >> FREE_HOSTING) & 1:
-                facts[Fact.LINK_FREE_HOSTING] = 1
+                facts[<int> LINK_FREE_HOSTING] = 1
             if domain.brand and domain.brand < 512:
                 link_brands[domain.brand >> 6] |= <uint64_t> 1 << (domain.brand & 63)
         seen[k].count += 1
@@ -809,60 +809,60 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
             brand = 0
             words_of(lexicon, domain.text, domain.length, &brand)
             if brand and domain.brand != brand and not (domain.lists >> FREE_MAIL) & 1:
-                facts[Fact.LINK_BRAND_FOREIGN] = 1
+                facts[<int> LINK_BRAND_FOREIGN] = 1
             if contains(domain.text, domain.length, b"xn--", 4):
-                facts[Fact.LINK_PUNYCODE] = 1
+                facts[<int> LINK_PUNYCODE] = 1
             if identity.name.longest_length >= 3 and (
                 contains(domain.text, domain.length, identity.name.joined + identity.name.longest, identity.name.longest_length)
                 or contains(domain.text, domain.length, identity.name.joined, identity.name.length)
             ):
-                facts[Fact.NAME_IN_LINKS] = 1
+                facts[<int> NAME_IN_LINKS] = 1
         mask = 0
         if links <= 64:
             brand = 0
             mask = words_of(lexicon, url.path, url.path_length, &brand)
             if not is_own and ((mask >> CREDENTIAL) & 1 or (not visited and (words_of(lexicon, domain.text, domain.length, &brand) >> CREDENTIAL) & 1)):
-                facts[Fact.LINK_CREDENTIAL] = 1
+                facts[<int> LINK_CREDENTIAL] = 1
             mask |= words_of(lexicon, d.text + link.shown.start, link.shown.length, &brand)
-            if identity.to_local_length >= 3 and not facts[Fact.LINK_RECIPIENT]:
-                facts[Fact.LINK_RECIPIENT] = has_recipient(identity, url.path, url.path_length)
+            if identity.to_local_length >= 3 and not facts[<int> LINK_RECIPIENT]:
+                facts[<int> LINK_RECIPIENT] = has_recipient(identity, url.path, url.path_length)
             if url.path_length > 8 and (contains(url.path + 1, url.path_length - 1, b"http:/", 6) or contains(url.path + 1, url.path_length - 1, b"https:/", 7)
                                         or contains(url.path + 1, url.path_length - 1, b"http%3a", 7) or contains(url.path + 1, url.path_length - 1, b"https%3a", 8)):
-                facts[Fact.LINK_REDIRECT] = 1
+                facts[<int> LINK_REDIRECT] = 1
         if (mask >> UNSUBSCRIBE) & 1:
             unsubscribe = True
             unsubscribe_own = unsubscribe_own or is_own
         if link.shown.length and links <= 128 and shown_host(d.text + link.shown.start, link.shown.length, &shown_url):
             read_domain(lexicon, shown_url.host, shown_url.host_length, &shown)
             if not same_organisation(&shown, &domain):
-                facts[Fact.LINK_SHOWN_ELSEWHERE] = 1
+                facts[<int> LINK_SHOWN_ELSEWHERE] = 1
     for k in range(1, n_seen):
         if seen[k].count > seen[top].count:
             top = k
     if links:
-        facts[Fact.LINK_OWN_SHARE] = share(own, links)
-        facts[Fact.LINK_OWN] = own > 0
-        facts[Fact.LINK_ODD_ENDING] = share(odd, links)
-        facts[Fact.LINK_DEEP_HOST] = share(deep, links)
-        facts[Fact.LINK_RANDOM_HOST] = share(random, links)
-        facts[Fact.LINK_HYPHENS] = share(hyphen, links)
-        facts[Fact.LINK_LABEL_WORDS] = share(words, links)
-        facts[Fact.LINK_PATHS] = share(distinct, links)
-        facts[Fact.LINK_SOCIAL] = at_most(social, 4)
+        facts[<int> LINK_OWN_SHARE] = share(own, links)
+        facts[<int> LINK_OWN] = own > 0
+        facts[<int> LINK_ODD_ENDING] = share(odd, links)
+        facts[<int> LINK_DEEP_HOST] = share(deep, links)
+        facts[<int> LINK_RANDOM_HOST] = share(random, links)
+        facts[<int> LINK_HYPHENS] = share(hyphen, links)
+        facts[<int> LINK_LABEL_WORDS] = share(words, links)
+        facts[<int> LINK_PATHS] = share(distinct, links)
+        facts[<int> LINK_SOCIAL] = at_most(social, 4)
         text = d.text + d.links[seen[top].link].url.start
         read_url(text, d.links[seen[top].link].url.length, &url)
         read_domain(lexicon, url.host, url.host_length, &domain)
-        facts[Fact.LINK_TOP_OWN] = seen[top].own
+        facts[<int> LINK_TOP_OWN] = seen[top].own
         if not seen[top].own:
-            facts[Fact.LINK_TOP_SHARE_FOREIGN] = share(seen[top].count, links)
-        facts[Fact.LINK_TOP_LABEL_COMMON] = max_of(
+            facts[<int> LINK_TOP_SHARE_FOREIGN] = share(seen[top].count, links)
+        facts[<int> LINK_TOP_LABEL_COMMON] = max_of(
             common_share(domain.text + domain.registrable, domain.label, identity.origin.text + identity.origin.registrable, identity.origin.label),
             common_share(domain.text + domain.registrable, domain.label, identity.name.joined, identity.name.length))
-    facts[Fact.LINK_DOMAINS] = <float> log2(1.0 + n_seen)
-    facts[Fact.UNSUBSCRIBE_OWN] = unsubscribe_own
-    facts[Fact.UNSUBSCRIBE_ELSEWHERE] = unsubscribe and not unsubscribe_own
-    facts[Fact.IMAGE_ALT] = share(alt, images)
-    facts[Fact.IMAGE_OWN] = share(own_images, images if images < 64 else 64)
+    facts[<int> LINK_DOMAINS] = <float> log2(1.0 + n_seen)
+    facts[<int> UNSUBSCRIBE_OWN] = unsubscribe_own
+    facts[<int> UNSUBSCRIBE_ELSEWHERE] = unsubscribe and not unsubscribe_own
+    facts[<int> IMAGE_ALT] = share(alt, images)
+    facts[<int> IMAGE_OWN] = share(own_images, images if images < 64 else 64)
 
 
 cdef inline float max_of(float a, float b) noexcept nogil:
@@ -914,51 +914,51 @@ cdef void count_identity(const Document *d, const Table *lexicon, Identity *who,
     if who.to_local_length >= 3:
         who.to_local_hash = esa_hash(who.to_local, who.to_local_length)
     label = who.origin.text + who.origin.registrable
-    facts[Fact.FROM_MISSING] = who.origin.hash == 0
-    facts[Fact.FROM_FREE_MAIL] = (who.origin.lists >> FREE_MAIL) & 1
-    facts[Fact.FROM_ODD_ENDING] = (who.origin.lists >> ODD_ENDING) & 1
-    facts[Fact.FROM_FREE_HOSTING] = (who.origin.lists >> FREE_HOSTING) & 1
+    facts[<int> FROM_MISSING] = who.origin.hash == 0
+    facts[<int> FROM_FREE_MAIL] = (who.origin.lists >> FREE_MAIL) & 1
+    facts[<int> FROM_ODD_ENDING] = (who.origin.lists >> ODD_ENDING) & 1
+    facts[<int> FROM_FREE_HOSTING] = (who.origin.lists >> FREE_HOSTING) & 1
     if who.origin.hash:
         for i in range(who.local_length):
             digits += 48 <= who.local[i] <= 57
         for i in range(who.origin.label):
             digits += 48 <= label[i] <= 57
-            facts[Fact.FROM_HYPHENS] += label[i] == 45
-        facts[Fact.FROM_HYPHENS] = at_most(<uint32_t> facts[Fact.FROM_HYPHENS], 2)
-        facts[Fact.FROM_DIGITS] = share(digits, who.local_length + who.origin.label)
-        facts[Fact.FROM_RANDOM] = looks_random(who.local, who.local_length) or looks_random(label, who.origin.label)
-        facts[Fact.FROM_DEEP_DOMAIN] = at_most(who.origin.depth, 3)
-        facts[Fact.FROM_LABEL_WORDS] = made_of_words(lexicon, label, who.origin.label)
+            facts[<int> FROM_HYPHENS] += label[i] == 45
+        facts[<int> FROM_HYPHENS] = at_most(<uint32_t> facts[<int> FROM_HYPHENS], 2)
+        facts[<int> FROM_DIGITS] = share(digits, who.local_length + who.origin.label)
+        facts[<int> FROM_RANDOM] = looks_random(who.local, who.local_length) or looks_random(label, who.origin.label)
+        facts[<int> FROM_DEEP_DOMAIN] = at_most(who.origin.depth, 3)
+        facts[<int> FROM_LABEL_WORDS] = made_of_words(lexicon, label, who.origin.label)
         if who.origin.label > 10:
-            facts[Fact.FROM_LABEL_LONG] = at_most(who.origin.label - 10, 20) / 10
+            facts[<int> FROM_LABEL_LONG] = at_most(who.origin.label - 10, 20) / 10
         if who.reply.hash and not same_organisation(&who.reply, &who.origin):
-            facts[Fact.REPLY_ELSEWHERE] = 1
-            facts[Fact.REPLY_FREE_MAIL] = (who.reply.lists >> FREE_MAIL) & 1
+            facts[<int> REPLY_ELSEWHERE] = 1
+            facts[<int> REPLY_FREE_MAIL] = (who.reply.lists >> FREE_MAIL) & 1
         elif who.reply.hash and (who.reply.lists >> FREE_MAIL) & 1 and (
             reply_length != who.local_length or memcmp(reply_local, who.local, reply_length) != 0
         ):
-            facts[Fact.REPLY_FREE_MAIL] = 1
+            facts[<int> REPLY_FREE_MAIL] = 1
     span = d.from_name
-    facts[Fact.NAME_MISSING] = span.length == 0
+    facts[<int> NAME_MISSING] = span.length == 0
     if span.length:
         if span.length == d.from_address.length and contains(d.text + span.start, span.length, d.text + d.from_address.start, span.length):
-            facts[Fact.NAME_IS_ADDRESS] = 1
+            facts[<int> NAME_IS_ADDRESS] = 1
         else:
-            facts[Fact.NAME_ADDRESS] = name_holds_address(lexicon, d, who)
-        facts[Fact.NAME_LONG] = at_most(who.name.all_words - 3, 3) if who.name.all_words > 3 else 0
+            facts[<int> NAME_ADDRESS] = name_holds_address(lexicon, d, who)
+        facts[<int> NAME_LONG] = at_most(who.name.all_words - 3, 3) if who.name.all_words > 3 else 0
         for i in range(span.length):
             letters += is_letter(d.text[span.start + i])
-    facts[Fact.NAME_DOMAIN_COMMON] = common_share(who.name.joined, who.name.length, label, who.origin.label)
-    facts[Fact.NAME_LOCAL_COMMON] = common_share(who.name.joined, who.name.length, who.local, who.local_length)
-    facts[Fact.TO_MISSING] = d.to_address.length == 0
-    facts[Fact.TO_SEVERAL] = d.n_recipients > 1
+    facts[<int> NAME_DOMAIN_COMMON] = common_share(who.name.joined, who.name.length, label, who.origin.label)
+    facts[<int> NAME_LOCAL_COMMON] = common_share(who.name.joined, who.name.length, who.local, who.local_length)
+    facts[<int> TO_MISSING] = d.to_address.length == 0
+    facts[<int> TO_SEVERAL] = d.n_recipients > 1
     if d.to_address.length:
-        facts[Fact.TO_NAME] = who.recipient.length > 1
-        facts[Fact.TO_IS_FROM] = d.to_address.length == d.from_address.length and memcmp(
+        facts[<int> TO_NAME] = who.recipient.length > 1
+        facts[<int> TO_IS_FROM] = d.to_address.length == d.from_address.length and memcmp(
             d.text + d.to_address.start, d.text + d.from_address.start, d.to_address.length) == 0
     if who.to_local_length >= 3 and d.subject.length:
         read_name(lexicon, d.text + d.subject.start, d.subject.length, &address)
-        facts[Fact.SUBJECT_ADDRESS] = is_name_word(&address, who.to_local_hash) or has_recipient(who, d.text + d.subject.start, d.subject.length)
+        facts[<int> SUBJECT_ADDRESS] = is_name_word(&address, who.to_local_hash) or has_recipient(who, d.text + d.subject.start, d.subject.length)
 
 
 cdef bint name_holds_address(const Table *lexicon, const Document *d, const Identity *who) noexcept nogil:
@@ -984,29 +984,28 @@ cdef void count_subject(const Document *d, const Table *lexicon, const Tally *ta
     cdef Shape shape
     cdef const uint8_t *text = d.text + d.subject.start
     cdef uint32_t n = d.subject.length if d.subject.length < 1000 else 1000, end, i, digits = 0, letters = 0
-    cdef Category category
     memset(&shape, 0, sizeof(shape))
     measure_shape(text, n, &shape)
-    facts[Fact.SUBJECT_LURE] = at_most(lures(tally), 3)
-    facts[Fact.SUBJECT_URGENCY] = at_most(tally.hits[URGENCY] + tally.hits[ACCOUNT_THREAT] + tally.hits[CALL_TO_ACTION], 2)
-    facts[Fact.SUBJECT_CREDENTIAL] = at_most(tally.hits[CREDENTIAL], 2)
-    facts[Fact.SUBJECT_OFFER] = at_most(tally.hits[OFFER] + tally.hits[OUTREACH] + tally.hits[GUARANTEE], 2)
-    facts[Fact.SUBJECT_PARCEL] = at_most(tally.hits[PARCEL], 2)
-    facts[Fact.SUBJECT_SECOND_PERSON] = at_most(tally.hits[SECOND_PERSON], 2)
-    facts[Fact.SUBJECT_TECHNICAL] = at_most(tally.hits[TECHNICAL], 2)
-    facts[Fact.SUBJECT_CONVERSATIONAL] = at_most(tally.hits[CONVERSATIONAL], 2)
-    facts[Fact.SUBJECT_TRANSACTIONAL] = at_most(tally.hits[TRANSACTIONAL], 2)
+    facts[<int> SUBJECT_LURE] = at_most(lures(tally), 3)
+    facts[<int> SUBJECT_URGENCY] = at_most(tally.hits[URGENCY] + tally.hits[ACCOUNT_THREAT] + tally.hits[CALL_TO_ACTION], 2)
+    facts[<int> SUBJECT_CREDENTIAL] = at_most(tally.hits[CREDENTIAL], 2)
+    facts[<int> SUBJECT_OFFER] = at_most(tally.hits[OFFER] + tally.hits[OUTREACH] + tally.hits[GUARANTEE], 2)
+    facts[<int> SUBJECT_PARCEL] = at_most(tally.hits[PARCEL], 2)
+    facts[<int> SUBJECT_SECOND_PERSON] = at_most(tally.hits[SECOND_PERSON], 2)
+    facts[<int> SUBJECT_TECHNICAL] = at_most(tally.hits[TECHNICAL], 2)
+    facts[<int> SUBJECT_CONVERSATIONAL] = at_most(tally.hits[CONVERSATIONAL], 2)
+    facts[<int> SUBJECT_TRANSACTIONAL] = at_most(tally.hits[TRANSACTIONAL], 2)
     if shape.upper + shape.lower >= 4:
-        facts[Fact.SUBJECT_CAPITALS] = share(shape.upper, shape.upper + shape.lower)
-    facts[Fact.SUBJECT_SHOUTED] = shape.upper >= 6 and shape.lower * 8 < shape.upper
-    facts[Fact.SUBJECT_EXCLAMATIONS] = at_most(tally.exclamations, 3)
-    facts[Fact.SUBJECT_QUESTIONS] = at_most(tally.questions, 1)
-    facts[Fact.SUBJECT_CURRENCY] = at_most(tally.currency + tally.hits[CURRENCY], 2)
-    facts[Fact.SUBJECT_PERCENT] = at_most(tally.percent, 1)
-    facts[Fact.SUBJECT_SIGNS] = at_most(tally.signs, 3)
-    facts[Fact.SUBJECT_STYLED] = shape.styled > 1
-    facts[Fact.SUBJECT_MIXED_SCRIPT] = tally.mixed_script > 0 or shape.broken > 0
-    facts[Fact.SUBJECT_EMPTY] = tally.words == 0
+        facts[<int> SUBJECT_CAPITALS] = share(shape.upper, shape.upper + shape.lower)
+    facts[<int> SUBJECT_SHOUTED] = shape.upper >= 6 and shape.lower * 8 < shape.upper
+    facts[<int> SUBJECT_EXCLAMATIONS] = at_most(tally.exclamations, 3)
+    facts[<int> SUBJECT_QUESTIONS] = at_most(tally.questions, 1)
+    facts[<int> SUBJECT_CURRENCY] = at_most(tally.currency + tally.hits[CURRENCY], 2)
+    facts[<int> SUBJECT_PERCENT] = at_most(tally.percent, 1)
+    facts[<int> SUBJECT_SIGNS] = at_most(tally.signs, 3)
+    facts[<int> SUBJECT_STYLED] = shape.styled > 1
+    facts[<int> SUBJECT_MIXED_SCRIPT] = tally.mixed_script > 0 or shape.broken > 0
+    facts[<int> SUBJECT_EMPTY] = tally.words == 0
     end = n
     while end and (text[end - 1] <= 32 or text[end - 1] in (41, 46, 93, 33, 35)):
         end -= 1
@@ -1015,7 +1014,7 @@ cdef void count_subject(const Document *d, const Table *lexicon, const Tally *ta
         i -= 1
         digits += 48 <= text[i] <= 57
         letters += is_letter(text[i])
-    facts[Fact.SUBJECT_CODE] = (digits >= 5 and letters == 0) or (digits >= 3 and letters >= 2) or (letters >= 6 and i < end and looks_random(text + i, end - i))
+    facts[<int> SUBJECT_CODE] = (digits >= 5 and letters == 0) or (digits >= 3 and letters >= 2) or (letters >= 6 and i < end and looks_random(text + i, end - i))
 
 
 cdef inline uint32_t lures(const Tally *tally) noexcept nogil:
@@ -1033,11 +1032,11 @@ cdef void count_name(const Document *d, const Tally *tally, const Identity *who,
     cdef Shape shape
     memset(&shape, 0, sizeof(shape))
     measure_shape(text, n, &shape)
-    facts[Fact.NAME_LURE] = at_most(lures(tally) + tally.hits[URGENCY] + tally.hits[CREDENTIAL] + tally.hits[OFFER] + tally.hits[ACCOUNT_THREAT], 3)
-    facts[Fact.NAME_SIGNS] = at_most(tally.signs + shape.digits + tally.exclamations + tally.currency + shape.styled + tally.mixed_script, 3)
-    facts[Fact.NAME_CAPITALS] = shape.upper > 3 and shape.lower == 0
-    facts[Fact.NAME_ROLE] = tally.hits[ROLE] > 0 and facts[Fact.NAME_DOMAIN_COMMON] == 0
-    facts[Fact.NAME_BRAND_FOREIGN] = foreign_brand(tally, &who.origin, NULL)
+    facts[<int> NAME_LURE] = at_most(lures(tally) + tally.hits[URGENCY] + tally.hits[CREDENTIAL] + tally.hits[OFFER] + tally.hits[ACCOUNT_THREAT], 3)
+    facts[<int> NAME_SIGNS] = at_most(tally.signs + shape.digits + tally.exclamations + tally.currency + shape.styled + tally.mixed_script, 3)
+    facts[<int> NAME_CAPITALS] = shape.upper > 3 and shape.lower == 0
+    facts[<int> NAME_ROLE] = tally.hits[ROLE] > 0 and facts[<int> NAME_DOMAIN_COMMON] == 0
+    facts[<int> NAME_BRAND_FOREIGN] = foreign_brand(tally, &who.origin, NULL)
 
 
 cdef bint foreign_brand(const Tally *tally, const Domain *origin, const uint64_t *link_brands) noexcept nogil:
@@ -1056,23 +1055,23 @@ cdef bint foreign_brand(const Tally *tally, const Domain *origin, const uint64_t
 cdef void fill_text(const Tally *tally, const Shape *shape, uint32_t anchors, float *facts) noexcept nogil:
     cdef uint32_t k
     cdef double length
-    for k in range(Fact.TEXT_MONEY, Fact.TEXT_FIRST_PERSON + 1):
-        facts[k] = density(tally.hits[k - Fact.TEXT_MONEY], tally.words)
+    for k in range(TEXT_MONEY, TEXT_FIRST_PERSON + 1):
+        facts[k] = density(tally.hits[k - TEXT_MONEY], tally.words)
     if shape.upper + shape.lower >= 20:
-        facts[Fact.TEXT_CAPITALS] = share(shape.upper, shape.upper + shape.lower)
-    facts[Fact.TEXT_EXCLAMATIONS] = density(tally.exclamations, tally.words)
-    facts[Fact.TEXT_EXCLAMATION_RUNS] = tally.exclamation_runs > 0
-    facts[Fact.TEXT_CURRENCY] = density(tally.currency, tally.words)
-    facts[Fact.TEXT_PERCENT] = density(tally.percent, tally.words)
-    facts[Fact.TEXT_LARGE_AMOUNT] = tally.large_amount
-    facts[Fact.TEXT_STYLED] = density(shape.styled, tally.words)
-    facts[Fact.TEXT_MIXED_SCRIPT] = density(tally.mixed_script, tally.words)
-    facts[Fact.TEXT_BROKEN_WORDS] = shape.broken > 0
-    facts[Fact.TEXT_QUESTIONS] = density(tally.questions, tally.words)
+        facts[<int> TEXT_CAPITALS] = share(shape.upper, shape.upper + shape.lower)
+    facts[<int> TEXT_EXCLAMATIONS] = density(tally.exclamations, tally.words)
+    facts[<int> TEXT_EXCLAMATION_RUNS] = tally.exclamation_runs > 0
+    facts[<int> TEXT_CURRENCY] = density(tally.currency, tally.words)
+    facts[<int> TEXT_PERCENT] = density(tally.percent, tally.words)
+    facts[<int> TEXT_LARGE_AMOUNT] = tally.large_amount
+    facts[<int> TEXT_STYLED] = density(shape.styled, tally.words)
+    facts[<int> TEXT_MIXED_SCRIPT] = density(tally.mixed_script, tally.words)
+    facts[<int> TEXT_BROKEN_WORDS] = shape.broken > 0
+    facts[<int> TEXT_QUESTIONS] = density(tally.questions, tally.words)
     if tally.words:
         length = log2(1.0 + <double> tally.words / (tally.sentences + 1))
-        facts[Fact.TEXT_SENTENCE_LENGTH] = <float> (length if length < 6 else 6)
-    facts[Fact.TEXT_BARE_LINK] = tally.words < 20 and (anchors > 0 or tally.urls > 0)
+        facts[<int> TEXT_SENTENCE_LENGTH] = <float> (length if length < 6 else 6)
+    facts[<int> TEXT_BARE_LINK] = tally.words < 20 and (anchors > 0 or tally.urls > 0)
 
 
 cdef int extract_facts_of(const Document *d, const Table *lexicon, float *facts) noexcept nogil:
@@ -1116,24 +1115,24 @@ cdef int extract_facts_of(const Document *d, const Table *lexicon, float *facts)
     count_name(d, &name, &who, facts)
     count_links(d, lexicon, &who, link_brands, &anchors, facts)
     fill_text(&body, &shape, anchors, facts)
-    facts[Fact.SUBJECT_BRAND_FOREIGN] = foreign_brand(&subject, &who.origin, NULL)
-    facts[Fact.TEXT_BRAND_FOREIGN] = foreign_brand(&body, &who.origin, link_brands)
-    facts[Fact.BRAND_OWN] = who.origin.brand != 0 and not facts[Fact.REPLY_ELSEWHERE]
-    facts[Fact.GREETED_BY_NAME] = who.greeted_by_name
-    facts[Fact.GREETED_BY_ADDRESS] = who.greeted_by_address
-    facts[Fact.NAME_IN_TEXT] = who.name_hits > 0
-    facts[Fact.NAME_SIGNED] = who.name_signed
-    facts[Fact.LABEL_IN_TEXT] = who.label_hits > 0
-    facts[Fact.LABEL_IN_FOOTER] = who.label_in_footer
-    facts[Fact.LABEL_IN_COPYRIGHT] = who.label_in_copyright
-    facts[Fact.COPYRIGHT_FOREIGN] = who.copyright_seen and not who.label_in_copyright
-    facts[Fact.NAME_IN_SUBJECT] = named_in(d, lexicon, &who)
-    facts[Fact.IMAGE_TEXTLESS] = d.html.images > 0 and body.words < 20
-    facts[Fact.HTML_LANGUAGE] = d.html.lang_attributes > 0
+    facts[<int> SUBJECT_BRAND_FOREIGN] = foreign_brand(&subject, &who.origin, NULL)
+    facts[<int> TEXT_BRAND_FOREIGN] = foreign_brand(&body, &who.origin, link_brands)
+    facts[<int> BRAND_OWN] = who.origin.brand != 0 and not facts[<int> REPLY_ELSEWHERE]
+    facts[<int> GREETED_BY_NAME] = who.greeted_by_name
+    facts[<int> GREETED_BY_ADDRESS] = who.greeted_by_address
+    facts[<int> NAME_IN_TEXT] = who.name_hits > 0
+    facts[<int> NAME_SIGNED] = who.name_signed
+    facts[<int> LABEL_IN_TEXT] = who.label_hits > 0
+    facts[<int> LABEL_IN_FOOTER] = who.label_in_footer
+    facts[<int> LABEL_IN_COPYRIGHT] = who.label_in_copyright
+    facts[<int> COPYRIGHT_FOREIGN] = who.copyright_seen and not who.label_in_copyright
+    facts[<int> NAME_IN_SUBJECT] = named_in(d, lexicon, &who)
+    facts[<int> IMAGE_TEXTLESS] = d.html.images > 0 and body.words < 20
+    facts[<int> HTML_LANGUAGE] = d.html.lang_attributes > 0
     count_attachments(d, facts)
     if d.html.parts:
-        facts[Fact.MAIL_TYPE] = 2 if anchors >= 5 else 1
-    facts[Fact.FROM_FREE_MAIL_BULK] = facts[Fact.MAIL_TYPE] == 2 and facts[Fact.FROM_FREE_MAIL]
+        facts[<int> MAIL_TYPE] = 2 if anchors >= 5 else 1
+    facts[<int> FROM_FREE_MAIL_BULK] = facts[<int> MAIL_TYPE] == 2 and facts[<int> FROM_FREE_MAIL]
     return 0
 
 
@@ -1170,11 +1169,11 @@ cdef void count_attachments(const Document *d, float *facts) noexcept nogil:
         # "htm", "html" (the last four letters), "shtm", "svg"
         page = word in (0x68746d, 0x68746d6c, 0x7368746d, 0x737667)
         if page or d.parts[i].media == MEDIA_TEXT_HTML:
-            facts[Fact.ATTACHED_PAGE] = 1
+            facts[<int> ATTACHED_PAGE] = 1
         # exe scr com bat cmd pif vbs js jse wsf hta jar lnk iso img msi ps1 vbe cpl
         if word in (0x657865, 0x736372, 0x636f6d, 0x626174, 0x636d64, 0x706966, 0x766273, 0x6a73, 0x6a7365, 0x777366, 0x687461, 0x6a6172, 0x6c6e6b,
                     0x69736f, 0x696d67, 0x6d7369, 0x707331, 0x766265, 0x63706c):
-            facts[Fact.ATTACHED_PROGRAM] = 1
+            facts[<int> ATTACHED_PROGRAM] = 1
 
 
 # ---------------------------------------------------------------------------------------------------------------------- for Python
@@ -1253,17 +1252,19 @@ cdef class Lexicon:
         self.table.filter = filters
         self.table.bits = bits
 
-    cdef _add(self, dict table, str term, uint64_t mask, int brand):
+    @staticmethod
+    def _add(dict table, str term, uint64_t mask, int brand):
         keys = _phrase_keys(_fold(term))
         if not 1 <= len(keys) <= MOST_PHRASE:
             raise ValueError(f"{term!r} has {len(keys)} words, a term has one to {MOST_PHRASE}")
-        for key in keys[:-1]:
+        for key in keys[: len(keys) - 1]:
             table.setdefault(key, [0, 0, 0])[2] = 1
-        entry = table.setdefault(keys[-1], [0, 0, 0])
+        entry = table.setdefault(keys[len(keys) - 1], [0, 0, 0])
         entry[0] |= mask
         entry[1] = brand or entry[1]
 
-    cdef _domain_key(self, str host):
+    @staticmethod
+    def _domain_key(str host):
         cdef bytes padded = host.lower().encode("utf-8") + bytes(8)
         cdef const uint8_t *text = padded
         return domain_key(text, <uint32_t> (len(padded) - 8))

@@ -15,7 +15,6 @@ cdef enum Family:                # bits
 
 cdef struct FeatureScratch:      # one per thread
     int32_t *indices             # features of one message, repeats of one feature are rare
-    uint32_t[6] ends             # where the features of each family end in `indices`, families in the order of their bits
     uint32_t capacity
     uint32_t ends[6]             # [N_FAMILIES] where the features of each family end in `indices`, in the order of the bits
     uint32_t *seen               # direct-mapped: (epoch << 20) | feature
