@@ -10,7 +10,8 @@ from libc.string cimport memchr, memcmp
 
 from esa_core._buffer cimport equals_caseless, lower, reserve
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UNKNOWN, convert, find_charset
-from esa_core._mime cimport Parameter, find_field, first_parameter, next_parameter
+from esa_core._mime cimport find_field
+from esa_core._parameter cimport Parameter, first_parameter, hexadecimal, is_blank, next_parameter, skip_comment
 from esa_core._transfer cimport decode_base64, decode_quoted_printable
 from esa_core._types cimport *
 
@@ -25,10 +26,6 @@ cdef struct Word:                # an encoded word; offsets in the value
     size_t text_length
     size_t end
     bint base64
-
-
-cdef inline bint is_blank(uint8_t octet) noexcept nogil:
-    return octet == 32 or octet == 9 or octet == 13 or octet == 10
 
 
 # ---- encoded words ----
@@ -185,21 +182,6 @@ cdef size_t skip_quoted(const uint8_t *value, size_t at, size_t length) noexcept
     return min(at + 1, length)
 
 
-cdef size_t skip_comment(const uint8_t *value, size_t at, size_t length) noexcept nogil:
-    cdef size_t depth = 0
-    while at < length:
-        if value[at] == 92:
-            at += 1
-        elif value[at] == 40:
-            depth += 1
-        elif value[at] == 41:
-            depth -= 1
-            if depth == 0:
-                return at + 1
-        at += 1
-    return length
-
-
 cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first) noexcept nogil:
     """Count the mailboxes of an address list and give the first. Commas in quotes, comments and encoded words do not separate.
 
@@ -339,14 +321,6 @@ cdef int decode_address(const uint8_t *value, size_t length, Buffer *octets, Buf
 
 
 # ---- parameters ----
-
-cdef inline int hexadecimal(uint8_t octet) noexcept nogil:
-    if 48 <= octet <= 57:
-        return octet - 48
-    if 97 <= (octet | 32) <= 102:
-        return (octet | 32) - 87
-    return -1
-
 
 cdef int put_section(const uint8_t *value, size_t length, bint percent, bint quoted, Buffer *octets) noexcept nogil:
     """The octets of one parameter value: escapes or percent codes decoded, line breaks left out."""

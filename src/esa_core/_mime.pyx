@@ -7,11 +7,13 @@ Odd input sets a flag of `Document.flags` (and of the part) and is read on; -1 o
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memset
 
 from esa_core._buffer cimport equals_caseless, grow
 from esa_core._charset cimport CHARSET_ABSENT, find_charset
+from esa_core._parameter cimport (
+    Parameter, behind_charset, first_parameter, hexadecimal, is_blank, is_named, is_section, next_parameter, skip_blank,
+)
 from esa_core._types cimport *
 
 
@@ -25,81 +27,6 @@ cdef struct Header:              # where the MIME fields of the header just read
     int32_t content_type
     int32_t encoding
     int32_t disposition
-
-
-# ---- memory of a document ----
-
-cdef int document_init(Document *document) noexcept nogil:
-    """Zero the document and give it small capacities; -1 for no memory (document_free is then still right)."""
-    memset(document, 0, sizeof(Document))
-    if grow(<void **>&document.fields, &document.cap_fields, 64, sizeof(HeaderField)) < 0:
-        return -1
-    if grow(<void **>&document.parts, &document.cap_parts, 16, sizeof(Part)) < 0:
-        return -1
-    if grow(<void **>&document.regions, &document.cap_regions, 32, sizeof(Region)) < 0:
-        return -1
-    if grow(<void **>&document.links, &document.cap_links, 64, sizeof(Link)) < 0:
-        return -1
-    if reserve_text(document, 16384) < 0:
-        return -1
-    if grow(<void **>&document.folded, &document.cap_folded, 16384, 1) < 0:
-        return -1
-    return reserve_scratch(document, 4096)
-
-
-cdef void document_free(Document *document) noexcept nogil:
-    free(document.fields)
-    free(document.parts)
-    free(document.regions)
-    free(document.links)
-    free(document.text)
-    free(document.folded)
-    free(document.scratch)
-    free(document.octets.data)
-    free(document.characters.data)
-    free(document.hidden.data)
-    free(document.targets.data)
-    free(document.alternatives.data)
-    memset(document, 0, sizeof(Document))
-
-
-cdef void shrink(uint8_t **memory, uint32_t *capacity) noexcept nogil:
-    # one great message must not hold its memory for the life of a worker
-    if capacity[0] > 4194304:
-        free(memory[0])
-        memory[0] = NULL
-        capacity[0] = 0
-
-
-cdef void document_reset(Document *document) noexcept nogil:
-    """Forget the contents and keep the memory, except buffers that grew past 4 MiB."""
-    shrink(&document.text, &document.cap_text)
-    shrink(&document.folded, &document.cap_folded)
-    shrink(&document.scratch, &document.cap_scratch)
-    shrink(&document.octets.data, &document.octets.capacity)
-    shrink(&document.characters.data, &document.characters.capacity)
-    shrink(&document.hidden.data, &document.hidden.capacity)
-    shrink(&document.targets.data, &document.targets.capacity)
-    shrink(&document.alternatives.data, &document.alternatives.capacity)
-    document.raw = NULL
-    document.raw_length = document.header_end = 0
-    document.flags = 0
-    document.n_fields = document.n_parts = document.n_regions = document.n_links = document.n_text = document.n_folded = 0
-    memset(&document.html, 0, sizeof(HtmlCounts))
-    document.subject = document.from_name = document.from_address = Span(0, 0)
-    document.reply_to_address = document.sender_address = document.to_name = document.to_address = Span(0, 0)
-    document.n_recipients = document.n_from = 0
-    document.structured = document.decoded = document.was_folded = False
-
-
-cdef int reserve_text(Document *document, size_t more) noexcept nogil:
-    """Room for `more` octets behind the text arena."""
-    return grow(<void **>&document.text, &document.cap_text, document.n_text + more, 1)
-
-
-cdef int reserve_scratch(Document *document, size_t needed) noexcept nogil:
-    """Scratch of at least `needed` octets; its contents are kept when it grows."""
-    return grow(<void **>&document.scratch, &document.cap_scratch, needed, 1)
 
 
 # ---- octets and lines ----
@@ -140,10 +67,6 @@ cdef inline size_t before_break(const uint8_t *raw, size_t start, size_t end) no
         if end > start and raw[end - 1] == 13:
             end -= 1
     return end
-
-
-cdef inline bint is_blank(uint8_t octet) noexcept nogil:
-    return octet == 32 or octet == 9 or octet == 13 or octet == 10
 
 
 # ---- names ----
@@ -219,129 +142,7 @@ cdef HeaderField *find_field(Document *document, const Part *part, uint32_t know
     return NULL
 
 
-# ---- parameters of a structured field (RFC 2045 5.1, leniently) ----
-
-cdef size_t skip_comment(const uint8_t *raw, size_t at, size_t end) noexcept nogil:
-    """`at` is at "(": the offset behind its matching ")", or `end`."""
-    cdef size_t depth = 0
-    while at < end:
-        if raw[at] == 92:  # backslash
-            at += 1
-        elif raw[at] == 40:
-            depth += 1
-        elif raw[at] == 41:
-            depth -= 1
-            if depth == 0:
-                return at + 1
-        at += 1
-    return end
-
-
-cdef size_t skip_blank(const uint8_t *raw, size_t at, size_t end) noexcept nogil:
-    """Over white space, folds and comments."""
-    while at < end:
-        if is_blank(raw[at]):
-            at += 1
-        elif raw[at] == 40:
-            at = skip_comment(raw, at, end)
-        else:
-            break
-    return at
-
-
-cdef size_t first_parameter(const uint8_t *raw, size_t at, size_t end) noexcept nogil:
-    """Offset of the ";" behind the main value of a structured field, or `end`."""
-    while at < end and raw[at] != 59:
-        if raw[at] == 40:
-            at = skip_comment(raw, at, end)
-        else:
-            at += 1
-    return at
-
-
-cdef bint next_parameter(const uint8_t *raw, size_t *at, size_t end, Parameter *parameter) noexcept nogil:
-    """Read the parameter at or behind `at` and move on; False at the end. A value without quotes reaches to the next ";"."""
-    cdef size_t here = at[0]
-    cdef size_t start
-    while here < end:
-        if raw[here] == 59:
-            here += 1
-            continue
-        here = skip_blank(raw, here, end)
-        if here < end and raw[here] == 59:
-            continue
-        start = here
-        while here < end and raw[here] != 61 and raw[here] != 59 and not is_blank(raw[here]):
-            here += 1
-        parameter.name = Span(<uint32_t>start, <uint32_t>(here - start))
-        here = skip_blank(raw, here, end)
-        if here >= end or raw[here] != 61:  # a word without "=": not a parameter
-            if here == start and here < end:
-                here += 1
-            continue
-        here = skip_blank(raw, here + 1, end)
-        parameter.quoted = here < end and raw[here] == 34
-        if parameter.quoted:
-            here += 1
-            start = here
-            while here < end and raw[here] != 34:
-                here += 2 if raw[here] == 92 and here + 1 < end else 1
-            parameter.value = Span(<uint32_t>start, <uint32_t>(here - start))
-            while here < end and raw[here] != 59:
-                here += 1
-        else:
-            start = here
-            while here < end and raw[here] != 59:
-                here += 1
-            at[0] = here
-            while here > start and is_blank(raw[here - 1]):
-                here -= 1
-            parameter.value = Span(<uint32_t>start, <uint32_t>(here - start))
-            return True
-        at[0] = here
-        return True
-    at[0] = end
-    return False
-
-
-cdef bint is_named(const uint8_t *raw, const Parameter *parameter, const char *name, uint32_t length) noexcept nogil:
-    """Is it this parameter, or (RFC 2231) the first section or extended form of it?"""
-    cdef const uint8_t *written = raw + parameter.name.start
-    cdef uint32_t more
-    if parameter.name.length < length or not equals_caseless(written, name, length):
-        return False
-    more = parameter.name.length - length
-    written += length
-    return (
-        more == 0
-        or (more == 1 and written[0] == 42)
-        or (more == 2 and written[0] == 42 and written[1] == 48)
-        or (more == 3 and written[0] == 42 and written[1] == 48 and written[2] == 42)
-    )
-
-
 # ---- what the MIME fields of a part say ----
-
-cdef Span behind_charset(const uint8_t *raw, const Parameter *parameter) noexcept nogil:
-    """The value without RFC 2231's charset'language' if it is in the extended form (a name that ends with "*")."""
-    cdef Span value = parameter.value
-    cdef uint32_t quotes = 0
-    cdef uint32_t at
-    if raw[parameter.name.start + parameter.name.length - 1] != 42:
-        return value
-    for at in range(value.length):
-        if raw[value.start + at] == 39:
-            quotes += 1
-            if quotes == 2:
-                return Span(value.start + at + 1, value.length - at - 1)
-    return value
-
-
-cdef int hexadecimal(uint8_t octet) noexcept nogil:
-    if 48 <= octet <= 57:
-        return octet - 48
-    return (octet | 32) - 87 if 97 <= (octet | 32) <= 102 else -1
-
 
 cdef int read_boundary(Document *document, Part *part, const Parameter *parameter, Frame *frame) noexcept nogil:
     """Append the boundary, without quotes, escapes and folds, to the frame's; -1 for no memory."""
@@ -375,18 +176,6 @@ cdef int read_boundary(Document *document, Part *part, const Parameter *paramete
     if frame.cut:
         part.flags |= ODD_BOUNDARY
     return 0
-
-
-cdef bint is_section(const uint8_t *raw, const Parameter *parameter, uint32_t stem, uint32_t wanted) noexcept nogil:
-    """Is the name's RFC 2231 suffix *wanted or *wanted*?"""
-    cdef uint32_t at = stem + 1
-    cdef uint32_t number = 0
-    if parameter.name.length < stem + 2 or raw[parameter.name.start + stem] != 42:
-        return False
-    while at < parameter.name.length and 48 <= raw[parameter.name.start + at] <= 57 and number < 1000:
-        number = number * 10 + raw[parameter.name.start + at] - 48
-        at += 1
-    return number == wanted and (at == parameter.name.length or (at + 1 == parameter.name.length and raw[parameter.name.start + at] == 42))
 
 
 cdef void read_media_type(const uint8_t *raw, size_t at, size_t end, Part *part) noexcept nogil:
