@@ -11,7 +11,6 @@ class Machine:
     message_size: int
     spill: int
     reject_bare: bool
-    def __init__(self, *, message_size: int = 0, spill: int = 0, reject_bare: bool = False) -> None: ...
     @property
     def state(self) -> int: ...
     @property

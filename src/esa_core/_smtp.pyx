@@ -126,12 +126,13 @@ cdef int[4][7] TRANSITIONS = [
     [S_READY, -F_NESTED, S_TO, S_MAIL_DATA, S_READY, S_TO, S_ENDED],
 ]
 
+
 @cython.final
 cdef class Machine:
     """One session. `feed` reads octets up to the next event; attributes hold the event's values until the next call.
 
-    message_size: octets of mail data allowed (0: no limit). spill: octets after which mail data is handed out in pieces (0: never).
-    reject_bare: a command line that ends in a bare LF is the fault BARE_LINE_FEED (in mail data it is only counted).
+    Settings: message_size, octets of mail data allowed (0: no limit); spill, octets after which mail data is handed out in pieces
+    (0: never); reject_bare: a command line that ends in a bare LF is the fault BARE_LINE_FEED (in mail data it is only counted).
     """
 
     cdef:
@@ -167,10 +168,7 @@ cdef class Machine:
         bint line_too_long
         bint spoken                           # a command line has been read
 
-    def __cinit__(self, *, message_size=0, spill=0, reject_bare=False):
-        self.message_size = message_size
-        self.spill = spill
-        self.reject_bare = reject_bare
+    def __cinit__(self):
         self.argument = ""
         self.parameters = ()
 

@@ -253,7 +253,8 @@ def values_of(machine: Machine, event: str, spilled: bytes) -> Event:
 
 def run(octets: bytes, cuts: list[int], *, message_size: int = 0, spill: int = 0, reject_bare: bool = False) -> list[Event]:
     """What the machine reports of a session read in pieces, every command accepted."""
-    machine = Machine(message_size=message_size, spill=spill, reject_bare=reject_bare)
+    machine = Machine()
+    machine.message_size, machine.spill, machine.reject_bare = message_size, spill, reject_bare
     events: list[Event] = []
     spilled = b""
     for begin, end in zip([0, *cuts], [*cuts, len(octets)], strict=True):
@@ -403,7 +404,8 @@ def test_mail_data_past_the_limit_is_thrown_away_and_its_end_still_found() -> No
 
 
 def test_memory_of_large_mail_data_stays_at_one_piece() -> None:
-    machine = Machine(spill=2**20)
+    machine = Machine()
+    machine.spill = 2**20
     for line in OPENING.splitlines(keepends=True):
         machine.feed(line)
         machine.accept()

@@ -79,12 +79,10 @@ class Connection(asyncio.BufferedProtocol):
         self._server = server
         self._receiver = server.receiver
         self._buffer = server.buffer
-        limits = server.limits
-        self._machine = Machine(
-            message_size=limits.message_size,
-            spill=limits.spill if server.spill_directory else 0,
-            reject_bare=server.bare_newline == "reject",
-        )
+        machine = self._machine = Machine()
+        machine.message_size = server.limits.message_size
+        machine.spill = server.limits.spill if server.spill_directory else 0
+        machine.reject_bare = server.bare_newline == "reject"
         self._output: list[bytes] = []
         self._pending = b""  # read but not yet processed: the session waits for an answer, or for the client to read
         self._running = False  # inside _process
