@@ -16,7 +16,8 @@ generate.write_all()
 DEBUG = os.environ.get("ESA_CORE_DEBUG") == "1"  # `make core-debug`: bounds checks, ASan, UBSan
 SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
 MODULES = [
-    *("_document", "_parameter", "_mime", "_charset", "_transfer", "_field", "_entity", "_style", "_html", "_fold", "_text", "_parsed"),
+    *("_document", "_parameter", "_mime", "_charset", "_transfer", "_field", "_fold", "_text", "_parsed"),
+    *("_entity", "_style", "_reader", "_link", "_element", "_html"),
     *("_automaton", "_features", "_facts", "_cards", "_linear", "_smtp", "_batch"),
 ]
 

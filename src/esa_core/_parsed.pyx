@@ -12,9 +12,10 @@ from libc.stdlib cimport free
 from collections import namedtuple
 
 from esa_core._charset cimport charset_name
+from esa_core._document cimport document_free, document_init
 from esa_core._field cimport decode_words
 from esa_core._fold cimport fold_octets
-from esa_core._mime cimport document_free, document_init, parse_structure
+from esa_core._mime cimport parse_structure
 from esa_core._text cimport decode_text, fold_text
 from esa_core._transfer cimport decode_transfer
 from esa_core._types cimport (

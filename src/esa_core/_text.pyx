@@ -12,7 +12,8 @@ from esa_core._buffer cimport append_octet, equals_caseless
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, is_ascii
 from esa_core._field cimport Mailbox, decode_address, decode_file_name, decode_phrase, decode_words, read_mailboxes
 from esa_core._fold cimport fold_octets
-from esa_core._html cimport add_link, add_region, find_meta_charset, read_html
+from esa_core._html cimport add_region, find_meta_charset, read_html
+from esa_core._link cimport add_link
 from esa_core._mime cimport find_field
 from esa_core._transfer cimport decode_transfer
 from esa_core._types cimport *
