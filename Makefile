@@ -35,11 +35,11 @@ $(VENV)/.packages: requirements-dev.lock
 	@touch $@
 
 build/core.stamp: $(VENV)/.packages $(CORE_SOURCES)
-	$(BIN)/python setup.py --quiet build_ext --inplace
+	$(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
 	@mkdir -p $(@D) && touch $@
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml | build/core.stamp
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	ESA_CORE_BUILT=1 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 install: build/core.stamp $(VENV)/.installed
@@ -91,7 +91,7 @@ $(DEBUG)/core.stamp: $(VENV)/.packages $(CORE_SOURCES) $(wildcard src/esa_core/*
 	cp -Rp setup.py pyproject.toml README.md LICENSE $(DEBUG)/
 	cp -Rp src/esa_core $(DEBUG)/src/
 	rm -f $(DEBUG)/src/esa_core/*.so $(DEBUG)/src/esa_core/*.c
-	cd $(DEBUG) && ESA_CORE_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace
+	cd $(DEBUG) && ESA_CORE_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
 	ln -sfn $(CURDIR)/src/esa $(DEBUG)/src/esa
 	touch $@
 

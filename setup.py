@@ -13,6 +13,7 @@ import generate  # noqa: E402  (character tables, written beside the sources tha
 
 generate.write_all()
 
+BUILT = os.environ.get("ESA_CORE_BUILT") == "1"  # `make install`: the core stands beside its sources already
 DEBUG = os.environ.get("ESA_CORE_DEBUG") == "1"  # `make core-debug`: bounds checks, ASan, UBSan
 SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
 MODULES = [
@@ -26,7 +27,7 @@ extensions = [
         f"esa_core.{name}",
         [f"src/esa_core/{name}.pyx"],
         include_dirs=["src/esa_core", "src/esa_core/tables"],
-        extra_compile_args=SANITIZE if DEBUG else ["-O3"],
+        extra_compile_args=SANITIZE if DEBUG else ["-O3", "-g0"],
         extra_link_args=SANITIZE if DEBUG else [],
     )
     for name in MODULES
@@ -34,7 +35,9 @@ extensions = [
 ]
 
 setup(
-    ext_modules=cythonize(
+    ext_modules=[]
+    if BUILT
+    else cythonize(
         extensions,
         nthreads=os.cpu_count() or 1,
         compiler_directives={
