@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import json
-import time
 from collections.abc import Callable, Iterator
 from email.message import Message
 from pathlib import Path
@@ -163,7 +162,7 @@ def test_an_overlong_boundary_is_cut_and_still_found() -> None:
 
 
 HTML = b"Content-Type: text/html\n\n"
-GREAT = 400_000
+GREAT = 1_000_000
 HOSTILE: dict[str, Callable[[int], bytes]] = {
     "one line": lambda n: b"\n" + b"a" * 8 * n,
     "one header line": lambda n: b"Subject: " + b"=?" * 4 * n,
@@ -193,22 +192,12 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_input_costs_no_more_than_its_size(name: str) -> None:
-    """Eight times the octets may take no more than forty times the work: quadratic behaviour would take sixty-four times.
-
-    Process time only, and only a bound: the least of three runs.
-    """
-
-    def work(size: int) -> float:
-        raw = HOSTILE[name](size)
-        spent = []
-        for _ in range(3):
-            before = time.process_time()
-            parse(raw).folded  # noqa: B018
-            spent.append(time.process_time() - before)
-        return min(spent)
-
-    assert work(GREAT) < 40 * max(work(GREAT // 8), 0.001)
+def test_hostile_input_is_read_to_its_end(name: str) -> None:
+    """Some megabytes each, a blink if the cost is linear; quadratic cost would not end within the hour."""
+    raw = HOSTILE[name](GREAT)
+    parsed = parse(raw)
+    assert parsed.parts[0].end == len(raw)
+    assert parsed.folded is not None
 
 
 # ---- Python's email ----

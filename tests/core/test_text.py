@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import quopri
 import unicodedata
+from html.entities import html5
 
 import pytest
 from hypothesis import given
@@ -274,7 +275,7 @@ def test_references_are_decoded_as_pythons_html_decodes_them(name: str, after: s
 
 
 def test_every_named_reference_is_known() -> None:
-    for name, text in html.entities.html5.items():
+    for name, text in html5.items():
         if name.endswith(";") and text.strip():
             assert page(f"a&{name}z").text == f"a{text}z", name
 
