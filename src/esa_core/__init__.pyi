@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Buffer, disjoint_base
+from typing_extensions import Buffer, Self, disjoint_base
 
 __all__ = [
     "DOMAIN_LISTS",
@@ -89,7 +89,7 @@ class Part:
 class Parsed:
     """One message: structure read at once, text on first access. Content raises nothing; MemoryError only."""
 
-    def __init__(self, raw: Buffer) -> None: ...
+    def __new__(cls, raw: Buffer) -> Self: ...
     @property
     def flags(self) -> tuple[str, ...]: ...
     @property
@@ -134,7 +134,7 @@ def flag_names(flags: int) -> tuple[str, ...]: ...
 class Automaton:
     """Folded terms of 1 to 4,096 octets, counted in folded texts; ValueError for others. Shared by any number of threads."""
 
-    def __init__(self, terms: Sequence[bytes], *, whole_word: Sequence[bool] | bool = False, budget: int = ...) -> None: ...
+    def __new__(cls, terms: Sequence[bytes], *, whole_word: Sequence[bool] | bool = False, budget: int = ...) -> Self: ...
     @property
     def n_terms(self) -> int: ...
     @property
@@ -155,9 +155,9 @@ WORD_CATEGORIES: Final[tuple[str, ...]]
 class Lexicon:
     """Word lists by category, lists of domains, brands with their own domains. ValueError for unknown categories and odd terms."""
 
-    def __init__(
-        self, *, words: Mapping[str, Sequence[str]], domains: Mapping[str, Sequence[str]], brands: Mapping[str, Sequence[str]]
-    ) -> None: ...
+    def __new__(
+        cls, *, words: Mapping[str, Sequence[str]], domains: Mapping[str, Sequence[str]], brands: Mapping[str, Sequence[str]]
+    ) -> Self: ...
     @property
     def brands(self) -> tuple[str, ...]: ...
 
@@ -167,8 +167,8 @@ def extract_facts(messages: Sequence[Buffer], lexicon: Lexicon) -> _Singles: ...
 class Cards:
     """Two hand-signed cards as arrays [n_facts]; weights [2, 3] and prior [3] by mail type. ValueError for arrays that do not fit."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         card: npt.ArrayLike,
         sign: npt.ArrayLike,
@@ -177,7 +177,7 @@ class Cards:
         weights: npt.ArrayLike,
         prior: npt.ArrayLike,
         mail_type: int,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def n_facts(self) -> int: ...
     def logits(self, facts: _Singles) -> _Floats: ...
@@ -194,7 +194,7 @@ def extract_features(messages: Sequence[Buffer], *, families: int) -> tuple[_Sta
 class LinearModel:
     """Weights float32 [n_weights] and a bias, in log-odds; `normalised`: rows are scaled to length 1 first."""
 
-    def __init__(self, weights: npt.ArrayLike, bias: float = 0.0, *, normalised: bool = False) -> None: ...
+    def __new__(cls, weights: npt.ArrayLike, bias: float = 0.0, *, normalised: bool = False) -> Self: ...
     @property
     def bias(self) -> float: ...
     @property
@@ -236,15 +236,15 @@ def log_odds(counts: npt.NDArray[np.uint32], n_ham: int, n_spam: int, *, smoothi
 class Engine:
     """Scans batches of raw messages without the GIL; what is not given is not done. Immutable, shared by any number of threads."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         lexicon: Lexicon | None = None,
         cards: Cards | None = None,
         automaton: Automaton | None = None,
         linear: LinearModel | None = None,
         families: int = 0,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def lexicon(self) -> Lexicon | None: ...
     @property

@@ -195,7 +195,7 @@ cdef class Engine:
     cdef list pool
     cdef Parts parts
 
-    def __init__(self, *, Lexicon lexicon=None, Cards cards=None, Automaton automaton=None, LinearModel linear=None, uint32_t families=0):
+    def __cinit__(self, *, Lexicon lexicon=None, Cards cards=None, Automaton automaton=None, LinearModel linear=None, uint32_t families=0):
         if cards is not None and lexicon is None:
             raise ValueError("cards need a lexicon to find the facts with")
         if cards is not None and cards.n_facts != N_FACTS:

@@ -55,7 +55,7 @@ cdef class Cards:
     Raises ValueError for arrays of other shapes or values that are not finite. The arrays are copied.
     """
 
-    def __init__(self, *, card, sign, mean, scale, weights, prior, uint32_t mail_type):
+    def __cinit__(self, *, card, sign, mean, scale, weights, prior, uint32_t mail_type):
         cdef const int8_t[::1] card_view
         cdef const double[::1] mean_view, step_view, prior_view
         cdef const double[:, ::1] weights_view

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,18 +70,18 @@ def test_a_file_in_place_of_the_state_folder_is_bad(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("free", "state"), [(1 << 40, "good"), (512 << 20, "note"), (1 << 20, "bad")])
 def test_space_on_the_disk_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
-    usage = doctor.shutil.disk_usage(tmp_path)._replace(free=free)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     assert [finding.state for finding in doctor._state(tmp_path)] == ["good", state]
 
 
 def test_a_clock_before_the_installation_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
     assert doctor._clock().state == "bad"
 
 
 def test_absent_packages_are_noted_with_the_extra_that_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     found = list(doctor._extras())
     assert [finding.state for finding in found] == ["note", "note"]
     assert "pip install 'esa-appliance[gateway]'" in found[0].mend

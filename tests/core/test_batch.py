@@ -42,11 +42,16 @@ def test_an_empty_batch_has_empty_arrays(engine: Engine) -> None:
 
 def test_shapes_and_types_are_as_promised(engine: Engine) -> None:
     batch = engine.scan([b"Subject: free money\r\n\r\nfree\r\n", b""])
-    assert (batch.logits.dtype, batch.logits.shape) == (np.float64, (2,))
-    assert (batch.flags.dtype, batch.flags.shape) == (np.uint64, (2,))
-    assert (batch.facts.dtype, batch.facts.shape) == (np.float32, (2, len(FACT_NAMES)))
-    assert (batch.micros.dtype, batch.micros.shape) == (np.float32, (2,))
-    assert (batch.match_starts.dtype, batch.match_starts.tolist()) == (np.int64, [0, 2, 2])
+    assert batch.logits.dtype == np.float64
+    assert batch.logits.shape == (2,)
+    assert batch.flags.dtype == np.uint64
+    assert batch.flags.shape == (2,)
+    assert batch.facts.dtype == np.float32
+    assert batch.facts.shape == (2, len(FACT_NAMES))
+    assert batch.micros.dtype == np.float32
+    assert batch.micros.shape == (2,)
+    assert batch.match_starts.dtype == np.int64
+    assert batch.match_starts.tolist() == [0, 2, 2]
     assert batch.match_terms.tolist() == [0, 1]
     assert batch.match_counts.tolist() == [2, 1]
     assert [batch.counts(0), batch.counts(1)] == [{0: 2, 1: 1}, {}]
