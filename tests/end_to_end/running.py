@@ -162,7 +162,7 @@ class Gateway:
 def environment() -> dict[str, str]:
     """The environment with the `esa` under test on the path, installed or not."""
     source = str(Path(esa.__file__).resolve().parent.parent)
-    paths: Sequence[str] = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    paths: Sequence[str] = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), source]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
