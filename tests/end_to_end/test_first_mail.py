@@ -114,7 +114,7 @@ def test_tracking_tells_a_message_from_connection_to_end(fresh: Gateway) -> None
     wanted = {"connection.opened", "message.accepted", "delivery.delivered"}
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        shown = fresh.command("track", identifier, "--json")
+        shown = fresh.command("track", "--id", identifier, "--json")
         if all(name in shown for name in wanted):
             return
         time.sleep(0.1)
