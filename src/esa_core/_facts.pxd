@@ -77,15 +77,15 @@ cpdef enum Fact:
     FROM_ODD_ENDING              # mark: top-level domain that is often given away or abused
     FROM_DIGITS                  # share of digits in local part and domain label
     FROM_RANDOM                  # mark: local part or domain label with five consonants or a mix of letters and digits
-    FROM_DEEP_DOMAIN             # labels in front of the registrable domain, at most 3
     FROM_HYPHENS                 # hyphens in the registrable label, at most 2
     FROM_LABEL_WORDS             # mark: the registrable label is made of two or more dictionary words
-    FROM_LABEL_LONG              # letters of the registrable label above 10, divided by 10, at most 2
     FROM_FREE_HOSTING            # mark: From domain of a hosting service open to anyone
     NAME_MISSING                 # mark
     NAME_ADDRESS                 # mark: the display name holds an address or domain of another organisation
     NAME_IS_ADDRESS              # mark: the display name is the address itself
     NAME_LONG                    # words of the display name above 3, at most 3
+    NAME_WORDS                   # mark: the display name is of dictionary words only and shares nothing with the domain
+    NAME_LOWER                   # mark: two or more words without a capital letter
     NAME_ROLE                    # mark: the name claims a role (support, team, security) and shares nothing with the domain
     NAME_BRAND_FOREIGN           # mark: a brand in the name, the domain is not the brand's
     SUBJECT_BRAND_FOREIGN
@@ -95,20 +95,20 @@ cpdef enum Fact:
     TO_MISSING                   # mark: no recipient in To
     TO_NAME                      # mark: the recipient's display name stands in To
     TO_IS_FROM                   # mark
-    TO_SEVERAL                   # mark: more than one recipient in To and Cc
     GREETED_BY_NAME              # mark: the display name of To stands in the first words
-    GREETED_BY_ADDRESS           # mark: the local part of To stands behind a greeting, or the whole address in the text
+    GREETED_BY_ADDRESS           # mark: the local part of To stands behind a greeting
     SUBJECT_ADDRESS              # mark: the local part or domain of To stands in the subject
     NAME_DOMAIN_COMMON           # share: longest common part of display name and registrable label
     NAME_LOCAL_COMMON            # share: longest common part of display name and local part
     NAME_IN_TEXT                 # mark: words of the display name in the text
     NAME_SIGNED                  # mark: in the last words of the text
     NAME_IN_LINKS                # mark: the longest name word, or the joined name, in the host name of a link
-    NAME_IN_SUBJECT              # mark
+    NAME_IN_SUBJECT              # mark: the subject repeats the display name, which shares nothing with the domain
+    NAME_IN_ALT                  # mark: name or label in the alternative text of an image
     LABEL_IN_TEXT                # mark: the registrable label of From in the text
     LABEL_IN_FOOTER              # mark: in the last part of the text
     LABEL_IN_COPYRIGHT           # mark: label or name behind a copyright sign
-    COPYRIGHT_FOREIGN            # mark: a copyright sign with neither label nor name behind it
+    # An own domain counts only if it is named: in the display name, in the text as seen, or as a known brand. Anyone can own a domain.
     LINK_OWN_SHARE               # share of links to the registrable domain of From
     LINK_OWN                     # mark: some link to it
     LINK_TOP_OWN                 # mark: the most frequent registrable domain of links is From's, or shares its label
@@ -123,17 +123,12 @@ cpdef enum Fact:
     LINK_SHORTENER               # mark
     LINK_FREE_HOSTING            # mark
     LINK_ODD_ENDING              # share
-    LINK_SHOWN_ELSEWHERE         # mark: shows one domain and leads to another
-    LINK_DEEP_HOST               # share of links to hosts with four or more labels
-    LINK_RANDOM_HOST             # share of links to hosts whose registrable label looks random
+    LINK_SHOWN_ELSEWHERE         # mark: shows one domain, not From's, and leads to another
     LINK_HYPHENS                 # share of links to a registrable label with a hyphen
-    LINK_RECIPIENT               # mark: the recipient's address in a link
-    LINK_CREDENTIAL              # mark: words of log-in or verification in host or path
-    LINK_REDIRECT                # mark: another URL inside a link
-    LINK_LABEL_WORDS             # share of links to labels made of two or more dictionary words, not From's
+    LINK_CREDENTIAL              # mark: words of log-in or verification in the host
+    SOCIAL_OWN                   # mark: the path of a link to a social network names label or name
     LINK_SOCIAL                  # links to social networks: number, at most 4
     UNSUBSCRIBE_OWN              # mark: a link to unsubscribe at From's domain or label
-    UNSUBSCRIBE_ELSEWHERE        # mark: a link to unsubscribe, but none of them there
     FORM                         # mark
     IMAGE_ALT                    # share of images with an alternative text
     IMAGE_OWN                    # share of images at From's registrable domain

@@ -17,7 +17,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
 from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport (
-    ESA_FACT_WINDOW, LINK_ANCHOR, LINK_FORM, LINK_IMAGE, LINK_TEXT, MEDIA_TEXT_HTML, REGION_HTML_SEEN, REGION_PLAIN, Document, Link, Region, Span,
+    ESA_FACT_WINDOW, LINK_ANCHOR, LINK_FORM, LINK_IMAGE, LINK_TEXT, MEDIA_TEXT_HTML, REGION_ALT, REGION_HTML_SEEN, REGION_PLAIN, Document, Link, Region, Span,
 )
 from esa_core._words cimport ESA_CLASS, Entry, Table, esa_chain, esa_hash, find, lower_into, word_end
 
@@ -157,7 +157,6 @@ cdef struct Identity:            # whom From and To name, and where the text spe
     bint name_signed
     bint label_in_footer
     bint label_in_copyright
-    bint copyright_seen
     bint greeted_by_name
     bint greeted_by_address
 
@@ -167,9 +166,7 @@ cdef struct Seen:                # a registrable domain among the links
     uint32_t link                # index of the first link to it
     bint own
     bint odd
-    bint random
     bint hyphen
-    bint label_words
 
 
 # ---------------------------------------------------------------------------------------------------------------------- small parts
@@ -460,20 +457,16 @@ cdef void count_words(
                         identity.label_in_footer = True
                     if i < copyright_until:
                         identity.label_in_copyright = True
-                if copyright_until:
-                    identity.copyright_seen = True
                 if tally.words <= FIRST_WORDS:
                     if is_name_word(&identity.recipient, h):
                         identity.greeted_by_name = True
                     elif h == identity.to_local_hash and greeting_word and word <= greeting_word + 2:
                         identity.greeted_by_address = True
-                if h == identity.to_local_hash and end < n and text[end] == 64:
-                    identity.greeted_by_address = True
             i = end
             continue
         following = text[i + 1] if i + 1 < n else 32
         if c == 33:
-            tally.exclamations += 1
+            tally.exclamations += following <= 32 or following == 33
             tally.exclamation_runs += following == 33
             tally.sentences += following <= 32
         elif c == 46:
@@ -485,7 +478,7 @@ cdef void count_words(
             tally.currency += 1
             currency_word = word + 1
         elif c == 37:
-            tally.percent += 1
+            tally.percent += i > 0 and 48 <= text[i - 1] <= 57
         elif c == 58 and following == 47 and i + 2 < n and text[i + 2] == 47:
             tally.urls += 1
             i += 3
@@ -734,11 +727,11 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
     cdef Url url, shown_url
     cdef const Link *link
     cdef const uint8_t *text
-    cdef uint32_t i, k, n, n_seen = 0, links = 0, own = 0, odd = 0, deep = 0, random = 0, hyphen = 0, words = 0, social = 0, top = 0
+    cdef uint32_t i, k, n, n_seen = 0, links = 0, own = 0, odd = 0, hyphen = 0, social = 0, top = 0
     cdef uint32_t images = 0, own_images = 0, alt = 0, distinct = 0
     cdef uint64_t mask, before_host = 0, h
     cdef uint16_t brand
-    cdef bint unsubscribe_own = False, unsubscribe = False, is_own, visited
+    cdef bint unsubscribe_own = False, is_own, visited, named
     memset(targets, 0, sizeof(targets))
     for i in range(d.n_links if d.n_links < MOST_LINKS else MOST_LINKS):
         link = &d.links[i]
@@ -756,8 +749,6 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
         elif link.kind != LINK_ANCHOR and link.kind != LINK_TEXT:
             continue
         if not read_url(text, n, &url):
-            if link.kind == LINK_ANCHOR and n > 7 and contains(text, 7, b"mailto:", 7) and contains(text, n, b"unsub", 5):
-                unsubscribe = True
             continue
         links += 1
         anchors[0] += link.kind == LINK_ANCHOR
@@ -770,7 +761,6 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
             before_host = h
         is_own = same_organisation(&domain, &identity.origin)
         own += is_own
-        deep += domain.depth >= 2
         if domain.numeric:
             facts[<int> LINK_ADDRESS] = 1
         h = esa_hash(text, n if n < 120 else 120) >> 20 & 1023
@@ -790,9 +780,7 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
             seen[k].link = i
             seen[k].own = is_own
             seen[k].odd = (domain.lists >> ODD_ENDING) & 1
-            seen[k].random = looks_random(domain.text + domain.registrable, domain.label)
             seen[k].hyphen = memchr(domain.text + domain.registrable, 45, domain.label) != NULL
-            seen[k].label_words = not is_own and made_of_words(lexicon, domain.text + domain.registrable, domain.label)
             if (domain.lists >> SHORTENER) & 1:
                 facts[<int> LINK_SHORTENER] = 1
             if (domain.lists >> FREE_HOSTING) & 1:
@@ -801,13 +789,15 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
                 link_brands[domain.brand >> 6] |= <uint64_t> 1 << (domain.brand & 63)
         seen[k].count += 1
         odd += seen[k].odd
-        random += seen[k].random
         hyphen += seen[k].hyphen
-        words += seen[k].label_words
-        social += (domain.lists >> SOCIAL) & 1
+        if (domain.lists >> SOCIAL) & 1:
+            social += 1
+            if names_origin(identity, url.path, url.path_length):
+                facts[<int> SOCIAL_OWN] = 1
         if not visited:
             brand = 0
-            words_of(lexicon, domain.text, domain.length, &brand)
+            if (words_of(lexicon, domain.text, domain.length, &brand) >> CREDENTIAL) & 1 and not is_own:
+                facts[<int> LINK_CREDENTIAL] = 1
             if brand and domain.brand != brand and not (domain.lists >> FREE_MAIL) & 1:
                 facts[<int> LINK_BRAND_FOREIGN] = 1
             if contains(domain.text, domain.length, b"xn--", 4):
@@ -821,21 +811,14 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
         if links <= 64:
             brand = 0
             mask = words_of(lexicon, url.path, url.path_length, &brand)
-            if not is_own and ((mask >> CREDENTIAL) & 1 or (not visited and (words_of(lexicon, domain.text, domain.length, &brand) >> CREDENTIAL) & 1)):
-                facts[<int> LINK_CREDENTIAL] = 1
             mask |= words_of(lexicon, d.text + link.shown.start, link.shown.length, &brand)
-            if identity.to_local_length >= 3 and not facts[<int> LINK_RECIPIENT]:
-                facts[<int> LINK_RECIPIENT] = has_recipient(identity, url.path, url.path_length)
-            if url.path_length > 8 and (contains(url.path + 1, url.path_length - 1, b"http:/", 6) or contains(url.path + 1, url.path_length - 1, b"https:/", 7)
-                                        or contains(url.path + 1, url.path_length - 1, b"http%3a", 7) or contains(url.path + 1, url.path_length - 1, b"https%3a", 8)):
-                facts[<int> LINK_REDIRECT] = 1
         if (mask >> UNSUBSCRIBE) & 1:
-            unsubscribe = True
             unsubscribe_own = unsubscribe_own or is_own
         if link.shown.length and links <= 128 and shown_host(d.text + link.shown.start, link.shown.length, &shown_url):
             read_domain(lexicon, shown_url.host, shown_url.host_length, &shown)
-            if not same_organisation(&shown, &domain):
+            if not same_organisation(&shown, &domain) and not same_organisation(&shown, &identity.origin):
                 facts[<int> LINK_SHOWN_ELSEWHERE] = 1
+    named = identity.label_hits > 0 or facts[<int> NAME_DOMAIN_COMMON] > 0 or is_own_brand(identity)
     for k in range(1, n_seen):
         if seen[k].count > seen[top].count:
             top = k
@@ -843,10 +826,7 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
         facts[<int> LINK_OWN_SHARE] = share(own, links)
         facts[<int> LINK_OWN] = own > 0
         facts[<int> LINK_ODD_ENDING] = share(odd, links)
-        facts[<int> LINK_DEEP_HOST] = share(deep, links)
-        facts[<int> LINK_RANDOM_HOST] = share(random, links)
         facts[<int> LINK_HYPHENS] = share(hyphen, links)
-        facts[<int> LINK_LABEL_WORDS] = share(words, links)
         facts[<int> LINK_PATHS] = share(distinct, links)
         facts[<int> LINK_SOCIAL] = at_most(social, 4)
         text = d.text + d.links[seen[top].link].url.start
@@ -858,15 +838,47 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
         facts[<int> LINK_TOP_LABEL_COMMON] = max_of(
             common_share(domain.text + domain.registrable, domain.label, identity.origin.text + identity.origin.registrable, identity.origin.label),
             common_share(domain.text + domain.registrable, domain.label, identity.name.joined, identity.name.length))
+    if not named:
+        facts[<int> LINK_OWN_SHARE] = 0
+        facts[<int> LINK_OWN] = 0
+        facts[<int> LINK_TOP_OWN] = 0
+        facts[<int> LINK_TOP_LABEL_COMMON] = 0
     facts[<int> LINK_DOMAINS] = <float> log2(1.0 + n_seen)
-    facts[<int> UNSUBSCRIBE_OWN] = unsubscribe_own
-    facts[<int> UNSUBSCRIBE_ELSEWHERE] = unsubscribe and not unsubscribe_own
+    facts[<int> UNSUBSCRIBE_OWN] = unsubscribe_own and named
     facts[<int> IMAGE_ALT] = share(alt, images)
-    facts[<int> IMAGE_OWN] = share(own_images, images if images < 64 else 64)
+    facts[<int> IMAGE_OWN] = share(own_images, images if images < 64 else 64) if named else 0
 
 
 cdef inline float max_of(float a, float b) noexcept nogil:
     return a if a > b else b
+
+
+cdef bint names_origin(const Identity *identity, const uint8_t *text, uint32_t n) noexcept nogil:
+    """Whether the label of From's domain or the joined display name stands in a short stretch of text."""
+    cdef const Domain *origin = &identity.origin
+    return (origin.label >= 4 and contains(text, n, origin.text + origin.registrable, origin.label)) or (
+        identity.name.length >= 4 and identity.name.length <= 72 and contains(text, n, identity.name.joined, identity.name.length))
+
+
+cdef bint names_origin_joined(const Identity *identity, const uint8_t *text, uint32_t n) noexcept nogil:
+    """As names_origin, in folded words: what stands between them is passed over. The first 256 bytes."""
+    cdef uint32_t i = 0
+    if n > 256:
+        n = 256
+    while i < n:
+        if ESA_CLASS[text[i]] != 1 and ESA_CLASS[text[i]] != 2:
+            i += 1
+            continue
+        if identity.origin.label >= 3 and begins_joined(text, i, n, identity.origin.text + identity.origin.registrable, identity.origin.label):
+            return True
+        if 3 <= identity.name.length <= 72 and begins_joined(text, i, n, identity.name.joined, identity.name.length):
+            return True
+        i = word_end(text, i, n)
+    return False
+
+
+cdef inline bint is_own_brand(const Identity *identity) noexcept nogil:
+    return identity.origin.brand != 0 and not (identity.origin.lists >> FREE_MAIL) & 1
 
 
 cdef bint has_recipient(const Identity *identity, const uint8_t *text, uint32_t n) noexcept nogil:
@@ -927,10 +939,7 @@ cdef void count_identity(const Document *d, const Table *lexicon, Identity *who,
         facts[<int> FROM_HYPHENS] = at_most(<uint32_t> facts[<int> FROM_HYPHENS], 2)
         facts[<int> FROM_DIGITS] = share(digits, who.local_length + who.origin.label)
         facts[<int> FROM_RANDOM] = looks_random(who.local, who.local_length) or looks_random(label, who.origin.label)
-        facts[<int> FROM_DEEP_DOMAIN] = at_most(who.origin.depth, 3)
         facts[<int> FROM_LABEL_WORDS] = made_of_words(lexicon, label, who.origin.label)
-        if who.origin.label > 10:
-            facts[<int> FROM_LABEL_LONG] = at_most(who.origin.label - 10, 20) / 10
         if who.reply.hash and not same_organisation(&who.reply, &who.origin):
             facts[<int> REPLY_ELSEWHERE] = 1
             facts[<int> REPLY_FREE_MAIL] = (who.reply.lists >> FREE_MAIL) & 1
@@ -951,7 +960,6 @@ cdef void count_identity(const Document *d, const Table *lexicon, Identity *who,
     facts[<int> NAME_DOMAIN_COMMON] = common_share(who.name.joined, who.name.length, label, who.origin.label)
     facts[<int> NAME_LOCAL_COMMON] = common_share(who.name.joined, who.name.length, who.local, who.local_length)
     facts[<int> TO_MISSING] = d.to_address.length == 0
-    facts[<int> TO_SEVERAL] = d.n_recipients > 1
     if d.to_address.length:
         facts[<int> TO_NAME] = who.recipient.length > 1
         facts[<int> TO_IS_FROM] = d.to_address.length == d.from_address.length and memcmp(
@@ -968,10 +976,10 @@ cdef bint name_holds_address(const Table *lexicon, const Document *d, const Iden
     cdef Url url
     cdef Domain domain
     while i < n and i < 256:
-        while i < n and (text[i] <= 32 or text[i] in (34, 39, 40, 60, 64, 91)):
+        while i < n and (text[i] <= 32 or text[i] in (34, 39, 40, 41, 60, 62, 64, 91, 93)):
             i += 1
         start = i
-        while i < n and not (text[i] <= 32 or text[i] in (34, 39, 41, 62, 64, 93)):
+        while i < n and not (text[i] <= 32 or text[i] in (34, 39, 40, 41, 60, 62, 64, 91, 93)):
             i += 1
         if i > start and shown_host(text + start, i - start, &url):
             read_domain(lexicon, url.host, url.host_length, &domain)
@@ -1035,6 +1043,8 @@ cdef void count_name(const Document *d, const Tally *tally, const Identity *who,
     facts[<int> NAME_LURE] = at_most(lures(tally) + tally.hits[URGENCY] + tally.hits[CREDENTIAL] + tally.hits[OFFER] + tally.hits[ACCOUNT_THREAT], 3)
     facts[<int> NAME_SIGNS] = at_most(tally.signs + shape.digits + tally.exclamations + tally.currency + shape.styled + tally.mixed_script, 3)
     facts[<int> NAME_CAPITALS] = shape.upper > 3 and shape.lower == 0
+    facts[<int> NAME_LOWER] = shape.upper == 0 and shape.lower > 3 and tally.words > 1
+    facts[<int> NAME_WORDS] = who.name.all_words > 0 and who.name.n_words == 0 and facts[<int> NAME_DOMAIN_COMMON] == 0
     facts[<int> NAME_ROLE] = tally.hits[ROLE] > 0 and facts[<int> NAME_DOMAIN_COMMON] == 0
     facts[<int> NAME_BRAND_FOREIGN] = foreign_brand(tally, &who.origin, NULL)
 
@@ -1104,6 +1114,9 @@ cdef int extract_facts_of(const Document *d, const Table *lexicon, float *facts)
             count_words(lexicon, d.folded + region.folded.start, region.folded.length if region.folded.length < 1000 else 1000, &subject, &who, elsewhere)
         elif region.kind == 1:
             count_words(lexicon, d.folded + region.folded.start, region.folded.length if region.folded.length < 256 else 256, &name, &who, elsewhere)
+        elif region.kind == REGION_ALT:
+            if not facts[<int> NAME_IN_ALT]:
+                facts[<int> NAME_IN_ALT] = names_origin_joined(&who, d.folded + region.folded.start, region.folded.length)
         elif room and has_text(d, region):
             n = region.folded.length if region.folded.length < room else room
             written = region.text.length if region.text.length < room else room
@@ -1117,7 +1130,7 @@ cdef int extract_facts_of(const Document *d, const Table *lexicon, float *facts)
     fill_text(&body, &shape, anchors, facts)
     facts[<int> SUBJECT_BRAND_FOREIGN] = foreign_brand(&subject, &who.origin, NULL)
     facts[<int> TEXT_BRAND_FOREIGN] = foreign_brand(&body, &who.origin, link_brands)
-    facts[<int> BRAND_OWN] = who.origin.brand != 0 and not facts[<int> REPLY_ELSEWHERE]
+    facts[<int> BRAND_OWN] = is_own_brand(&who) and not facts[<int> REPLY_ELSEWHERE]
     facts[<int> GREETED_BY_NAME] = who.greeted_by_name
     facts[<int> GREETED_BY_ADDRESS] = who.greeted_by_address
     facts[<int> NAME_IN_TEXT] = who.name_hits > 0
@@ -1125,13 +1138,14 @@ cdef int extract_facts_of(const Document *d, const Table *lexicon, float *facts)
     facts[<int> LABEL_IN_TEXT] = who.label_hits > 0
     facts[<int> LABEL_IN_FOOTER] = who.label_in_footer
     facts[<int> LABEL_IN_COPYRIGHT] = who.label_in_copyright
-    facts[<int> COPYRIGHT_FOREIGN] = who.copyright_seen and not who.label_in_copyright
-    facts[<int> NAME_IN_SUBJECT] = named_in(d, lexicon, &who)
+    facts[<int> NAME_IN_SUBJECT] = facts[<int> NAME_DOMAIN_COMMON] == 0 and named_in(d, lexicon, &who)
     facts[<int> IMAGE_TEXTLESS] = d.html.images > 0 and body.words < 20
     facts[<int> HTML_LANGUAGE] = d.html.lang_attributes > 0
     count_attachments(d, facts)
     if d.html.parts:
         facts[<int> MAIL_TYPE] = 2 if anchors >= 5 else 1
+    if facts[<int> MAIL_TYPE] == 2:
+        facts[<int> NAME_LOCAL_COMMON] = 0
     facts[<int> FROM_FREE_MAIL_BULK] = facts[<int> MAIL_TYPE] == 2 and facts[<int> FROM_FREE_MAIL]
     return 0
 
@@ -1210,7 +1224,7 @@ cdef class Lexicon:
     (at most 500 brands; several names of one brand are separated by "|"). Unknown categories, empty and over-long terms raise ValueError.
     """
 
-    def __cinit__(self, *, words, domains, brands):
+    def __init__(self, *, words, domains, brands):
         cdef uint32_t bits = 8, slot, mask
         cdef uint64_t key
         cdef Entry *entries
