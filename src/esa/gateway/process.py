@@ -41,6 +41,7 @@ from esa.store.spool import Spool
 FAILED = 3
 _PR_SET_PDEATHSIG = 1
 _WARM_UP = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nThe first scan of a process pays for what is loaded late.\r\n"
+NICENESS = {"receive": 0, "deliver": 10, "keep": 10}  # who waits for a reply goes first; what is kept safe can be handed on a little later
 ROTATE_SECONDS = 60.0  # age at which a live segment is closed, so that it can go once all in it is done
 COUNTERS = Path("run") / "counters"
 
@@ -120,7 +121,9 @@ async def _run(task: Task) -> None:
         "deliver": _deliver,
         "keep": _keep,
     }
-    await work[task.name.partition("-")[0]](task, row, stop, ready)
+    role = task.name.partition("-")[0]
+    os.nice(NICENESS[role])
+    await work[role](task, row, stop, ready)
 
 
 async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
