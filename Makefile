@@ -69,14 +69,17 @@ test: debian-packages check
 	$(PYTEST) -n $(JOBS) --dist loadfile -m 'not serial' tests
 	$(PYTEST) -m serial tests || [ $$? = 5 ]  # 5: no test bears the marker
 
+# All gates are run, whichever fails, and the failing ones are named at the end.
 check: install
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --quiet --check .
-	$(BIN)/cython-lint src/esa_core
-	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.allow --ignore-unused-allowlist esa_core
-	$(BIN)/lint-imports --no-logo
-	$(PYTEST) tests/test_layout.py
+	@failed=; gate() { echo "- $$*"; PATH="$(CURDIR)/$(BIN):$$PATH" "$$@" || failed="$$failed, $$*"; }; \
+	gate ruff check --quiet .; \
+	gate ruff format --quiet --check .; \
+	gate cython-lint src/esa_core; \
+	gate mypy; \
+	gate python -m mypy.stubtest --allowlist tests/stubtest.allow --ignore-unused-allowlist esa_core; \
+	gate lint-imports --no-logo; \
+	gate python -m pytest tests/test_layout.py; \
+	[ -z "$$failed" ] || { echo "failed: $${failed#, }"; exit 1; }
 
 bench: install
 	$(PYTEST) --benchmark-only benchmarks
