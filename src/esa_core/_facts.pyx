@@ -19,7 +19,7 @@ from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport (
     ESA_FACT_WINDOW, LINK_ANCHOR, LINK_FORM, LINK_IMAGE, LINK_TEXT, MEDIA_TEXT_HTML, REGION_ALT, REGION_HTML_SEEN, REGION_PLAIN, Document, Link, Region, Span,
 )
-from esa_core._words cimport ESA_CLASS, Entry, Table, esa_chain, esa_hash, find, lower_into, word_end
+from esa_core._words cimport ESA_CLASS, ESA_WORD, Entry, Table, esa_chain, esa_hash, esa_word_end, find, lower_into, word_end
 
 cdef extern from *:
     """
@@ -152,6 +152,7 @@ cdef struct Identity:            # whom From and To name, and where the text spe
     uint8_t to_local[80]
     uint32_t to_local_length
     uint64_t to_local_hash
+    uint64_t filter              # one bit per hash of a word looked for in the text
     uint32_t name_hits
     uint32_t label_hits
     bint name_signed
@@ -327,7 +328,7 @@ cdef void read_name(const Table *lexicon, const uint8_t *text, uint32_t n, Name 
     n = lower_into(copy, 256, text, n)
     memset(copy + n, 0, 8)
     while i < n:
-        if ESA_CLASS[copy[i]] != 1 and ESA_CLASS[copy[i]] != 2:
+        if not ESA_CLASS[copy[i]] & ESA_WORD:
             i += 1
             continue
         end = word_end(copy, i, n)
@@ -354,6 +355,14 @@ cdef inline bint is_name_word(const Name *name, uint64_t h) noexcept nogil:
     return False
 
 
+cdef inline uint64_t filter_of(const Name *name) noexcept nogil:
+    cdef uint64_t bits = 0
+    cdef uint32_t i
+    for i in range(name.n_words):
+        bits |= <uint64_t> 1 << (name.words[i] >> 58)
+    return bits
+
+
 cdef bint begins_joined(const uint8_t *text, uint32_t i, uint32_t n, const uint8_t *joined, uint32_t length) noexcept nogil:
     """Whether the words from i on, joined, begin with `joined` and end a word there; looks at twice its length at most."""
     cdef uint32_t k = 0, limit = i + 2 * length + 4
@@ -362,10 +371,10 @@ cdef bint begins_joined(const uint8_t *text, uint32_t i, uint32_t n, const uint8
     while i < limit and k < length:
         if text[i] == joined[k]:
             k += 1
-        elif ESA_CLASS[text[i]] == 1 or ESA_CLASS[text[i]] == 2 or k == 0:
+        elif ESA_CLASS[text[i]] & ESA_WORD or k == 0:
             return False
         i += 1
-    return k == length and (i >= n or (ESA_CLASS[text[i]] != 1 and ESA_CLASS[text[i]] != 2) or text[i] == 115)
+    return k == length and (i >= n or (not ESA_CLASS[text[i]] & ESA_WORD) or text[i] == 115)
 
 
 # ---------------------------------------------------------------------------------------------------------------------- text
@@ -385,12 +394,16 @@ cdef void count_words(
     cdef uint32_t currency_word = 0, amount_word = 0, greeting_word = 0, groups = 0, word = 100
     cdef uint64_t h, mask, bits, phrase
     cdef const Entry *entry
-    cdef uint8_t c, following
+    cdef uint8_t c, following, kinds
     cdef bint label, name, footer, signature
+    cdef uint8_t first_of_name = identity.name.joined[0], first_of_label = identity.origin.text[identity.origin.registrable]
     while i < n:
         c = text[i]
-        if ESA_CLASS[c] == 1 or ESA_CLASS[c] == 2:
-            end = word_end(text, i, n)
+        if c == 32 or c == 10:
+            i += 1
+            continue
+        if ESA_CLASS[c] & ESA_WORD:
+            end = esa_word_end(text, i, n, &kinds)
             length = end - i
             tally.words += 1
             word += 1
@@ -436,15 +449,15 @@ cdef void count_words(
                     amount_word = word
             else:
                 groups = 0
-                if ESA_CLASS[c] == 2 or length > 3:
+                if kinds == 3:
                     tally.mixed_script += is_mixed_script(text + i, length)
             if amount_word and currency_word and amount_word + 3 >= currency_word and currency_word + 3 >= amount_word and word <= currency_word + 3:
                 tally.large_amount = True
-            if place.body:
+            if place.body and ((identity.filter >> (h >> 58)) & 1 or c == first_of_name or c == first_of_label):
                 name = is_name_word(&identity.name, h) or (
-                    identity.name.length >= 3 and c == identity.name.joined[0]
+                    identity.name.length >= 3 and c == first_of_name
                     and begins_joined(text, i, n, identity.name.joined, identity.name.length))
-                label = identity.origin.label >= 3 and c == identity.origin.text[identity.origin.registrable] and begins_joined(
+                label = identity.origin.label >= 3 and c == first_of_label and begins_joined(
                     text, i, n, identity.origin.text + identity.origin.registrable, identity.origin.label)
                 if name or label:
                     signature = place.offset + i + SIGNATURE >= place.total
@@ -499,7 +512,7 @@ cdef void count_words(
             elif 152 <= following <= 159 or following in (134, 135, 140, 143, 172, 173):
                 tally.signs += 1
             i += 2
-        elif ESA_CLASS[c] == 4:
+        elif ESA_CLASS[c] == 8:
             tally.signs += c == 240 and following == 159
             i += 3
         i += 1
@@ -652,7 +665,7 @@ cdef uint64_t words_of(const Table *lexicon, const uint8_t *text, uint32_t n, ui
     cdef const Entry *entry
     n = lower_into(copy, 96, text, n)
     while i < n:
-        if ESA_CLASS[copy[i]] != 1 and ESA_CLASS[copy[i]] != 2:
+        if not ESA_CLASS[copy[i]] & ESA_WORD:
             i += 1
             continue
         end = word_end(copy, i, n)
@@ -866,7 +879,7 @@ cdef bint names_origin_joined(const Identity *identity, const uint8_t *text, uin
     if n > 256:
         n = 256
     while i < n:
-        if ESA_CLASS[text[i]] != 1 and ESA_CLASS[text[i]] != 2:
+        if not ESA_CLASS[text[i]] & ESA_WORD:
             i += 1
             continue
         if identity.origin.label >= 3 and begins_joined(text, i, n, identity.origin.text + identity.origin.registrable, identity.origin.label):
@@ -925,6 +938,9 @@ cdef void count_identity(const Document *d, const Table *lexicon, Identity *who,
         read_name(lexicon, d.text + d.to_name.start, d.to_name.length, &who.recipient)
     if who.to_local_length >= 3:
         who.to_local_hash = esa_hash(who.to_local, who.to_local_length)
+    who.filter = filter_of(&who.name) | filter_of(&who.recipient)
+    if who.to_local_hash:
+        who.filter |= <uint64_t> 1 << (who.to_local_hash >> 58)
     label = who.origin.text + who.origin.registrable
     facts[<int> FROM_MISSING] = who.origin.hash == 0
     facts[<int> FROM_FREE_MAIL] = (who.origin.lists >> FREE_MAIL) & 1
@@ -1205,7 +1221,7 @@ cdef list _phrase_keys(bytes folded):
     cdef uint64_t h, phrase = 0
     keys = []
     while i < n:
-        if ESA_CLASS[text[i]] != 1 and ESA_CLASS[text[i]] != 2:
+        if not ESA_CLASS[text[i]] & ESA_WORD:
             i += 1
             continue
         end = word_end(text, i, n)
@@ -1224,7 +1240,7 @@ cdef class Lexicon:
     (at most 500 brands; several names of one brand are separated by "|"). Unknown categories, empty and over-long terms raise ValueError.
     """
 
-    def __init__(self, *, words, domains, brands):
+    def __cinit__(self, *, words, domains, brands):
         cdef uint32_t bits = 8, slot, mask
         cdef uint64_t key
         cdef Entry *entries

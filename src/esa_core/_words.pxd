@@ -10,29 +10,38 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 cdef extern from *:
     """
     #include <string.h>
-    /* 1: ASCII letter or digit of folded text, 2: part of a letter outside ASCII, 3: lead byte whose characters are nearly all signs (E2: U+2000-2FFF,
-       C2: U+0080-00BF), 4: lead byte of U+10000 and up (emoji). Everything else separates words. */
+    /* Bits: 1 ASCII letter or digit, 2 part of a letter outside ASCII, 4 lead byte whose characters are nearly all signs (E2: U+2000-2FFF,
+       C2: U+0080-00BF), 8 lead byte of U+10000 and up (emoji). Everything else separates words. */
+    #define ESA_WORD 3
     static const uint8_t ESA_CLASS[256] = {
-        ['0' ... '9'] = 1, ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, [0x80 ... 0xC1] = 2, [0xC2] = 3, [0xC3 ... 0xE1] = 2, [0xE2] = 3,
-        [0xE3 ... 0xEF] = 2, [0xF0 ... 0xFF] = 4,
+        ['0' ... '9'] = 1, ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, [0x80 ... 0xC1] = 2, [0xC2] = 4, [0xC3 ... 0xE1] = 2, [0xE2] = 4,
+        [0xE3 ... 0xEF] = 2, [0xF0 ... 0xFF] = 8,
     };
+    static inline uint32_t esa_word_end(const uint8_t *p, uint32_t i, uint32_t n, uint8_t *kinds) {   /* end of the word at i; the classes in it */
+        uint8_t all = 0, kind;
+        while (i < n && (kind = ESA_CLASS[p[i]] & ESA_WORD)) { all |= kind; i++; }
+        *kinds = all;
+        return i;
+    }
     static inline uint64_t esa_load(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
-    static inline uint64_t esa_load_tail(const uint8_t *p, uint32_t n) {   /* 1..7 bytes; reads 8 */
+    static inline uint64_t esa_load_tail(const uint8_t *p, uint32_t n) {   /* 1..8 bytes; reads 8 */
         uint64_t v; memcpy(&v, p, 8);
         return v & (~0ULL >> (64 - 8 * n));
     }
     static inline uint64_t esa_mix(uint64_t h) { h ^= h >> 32; h *= 0x9E3779B97F4A7C15ULL; h ^= h >> 29; return h; }
     static inline uint64_t esa_hash(const uint8_t *p, uint32_t n) {
-        uint64_t h = 0x243F6A8885A308D3ULL ^ (n * 0xA0761D6478BD642FULL);
-        while (n >= 8) { h = esa_mix(h ^ esa_load(p)); p += 8; n -= 8; }
-        if (n) h = esa_mix(h ^ esa_load_tail(p, n));
-        return esa_mix(h) | 1;
+        uint64_t h = 0x243F6A8885A308D3ULL ^ ((uint64_t) n << 56);
+        while (n > 8) { h = esa_mix(h ^ esa_load(p)) * 0xA0761D6478BD642FULL; p += 8; n -= 8; }
+        if (n) h = esa_mix(h ^ esa_load_tail(p, n)) * 0xA0761D6478BD642FULL;
+        return (h ^ h >> 32) | 1;
     }
     static inline uint64_t esa_chain(uint64_t phrase, uint64_t word) {   /* hash of a phrase with one more word */
         return esa_mix(((phrase << 13) | (phrase >> 51)) * 0xE7037ED1A0B428DBULL ^ word) | 1;
     }
     """
     const uint8_t ESA_CLASS[256]
+    const uint8_t ESA_WORD
+    uint32_t esa_word_end(const uint8_t *p, uint32_t i, uint32_t n, uint8_t *kinds) noexcept nogil
     uint64_t esa_hash(const uint8_t *p, uint32_t n) noexcept nogil
     uint64_t esa_chain(uint64_t phrase, uint64_t word) noexcept nogil
 
@@ -61,7 +70,7 @@ cdef inline const Entry *find(const Table *table, uint64_t key) noexcept nogil:
 
 cdef inline uint32_t word_end(const uint8_t *text, uint32_t i, uint32_t n) noexcept nogil:
     """The end of the word that starts at i."""
-    while i < n and (ESA_CLASS[text[i]] == 1 or ESA_CLASS[text[i]] == 2):
+    while i < n and ESA_CLASS[text[i]] & ESA_WORD:
         i += 1
     return i
 
