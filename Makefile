@@ -112,7 +112,7 @@ fuzz: install $(DEBUG)/core.stamp
 # --- artefacts ------------------------------------------------------------------------------------------------------------------------
 
 model: install
-	$(BIN)/python models/train_cards.py
+	$(BIN)/python models/train_default.py
 
 clean:
 	rm -rf build dist src/*.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks

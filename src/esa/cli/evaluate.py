@@ -12,7 +12,6 @@ from esa.cli.program import DONE, FAILED
 from esa.cli.terminal import console, json_option, print_json, printable_lines, progress, say
 
 if TYPE_CHECKING:
-    from esa.engine.model import Model
     from esa.learning.evaluation import Evaluation
 
 COLUMNS = (  # figure, heading, decimals
@@ -53,6 +52,7 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, keep_head
 
     Exit status: 0 measured, 2 used wrongly, 3 some inputs could not be read.
     """
+    from esa.engine.model import DEFAULT_MODEL
     from esa.engine.scanner import Scanner
     from esa.learning.corpora import iter_corpora
     from esa.learning.evaluation import evaluate
@@ -65,7 +65,7 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, keep_head
         return [report.score for report in scanner.scan_many(messages)]
 
     with progress("evaluating") as meter:
-        result = evaluate(iter_corpora(paths), score, clean=clean, lineage=lineage(scanner.model), on_progress=meter.advance)
+        result = evaluate(iter_corpora(paths), score, clean=clean, lineage=lineage(model or DEFAULT_MODEL), on_progress=meter.advance)
     described: dict[str, object] = {"name": scanner.model.name, "kind": scanner.model.kind, "digest": scanner.model.digest}
     if as_json:
         print_json(result.to_json(described))
@@ -79,9 +79,10 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, keep_head
     return FAILED if result.errors else DONE
 
 
-def lineage(model: Model) -> frozenset[bytes]:
-    """The digests of the messages that the model was trained on, eight octets each; none if it does not say."""
-    digests = model.arrays["lineage"].tobytes() if "lineage" in model.arrays else b""
+def lineage(model: Path) -> frozenset[bytes]:
+    """The digests of the messages that a model was trained on, from the file beside it (`.lineage`, eight octets each); none without."""
+    beside = model.with_suffix(".lineage")
+    digests = beside.read_bytes() if beside.is_file() else b""
     return frozenset(digests[start : start + 8] for start in range(0, len(digests), 8))
 
 
