@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -69,3 +70,26 @@ def test_what_other_libraries_log_is_one_line_too(restored_logging: None) -> Non
     events.configure("keep", stream=stream)
     logging.getLogger("other").warning("two\nlines of %s", "text")
     assert stream.getvalue().count("\n") == 1
+
+
+async def test_gathered_lines_are_written_once_an_iteration_and_errors_at_once(restored_logging: None) -> None:
+    class Writes(io.StringIO):
+        count = 0
+
+        def write(self, text: str) -> int:
+            self.count += 1
+            return super().write(text)
+
+    stream = Writes()
+    events.configure("receive-0", stream=stream)
+    events.gather(asyncio.get_running_loop())
+    for number in range(5):
+        events.info(Event.MESSAGE_KEPT, id=str(number))
+    assert stream.count == 0
+    await asyncio.sleep(0)
+    assert (stream.count, stream.getvalue().count("\n")) == (1, 5)
+    events.info(Event.MESSAGE_KEPT, id="5")
+    events.error(Event.COMMIT_FAILED)
+    assert stream.getvalue().splitlines()[-1].endswith("event=commit.failed")
+    assert stream.getvalue().count("\n") == 7
+    await asyncio.sleep(0)

@@ -6,10 +6,13 @@ should look this week. Error: someone now. Never content, credentials, or what a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import re
 import sys
+import threading
 import time
 from enum import StrEnum
 from typing import Literal, TextIO
@@ -77,15 +80,15 @@ def describe(cause: BaseException) -> str:
 
 def line(event: Event, fields: dict[str, FieldValue]) -> str:
     """`event=… key=value …`: values with white space, quotes or control characters stand quoted and escaped; None is left out."""
-    words = [f"event={event}"]
-    words += [f"{key}={quote(value)}" for key, value in fields.items() if value is not None]
-    return " ".join(words)
+    return " ".join([f"event={event}", *[f"{key}={quote(value)}" for key, value in fields.items() if value is not None]])
 
 
 def quote(value: FieldValue) -> str:
     """A value as it stands in a line: as it is where it is harmless, else in double quotes with \\xNN and \\uNNNN escapes."""
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, int):
+        return str(value)
     text = str(value)
     if text and not _NEEDS_QUOTING.search(text):
         return text
@@ -139,6 +142,43 @@ class EventFormatter(logging.Formatter):
             return json.dumps(body, ensure_ascii=True)
         text = line(record.event, record.fields) if isinstance(record, EventRecord) else f"message={quote(record.getMessage())}"
         return f"{stamp} {record.levelname.lower()} {self._process} {text}"
+
+
+class GatheringHandler(logging.StreamHandler[TextIO]):
+    """Writes at the end of the event loop's iteration all that was logged during it, in one call; warnings and errors at once."""
+
+    def __init__(self, stream: TextIO, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(stream)
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record) + "\n")
+            if record.levelno > logging.INFO or threading.get_ident() != self._thread or self._loop.is_closed():
+                self.flush()
+            elif len(self._lines) == 1:
+                self._loop.call_soon(self.flush)
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        with self.lock or contextlib.nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("".join(lines))
+                self.stream.flush()
+
+
+def gather(loop: asyncio.AbstractEventLoop) -> None:
+    """From now on, write log lines once an iteration of this loop. Called on its thread, after `configure`."""
+    root = logging.getLogger()
+    (plain,) = root.handlers
+    assert isinstance(plain, logging.StreamHandler)
+    handler = GatheringHandler(plain.stream, loop)
+    handler.setFormatter(plain.formatter)
+    root.handlers[:] = [handler]
 
 
 def configure(process: str, *, log_format: LogFormat = "text", stream: TextIO | None = None, level: int = logging.INFO) -> None:

@@ -75,7 +75,7 @@ class HealthServer:
         if healthy != self._was_healthy and not healthy:
             events.warning(Log.SERVICE_UNHEALTHY, problems="; ".join(problems))
         self._was_healthy = healthy
-        body = {
+        body: dict[str, object] = {
             "status": "ok" if healthy else "unhealthy",
             "problems": problems,
             "free_bytes": health.free_bytes,

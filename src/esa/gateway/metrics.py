@@ -51,7 +51,6 @@ class Counter(IntEnum):
     DELIVERIES_DEFERRED = 21
     DELIVERIES_FAILED = 22
     PROCESS_RESTARTS = 23
-    INLINE_BATCHES = 24
 
 
 Kind = Literal["counter", "gauge"]
@@ -84,7 +83,6 @@ DESCRIPTIONS: dict[Counter, tuple[str, Kind, str]] = {
     Counter.DELIVERIES_DEFERRED: ("esa_deliveries_deferred", "counter", "Delivery attempts to be repeated."),
     Counter.DELIVERIES_FAILED: ("esa_deliveries_failed", "counter", "Delivery attempts that failed for good."),
     Counter.PROCESS_RESTARTS: ("esa_process_restarts", "counter", "Processes started again after they died."),
-    Counter.INLINE_BATCHES: ("esa_scan_inline_batches", "counter", "Batches short enough to be scanned on the event loop."),
 }
 _GAUGES = tuple(counter for counter, (_, kind, _) in DESCRIPTIONS.items() if kind == "gauge")
 

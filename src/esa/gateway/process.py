@@ -105,6 +105,7 @@ async def _run(task: Task) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
+    events.gather(loop)
     row = Counters(task.configuration.state / COUNTERS).row(task.row)
     row.reset_gauges()
 

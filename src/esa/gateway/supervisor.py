@@ -50,11 +50,11 @@ class Child:
     async def run(self) -> None:
         """Keep the child running until `stop`; return at once if it fails before it was ever ready."""
         wait = FIRST_WAIT
-        while not self._stopping:
+        while True:
             began = time.monotonic()
             status = await self._run_once()
             lived = time.monotonic() - began
-            if self._stopping:
+            if self._told_to_stop():
                 return
             events.error(Log.PROCESS_ENDED, name=self.job.name, status=_describe(status), lived=round(lived, 3))
             if not self._ever_ready:
@@ -65,6 +65,8 @@ class Child:
                 wait = FIRST_WAIT
                 continue
             await asyncio.sleep(wait)
+            if self._told_to_stop():
+                return
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _run_once(self) -> int:
@@ -112,6 +114,9 @@ class Child:
                 self.ready.set()
         finally:
             loop.remove_reader(descriptor)
+
+    def _told_to_stop(self) -> bool:
+        return self._stopping
 
     def terminate(self) -> None:
         """Ask the child to drain, and start no successor."""
