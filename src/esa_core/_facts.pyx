@@ -19,7 +19,7 @@ from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport (
     ESA_FACT_WINDOW, LINK_ANCHOR, LINK_FORM, LINK_IMAGE, LINK_TEXT, MEDIA_TEXT_HTML, REGION_ALT, REGION_HTML_SEEN, REGION_PLAIN, Document, Link, Region, Span,
 )
-from esa_core._words cimport ESA_CLASS, ESA_WORD, Entry, Table, esa_chain, esa_hash, esa_word_end, find, lower_into, word_end
+from esa_core._words cimport ESA_CLASS, ESA_WORD, Entry, Table, esa_chain, esa_hash, esa_count_case, esa_word, find, lower_into, word_end
 
 cdef extern from *:
     """
@@ -403,11 +403,10 @@ cdef void count_words(
             i += 1
             continue
         if ESA_CLASS[c] & ESA_WORD:
-            end = esa_word_end(text, i, n, &kinds)
+            end = esa_word(text, i, n, &h, &kinds)
             length = end - i
             tally.words += 1
             word += 1
-            h = esa_hash(text + i, length)
             mask = 0
             kept = 0
             for k in range(n_alive):
@@ -545,25 +544,15 @@ cdef bint is_mixed_script(const uint8_t *word, uint32_t n) noexcept nogil:
 cdef struct Shape:               # characters of text as written
     uint32_t upper
     uint32_t lower
-    uint32_t digits
     uint32_t styled
     uint32_t broken
 
 
 cdef void measure_shape(const uint8_t *text, uint32_t n, Shape *shape) noexcept nogil:
     """Letters by case, and characters that only disguise: styled alphabets, invisible characters inside words."""
-    cdef uint32_t counts[256]
     cdef uint32_t i
     cdef uint8_t a, b
-    memset(counts, 0, sizeof(counts))
-    for i in range(n):
-        counts[text[i]] += 1
-    for i in range(26):
-        shape.upper += counts[65 + i]
-        shape.lower += counts[97 + i]
-    for i in range(10):
-        shape.digits += counts[48 + i]
-    if counts[240] + counts[226] + counts[239] == 0:
+    if not esa_count_case(text, n, &shape.upper, &shape.lower):
         return
     i = 0
     while i + 3 < n:
@@ -1052,12 +1041,14 @@ cdef inline uint32_t lures(const Tally *tally) noexcept nogil:
 
 cdef void count_name(const Document *d, const Tally *tally, const Identity *who, float *facts) noexcept nogil:
     cdef const uint8_t *text = d.text + d.from_name.start
-    cdef uint32_t n = d.from_name.length if d.from_name.length < 256 else 256
+    cdef uint32_t n = d.from_name.length if d.from_name.length < 256 else 256, i, digits = 0
     cdef Shape shape
     memset(&shape, 0, sizeof(shape))
     measure_shape(text, n, &shape)
+    for i in range(n):
+        digits += 48 <= text[i] <= 57
     facts[<int> NAME_LURE] = at_most(lures(tally) + tally.hits[URGENCY] + tally.hits[CREDENTIAL] + tally.hits[OFFER] + tally.hits[ACCOUNT_THREAT], 3)
-    facts[<int> NAME_SIGNS] = at_most(tally.signs + shape.digits + tally.exclamations + tally.currency + shape.styled + tally.mixed_script, 3)
+    facts[<int> NAME_SIGNS] = at_most(tally.signs + digits + tally.exclamations + tally.currency + shape.styled + tally.mixed_script, 3)
     facts[<int> NAME_CAPITALS] = shape.upper > 3 and shape.lower == 0
     facts[<int> NAME_LOWER] = shape.upper == 0 and shape.lower > 3 and tally.words > 1
     facts[<int> NAME_WORDS] = who.name.all_words > 0 and who.name.n_words == 0 and facts[<int> NAME_DOMAIN_COMMON] == 0
@@ -1240,7 +1231,7 @@ cdef class Lexicon:
     (at most 500 brands; several names of one brand are separated by "|"). Unknown categories, empty and over-long terms raise ValueError.
     """
 
-    def __cinit__(self, *, words, domains, brands):
+    def __init__(self, *, words, domains, brands):
         cdef uint32_t bits = 8, slot, mask
         cdef uint64_t key
         cdef Entry *entries
@@ -1265,7 +1256,7 @@ cdef class Lexicon:
                 self._add(table, term, 0, number)
             for host in hosts:
                 table.setdefault(self._domain_key(host), [0, 0, 0])[1] = number
-        while (1 << bits) < 4 * len(table):
+        while (1 << bits) < 2 * len(table):
             bits += 1
         mask = (<uint32_t> 1 << bits) - 1
         stored = np.zeros((sizeof(Entry) << bits) + 8192, dtype=np.uint8)

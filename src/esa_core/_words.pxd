@@ -2,7 +2,7 @@
 
 Inline functions for `_facts`; they read folded UTF-8 that has ESA_PADDING bytes behind it. The table belongs to a `Lexicon` and never changes
 after it is built, so that threads share it. Its keys are 64-bit hashes without the text: a chance hit needs about 2^64 / (words × entries) tries,
-and a forged one only claims a word the sender could have written anyway. Probes are bounded by the longest run in a table at most a quarter full.
+and a forged one only claims a word the sender could have written anyway. Probes are bounded by the longest run in a table at most half full.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -23,10 +23,15 @@ cdef extern from *:
         *kinds = all;
         return i;
     }
-    static inline uint64_t esa_load(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
-    static inline uint64_t esa_load_tail(const uint8_t *p, uint32_t n) {   /* 1..8 bytes; reads 8 */
+    static inline uint64_t esa_load(const uint8_t *p) {
         uint64_t v; memcpy(&v, p, 8);
-        return v & (~0ULL >> (64 - 8 * n));
+    #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        v = __builtin_bswap64(v);
+    #endif
+        return v;
+    }
+    static inline uint64_t esa_load_tail(const uint8_t *p, uint32_t n) {   /* 1..8 bytes; reads 8 */
+        return esa_load(p) & (~0ULL >> (64 - 8 * n));
     }
     static inline uint64_t esa_mix(uint64_t h) { h ^= h >> 32; h *= 0x9E3779B97F4A7C15ULL; h ^= h >> 29; return h; }
     static inline uint64_t esa_hash(const uint8_t *p, uint32_t n) {
@@ -35,13 +40,51 @@ cdef extern from *:
         if (n) h = esa_mix(h ^ esa_load_tail(p, n)) * 0xA0761D6478BD642FULL;
         return (h ^ h >> 32) | 1;
     }
+    /* High bits of the bytes that are not lower-case ASCII letters or digits, eight at a time. */
+    static inline uint64_t esa_not_word(uint64_t x) {
+        uint64_t low = x & 0x7F7F7F7F7F7F7F7FULL;
+        uint64_t letter = (low + 0x1F1F1F1F1F1F1F1FULL) & ~(low + 0x0505050505050505ULL);
+        uint64_t digit = (low + 0x5050505050505050ULL) & ~(low + 0x4646464646464646ULL);
+        return ~((letter | digit) & ~x) & 0x8080808080808080ULL;
+    }
+    /* The word at i: its end, its hash (as esa_hash), and the classes in it. Words of up to eight ASCII bytes take one load. */
+    static inline uint32_t esa_word(const uint8_t *p, uint32_t i, uint32_t n, uint64_t *hash, uint8_t *kinds) {
+        uint64_t x = esa_load(p + i), stop = esa_not_word(x);
+        uint32_t end, length;
+        if (stop) {
+            length = (uint32_t) __builtin_ctzll(stop) >> 3;
+            end = i + length;
+            if (length && end <= n && p[end] < 0x80) {
+                *kinds = 1;
+                x &= ~0ULL >> (64 - 8 * length);
+                x = esa_mix(0x243F6A8885A308D3ULL ^ ((uint64_t) length << 56) ^ x) * 0xA0761D6478BD642FULL;
+                *hash = (x ^ x >> 32) | 1;
+                return end;
+            }
+        }
+        end = esa_word_end(p, i, n, kinds);
+        *hash = esa_hash(p + i, end - i);
+        return end;
+    }
+    /* Letters of ASCII by case; nonzero return: some byte of E2 and up is there. */
+    static inline int esa_count_case(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) {
+        uint32_t i, u = 0, l = 0; uint8_t high = 0;
+        for (i = 0; i < n; i++) {
+            u += (uint8_t) (p[i] - 'A') < 26;
+            l += (uint8_t) (p[i] - 'a') < 26;
+            high |= p[i] >= 0xE2;
+        }
+        *upper += u; *lower += l;
+        return high;
+    }
     static inline uint64_t esa_chain(uint64_t phrase, uint64_t word) {   /* hash of a phrase with one more word */
         return esa_mix(((phrase << 13) | (phrase >> 51)) * 0xE7037ED1A0B428DBULL ^ word) | 1;
     }
     """
     const uint8_t ESA_CLASS[256]
     const uint8_t ESA_WORD
-    uint32_t esa_word_end(const uint8_t *p, uint32_t i, uint32_t n, uint8_t *kinds) noexcept nogil
+    uint32_t esa_word(const uint8_t *p, uint32_t i, uint32_t n, uint64_t *hash, uint8_t *kinds) noexcept nogil
+    bint esa_count_case(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) noexcept nogil
     uint64_t esa_hash(const uint8_t *p, uint32_t n) noexcept nogil
     uint64_t esa_chain(uint64_t phrase, uint64_t word) noexcept nogil
 
