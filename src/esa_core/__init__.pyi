@@ -13,6 +13,7 @@ __all__ = [
     "FACT_SPACE",
     "FAMILY_NAMES",
     "N_FEATURES",
+    "TOKEN_SPACE",
     "WORD_CATEGORIES",
     "Automaton",
     "Batch",
@@ -187,6 +188,7 @@ class Cards:
 
 FAMILY_NAMES: Final[tuple[str, ...]]
 N_FEATURES: Final[int]
+TOKEN_SPACE: Final[str]
 
 def extract_features(messages: Sequence[Buffer], *, families: int) -> tuple[_Starts, _Integers, _Singles]: ...
 

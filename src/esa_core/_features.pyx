@@ -92,6 +92,7 @@ cdef extern from *:
     uint32_t esa_four(const uint8_t *p) noexcept nogil
 
 N_FEATURES = 1 << 20
+TOKEN_SPACE = "tokens-1"        # changes with whatever changes the feature of any message: hashes, seeds, windows, word characters
 
 
 cdef int features_init(FeatureScratch *scratch) noexcept nogil:

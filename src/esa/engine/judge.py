@@ -12,25 +12,38 @@ from esa.engine.lexicons import feature_space, shipped
 from esa.engine.model import Model
 from esa.engine.verdict import Reason
 from esa.errors import ModelError
-from esa_core import FACT_NAMES, Automaton, Batch, Cards, Engine
+from esa_core import FACT_NAMES, FAMILY_NAMES, TOKEN_SPACE, Automaton, Batch, Cards, Engine, LinearModel
 
 _CARD_ARRAYS = ("card", "sign", "mean", "scale", "weights", "prior")
 
 
 def native_engine(model: Model, automaton: Automaton | None = None) -> Engine:
     """The engine that scores with `model` and listens for the terms of `automaton`. Raises ModelError if it is not for this program."""
-    if model.feature_space != feature_space():
+    space = TOKEN_SPACE if model.kind == "tokens" else feature_space()
+    if model.feature_space != space:
         raise ModelError(
-            f"the model was made for the feature space {model.feature_space!r}, this program extracts {feature_space()!r}",
+            f"the model was made for the feature space {model.feature_space!r}, this program extracts {space!r}",
             where=model.name,
             mend="Use the model that came with this version, or train it again with this version.",
         )
     try:
+        if model.kind == "tokens":
+            return _token_engine(model, automaton)
         arrays = {name: model.arrays[name] for name in _CARD_ARRAYS}
         cards = Cards(**arrays, mail_type=FACT_NAMES.index("mail_type"))
         return Engine(lexicon=shipped(), cards=cards, automaton=automaton)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise ModelError(f"the numbers of the model do not fit together: {error}", where=model.name, mend="Take the file again.") from error
+
+
+def _token_engine(model: Model, automaton: Automaton | None) -> Engine:
+    """Hashed features, weighed; facts are found as well, for whoever asks the report for them."""
+    families = model.facts["families"]
+    if not isinstance(families, int) or not 0 < families < 1 << len(FAMILY_NAMES):
+        raise ValueError(f"{families!r} names no families of features")
+    (bias,) = model.arrays["bias"].tolist()
+    linear = LinearModel(model.arrays["weights"], bias, normalised=True)
+    return Engine(lexicon=shipped(), linear=linear, families=families, automaton=automaton)
 
 
 def explain(model: Model, batch: Batch, row: int) -> Sequence[Reason]:

@@ -1,16 +1,39 @@
 """`esa train`: a token model for whoever has labelled mail of their own.
 
-Called by `esa train` and benchmarks/local_model.py.
+Called by `esa train` and benchmarks/local_model.py. A linear support vector machine weighs the hashed features of each message; its margin becomes
+log-odds by a curve fitted to messages that the machine of their fold had not seen, so that thresholds on the score mean what they say. Equal mail in
+equal order, equal seed: equal model, byte for byte. The features of a message take some 16 KiB of memory while it is learnt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from esa.engine.model import Model
+from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
 from esa.errors import CorpusError
 from esa.learning.corpora import Item
+from esa.learning.evaluation import BATCH_BYTES, BATCH_MESSAGES, calibration_error, message_digest, roca_percent
+from esa_core import FAMILY_NAMES, N_FEATURES, TOKEN_SPACE, extract_features, fit_platt, fit_svm, normalise
+
+HEADER_TOKENS, BODY_WORDS, HEADER_GRAMS, BODY_GRAMS, MASKED_GRAMS, TEXT_WORDS = (1 << bit for bit in range(6))
+RAW4_WHDR: Final = HEADER_TOKENS | BODY_WORDS | HEADER_GRAMS | BODY_GRAMS
+
+LEAST_OF_A_CLASS: Final = 10  # messages; with fewer there is nothing to fit a calibration to
+FOLDS: Final = 5
+COST: Final = 100.0  # of a message on the wrong side; rows have length 1, so the margin must be let to be narrow
+EPOCHS: Final = 100
+TOLERANCE: Final = 0.01
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +47,181 @@ class Training:
     errors: Sequence[CorpusError]
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Messages as rows of a sparse matrix, each of length 1, and their labels (true: spam)."""
+
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+    spam: Labels
+
+    def __len__(self) -> int:
+        return len(self.spam)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Rows:
+        """The given rows, in that order."""
+        lengths = np.diff(self.indptr)[rows]
+        indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        entries = np.repeat(self.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        return Rows(indptr, self.indices[entries], self.values[entries], self.spam[rows])
+
+    def scores(self, weights: Floats, bias: float) -> Floats:
+        """Weights · row + bias of each row."""
+        products = weights[self.indices] * self.values
+        sums = np.concatenate(([0.0], np.cumsum(products)))
+        return np.asarray(sums[self.indptr[1:]] - sums[self.indptr[:-1]] + bias, np.float64)
+
+
+@dataclass(slots=True)
+class _Collected:
+    """Labelled mail on its way to Rows."""
+
+    indptr: list[npt.NDArray[np.int64]] = field(default_factory=lambda: [np.zeros(1, np.int64)])
+    indices: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    spam: list[bool] = field(default_factory=list)
+    lineage: list[bytes] = field(default_factory=list)
+    bodies: set[bytes] = field(default_factory=set)
+    duplicates: int = 0
+    errors: list[CorpusError] = field(default_factory=list)
+
+
 def train(
     items: Iterable[Item],
     *,
     clean: Callable[[bytes], bytes] | None = None,
     name: str = "local",
     seed: int = 0,
+    families: int = RAW4_WHDR,
     on_progress: Callable[[int], None] | None = None,
 ) -> Training:
-    """Train on every labelled item; raises CorpusError if a class has too few messages."""
-    raise CorpusError("no labelled message", mend=f"{name} {seed} {clean} {on_progress} {list(items)[:0]}")
+    """Train on every labelled item.
+
+    `clean` removes what gives the label away before anything is learnt. Of messages with one body only the first is learnt. `families` are the bits
+    of hashed features to use. `on_progress` gets the number of items read. Raises CorpusError if a class has fewer than ten messages; what cannot be
+    read is in `errors` of the result.
+    """
+    collected = _Collected()
+    for batch in _batches(items, collected, clean, on_progress):
+        indptr, indices, _ = extract_features(batch, families=families)
+        collected.indptr.append(indptr[1:] + collected.indptr[-1][-1])
+        collected.indices.append(indices)
+    spam = np.asarray(collected.spam, np.bool_)
+    _check_classes(spam, collected)
+    starts = np.concatenate(collected.indptr)
+    columns = np.concatenate(collected.indices)
+    rows = Rows(starts, columns, normalise(starts, columns, np.ones(len(columns), np.float32)), spam)
+    held_out = cross_validate(rows, seed=seed)
+    slope, intercept = fit_platt(held_out, rows.spam)
+    weights, bias = fit(rows, seed=seed)
+    model = Model(
+        name=name,
+        kind="tokens",
+        feature_space=TOKEN_SPACE,
+        arrays={
+            "weights": (slope * weights).astype(np.float32),
+            "bias": np.array([slope * bias + intercept], np.float64),
+            "lineage": _lineage(collected.lineage),
+        },
+        names=(*FAMILY_NAMES, "bias"),
+        families=(*FAMILY_NAMES, "bias"),
+        facts=_facts(rows, slope * held_out + intercept, seed=seed, families=families, duplicates=collected.duplicates),
+    )
+    return Training(model, int((~spam).sum()), int(spam.sum()), collected.duplicates, collected.errors)
+
+
+def fit(rows: Rows, *, seed: int) -> tuple[Floats, float]:
+    """Weights float64 [2^20] and bias of the support vector machine of all rows."""
+    return fit_svm(
+        rows.indptr, rows.indices, rows.values, rows.spam, n_weights=N_FEATURES, cost=COST, epochs=EPOCHS, tolerance=TOLERANCE, seed=seed
+    )
+
+
+def cross_validate(rows: Rows, *, seed: int) -> Floats:
+    """Scores of all rows, each by a machine that has not seen it; every fold has its share of both classes."""
+    fold = np.empty(len(rows), np.int64)
+    random = np.random.default_rng(seed)
+    for label in (False, True):
+        members = np.flatnonzero(rows.spam == label)
+        fold[random.permutation(members)] = np.arange(len(members)) % FOLDS
+    scores = np.empty(len(rows), np.float64)
+    for k in range(FOLDS):
+        inside, outside = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+        scores[outside] = rows.take(outside).scores(*fit(rows.take(inside), seed=seed))
+    return scores
+
+
+def body_digest(content: bytes) -> bytes:
+    """Equal for messages whose bodies differ only in white space."""
+    head, separator, body = content.replace(b"\r\n", b"\n").partition(b"\n\n")
+    return hashlib.sha256(re.sub(rb"\s+", b" ", body if separator else head)).digest()[:16]
+
+
+def _batches(
+    items: Iterable[Item], collected: _Collected, clean: Callable[[bytes], bytes] | None, on_progress: Callable[[int], None] | None
+) -> Iterator[list[bytes]]:
+    """Labelled messages with new bodies, in batches; the rest is noted."""
+    batch: list[bytes] = []
+    size = 0
+    for item in items:
+        if on_progress is not None:
+            on_progress(1)
+        if item.error is not None:
+            collected.errors.append(item.error)
+        if item.content is None or item.label is None:
+            continue
+        content = clean(item.content) if clean else item.content
+        body = body_digest(content)
+        if body in collected.bodies:
+            collected.duplicates += 1
+            continue
+        collected.bodies.add(body)
+        collected.lineage.append(message_digest(item.content))
+        collected.spam.append(item.label == "spam")
+        batch.append(content)
+        size += len(content)
+        if len(batch) >= BATCH_MESSAGES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _check_classes(spam: Labels, collected: _Collected) -> None:
+    for label, count in (("ham", int((~spam).sum())), ("spam", int(spam.sum()))):
+        if count < LEAST_OF_A_CLASS:
+            reason = f" ({len(collected.errors)} inputs could not be read, the first: {collected.errors[0]})" if collected.errors else ""
+            raise CorpusError(
+                f"there are {count} {label} messages with bodies of their own; training needs at least {LEAST_OF_A_CLASS} of each class{reason}",
+                mend="Labels are the folder names ham and spam, or the lines of a TREC index.",
+            )
+
+
+def _lineage(digests: Iterable[bytes]) -> npt.NDArray[np.uint8]:
+    """[n, 8] in rising order: which messages the model has seen, without telling what they say."""
+    return np.frombuffer(b"".join(sorted(digests)), np.uint8).reshape(-1, 8)
+
+
+def _facts(rows: Rows, logits: Floats, *, seed: int, families: int, duplicates: int) -> dict[str, object]:
+    """The model's card: recipe, counts, and how the held-out messages were judged."""
+    probabilities = 0.5 * (1.0 + np.tanh(logits / 2.0))
+    of_spam, of_ham = 100.0 * probabilities[rows.spam], 100.0 * probabilities[~rows.spam]
+    return {
+        "recipe": "linear support vector machine, squared hinge, rows of length 1; Platt calibration on held-out folds",
+        "families": families,
+        "cost": COST,
+        "seed": seed,
+        "ham": len(of_ham),
+        "spam": len(of_spam),
+        "duplicates": duplicates,
+        "thresholds": {"positive_above": POSITIVE_ABOVE, "suspect_above": SUSPECT_ABOVE},
+        "held_out": {
+            "folds": FOLDS,
+            "roca_percent": round(roca_percent(logits, rows.spam), 4),
+            "calibration_error": round(calibration_error(probabilities, rows.spam), 4),
+            "positive_recall": round(100.0 * float(np.mean(of_spam > POSITIVE_ABOVE)), 2),
+            "suspect_or_positive_recall": round(100.0 * float(np.mean(of_spam > SUSPECT_ABOVE)), 2),
+            "ham_positive": round(100.0 * float(np.mean(of_ham > POSITIVE_ABOVE)), 2),
+            "ham_suspect": round(100.0 * float(np.mean((of_ham > SUSPECT_ABOVE) & (of_ham <= POSITIVE_ABOVE))), 2),
+        },
+    }
