@@ -22,6 +22,7 @@ CORE_MAY_IMPORT = {
     "collections",
     "typing",
     "array",
+    "_typeshed",
     "typing_extensions",
     "unicodedata",
     "__future__",

@@ -173,7 +173,7 @@ cdef int find_text_links(Document *document, uint32_t part, uint32_t start, uint
             at += 1
         if at > host and add_text_link(document, part, begin, at) < 0:
             return -1
-        if document.n_links >= ESA_MAX_LINKS:
+        if document.flags & TOO_MANY_LINKS:  # said by add_link at the first that found no room
             return 0
         floor = at
         if next_colon < at:
