@@ -10,6 +10,7 @@ import esa
 # What no user of the library should pay for: servers, databases, web, and our own upper floors.
 HEAVY = (
     "aiosmtpd",
+    "asyncio",
     "uvloop",
     "pydantic",
     "tomlkit",

@@ -1,8 +1,9 @@
 """The batch driver: many raw messages in, arrays out, in one native call.
 
-The GIL is held only to collect the pointers of the buffers (a tuple keeps them alive); parsing, decoding, folding, facts, scoring and matching
-of the whole batch then run without it. Each call borrows a workspace (arena, match counters) from the engine's pool, so that one engine serves any
-number of threads; lexicon, cards, automaton and weights are shared read-only. Results do not depend on the size of the batch or on threads.
+The GIL is held only to collect the pointers of the buffers (a tuple keeps them alive); parsing, decoding, folding, facts, scoring and
+matching of the whole batch then run without it. Each call borrows a workspace (arena, match counters) from the engine's pool, so that one
+engine serves any number of threads; lexicon, cards, automaton and weights are shared read-only. Results do not depend on the size of the
+batch or on threads.
 Called by `esa.engine.scanner`.
 """
 
@@ -125,7 +126,8 @@ cdef int _score_features(const Parts *parts, Document *document, FeatureScratch 
 
 
 cdef int _scan_one(
-    const Parts *parts, Document *document, MatchSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row, Matches *matches
+    const Parts *parts, Document *document, MatchSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row,
+    Matches *matches,
 ) noexcept nogil:
     """One message through the whole pipeline; 0, or -1 for no memory."""
     cdef double began = esa_thread_micros()
@@ -184,8 +186,8 @@ cdef class Workspace:
 cdef class Engine:
     """Scans batches of raw messages: facts with a lexicon, a logit with cards or a linear model or their sum, terms with an automaton.
 
-    `families` are the bits of the hashed features that `linear` weighs. What is not given is not done; without cards and linear model every logit
-    is 0. Immutable and shared by threads. Raises ValueError if cards or weights are of another feature space.
+    `families` are the bits of the hashed features that `linear` weighs. What is not given is not done; without cards and linear model every
+    logit is 0. Immutable and shared by threads. Raises ValueError if cards or weights are of another feature space.
     """
 
     cdef readonly Lexicon lexicon
@@ -272,8 +274,8 @@ cdef class Engine:
 cdef class Batch:
     """The results of one `Engine.scan`, as read-only arrays that are made when asked for.
 
-    `logits` float64 [n], `flags` uint64 [n] (see `flag_names`), `facts` float32 [n, n_facts], `micros` float32 [n] (CPU microseconds of the thread).
-    Terms found, CSR: `match_starts` int64 [n + 1], `match_terms` int32 [m] rising within a message, `match_counts` int32 [m].
+    `logits` float64 [n], `flags` uint64 [n] (see `flag_names`), `facts` float32 [n, n_facts], `micros` float32 [n] (CPU microseconds of the
+    thread). Terms found, CSR: `match_starts` int64 [n + 1], `match_terms` int32 [m] rising within a message, `match_counts` int32 [m].
     """
 
     cdef Py_ssize_t n

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
 
-@click.command()
+@click.command("serve")
 @click.option(
     "--config",
     "config_file",

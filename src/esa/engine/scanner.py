@@ -7,7 +7,6 @@ reports, whatever the size of the batch and the number of threads. A scanner is 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from esa.engine.checks.dictionaries import Dictionary
 from esa.engine.judge import native_engine
 from esa.engine.model import DEFAULT_MODEL, Model
 from esa.engine.verdict import Reason, Report, Verdict, score_of
+from esa.errors import ConfigurationError
 from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
 from esa_core import Automaton, Engine, flag_names, fold
@@ -113,6 +113,8 @@ class Scanner:
         """Scan one message without holding up the event loop: a short one at once, a long one in a thread."""
         if memoryview(raw).nbytes <= INLINE_OCTETS:
             return self.scan(raw, session=session, envelope=envelope)
+        import asyncio  # whoever awaits has it already; whoever does not should not load it
+
         return await asyncio.to_thread(self.scan, raw, session=session, envelope=envelope)
 
     def scan_batch(
@@ -124,7 +126,8 @@ class Scanner:
     ) -> list[Report]:
         """Scan all of `raws` in one native call; `sessions` and `envelopes`, if given, go with them one to one."""
         batch = self._engine.scan(raws)
-        flags, micros, starts = batch.flags.tolist(), batch.micros.tolist(), batch.match_starts.tolist()
+        logits, flags, micros = batch.logits.tolist(), batch.flags.tolist(), batch.micros.tolist()
+        starts = batch.match_starts.tolist()
         reports = []
         for row, raw in enumerate(raws):
             heard = self._heard(batch.counts(row)) if starts[row] != starts[row + 1] else {}
@@ -132,11 +135,12 @@ class Scanner:
                 Message(raw),
                 batch,
                 row,
-                session=sessions[row] if sessions else None,
-                envelope=envelopes[row] if envelopes else None,
+                logits[row],
+                sessions[row] if sessions else None,
+                envelopes[row] if envelopes else None,
             )
             findings = self._examine(evidence, heard)
-            reports.append(self._report(findings, flag_names(flags[row]), micros[row]))
+            reports.append(self._report(findings, _flags(flags[row]), micros[row]))
         return reports
 
     def _heard(self, counts: Mapping[int, int]) -> dict[Check, dict[int, int]]:
@@ -154,9 +158,7 @@ class Scanner:
             if finding is not None:
                 found[check.name] = finding
         for check, matches in heard.items():
-            finding = check.examine(
-                Evidence(evidence.message, evidence.batch, evidence.row, matches, evidence.session, evidence.envelope),
-            )
+            finding = check.examine(evidence._replace(matches=matches))
             if finding is not None:
                 found[check.name] = finding
         return found
@@ -192,7 +194,15 @@ def _compile(checks: Sequence[Check]) -> tuple[_Listeners, Automaton | None]:
             listeners[identifiers[key]].append((check, index))
     if not listeners:
         return listeners, None
-    return listeners, Automaton([text for text, _ in identifiers], whole_word=[whole for _, whole in identifiers])
+    try:
+        return listeners, Automaton([text for text, _ in identifiers], whole_word=[whole for _, whole in identifiers])
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the terms of the dictionaries cannot be compiled: {error}", mend="Shorten or remove that term."
+        ) from error
+
+
+_flags = functools.lru_cache(maxsize=1024)(flag_names)  # few combinations occur
 
 
 @functools.cache

@@ -59,8 +59,8 @@ class Spam:
         self.model = model
 
     def examine(self, evidence: Evidence) -> Finding:
-        logit = float(evidence.batch.logits[evidence.row])
-        return Finding({"logit": logit, "model": self.model.name}, ModelReasons(self.model, evidence.batch, evidence.row), logit)
+        facts = {"logit": evidence.logit, "model": self.model.name}
+        return Finding(facts, ModelReasons(self.model, evidence.batch, evidence.row), evidence.logit)
 
 
 def check(materials: Materials) -> Check:
