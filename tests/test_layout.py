@@ -27,7 +27,7 @@ CORE_MAY_IMPORT = {
     "unicodedata",
     "__future__",
 }
-STUB_MAY_IMPORT = {"typing_extensions"}  # types only: a stub imports nothing when the program runs
+STUB_MAY_IMPORT = {"typing_extensions", "_typeshed"}  # types only: a stub imports nothing when the program runs
 BANNED_IN_PRODUCT = re.compile(
     r"\b(?:pickle|marshal|shelve)\b\s*\.|import (?:pickle|marshal|shelve)\b|shell=True|(?<![\w.])(?:eval|exec)\("
 )
