@@ -136,7 +136,7 @@ class Script:
             "ready = next(int(word.partition('=')[2]) for word in sys.argv if word.startswith('--ready='))\n" + program
         )
         script.chmod(0o700)
-        monkeypatch.setattr(supervisor.sys, "executable", str(script))
+        monkeypatch.setattr(sys, "executable", str(script))
         self._descriptor = os.memfd_create("configuration")
         self.child = Child(Job("receive-0", 2), configuration=self._descriptor, inherited=())
 
@@ -181,7 +181,7 @@ async def test_a_child_that_dies_fast_is_started_again_with_growing_waits(monkey
         waits.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(supervisor.asyncio, "sleep", record)
+    monkeypatch.setattr(asyncio, "sleep", record)
     script = Script(monkeypatch, tmp_path, "os.write(ready, b'1')")
     run = asyncio.create_task(script.child.run())
     async with asyncio.timeout(20):
