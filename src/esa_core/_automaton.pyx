@@ -512,7 +512,7 @@ cdef void count_matches(const Matcher *matcher, const uint8_t *text, uint32_t n,
 
 cdef uint8_t _kind_of(const uint8_t *p, uint32_t n) noexcept nogil:
     """How a whole-word term is matched (TermKind)."""
-    cdef uint32_t i = 0, length, ats = 0, dots = 0, others = 0, label = 0, last_label = 0
+    cdef uint32_t i = 0, length, ats = 0, dots = 0, others = 0, label = 0
     cdef bint edge = True, alphabetic = False
     while i < n:
         length = 1
@@ -739,7 +739,6 @@ cdef class Automaton:
         cdef uint32_t c
         identities = np.array([node[0] for node in nodes], np.int64)
         identities.sort()
-        m = len(edges)
         parents = np.searchsorted(identities, np.array([edge[0] for edge in edges], np.int64))
         children = np.searchsorted(identities, np.array([edge[2] for edge in edges], np.int64)).astype(np.int64)
         letters = np.frombuffer(b"".join([edge[1] for edge in edges]), np.uint8)
@@ -902,7 +901,7 @@ cdef class Automaton:
 
     def counts(self, text):
         """{term: matches} of one text; terms without a match are absent. Past the cap of matches of one text the rest is not looked at."""
-        indptr, found, counts, _ = self.scan([text])
+        _, found, counts, _ = self.scan([text])
         return dict(zip(found.tolist(), counts.tolist()))
 
     def scan(self, texts):

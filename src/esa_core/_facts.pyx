@@ -1231,7 +1231,7 @@ cdef class Lexicon:
     (at most 500 brands; several names of one brand are separated by "|"). Unknown categories, empty and over-long terms raise ValueError.
     """
 
-    def __init__(self, *, words, domains, brands):
+    def __cinit__(self, *, words, domains, brands):
         cdef uint32_t bits = 8, slot, mask
         cdef uint64_t key
         cdef Entry *entries

@@ -310,7 +310,6 @@ cdef Py_ssize_t _text_words(const Document *d, FeatureScratch *scratch, Py_ssize
 cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScratch *scratch) noexcept nogil:
     """Features of a parsed message, in `scratch.indices`; their number, or -1 for no memory. What is not yet decoded or folded is, where needed."""
     cdef Py_ssize_t n = 0
-    cdef int family
     cdef size_t body = document.raw_length - document.header_end
     cdef const uint8_t *raw = document.raw
     scratch.epoch += 1

@@ -155,13 +155,13 @@ def fit_svm(indptr, indices, values, labels, *, n_weights, double cost=100.0, in
     cdef int64_t[::1] order = np.arange(n, dtype=np.int64)
     cdef double bias = 0.0, diagonal = 0.5 / cost, gradient, projected, worst, step, old
     cdef uint64_t state = seed
-    cdef int epoch
+    cdef int _epoch
     with nogil:
         for i in range(n):
             curvature[i] = diagonal + 1.0
             for j in range(starts[i], starts[i + 1]):
                 curvature[i] += <double> data[j] * data[j]
-        for epoch in range(epochs):
+        for _epoch in range(epochs):
             for i in range(n - 1, 0, -1):
                 j = <Py_ssize_t> (_random(&state) % <uint64_t> (i + 1))
                 swap = order[i]
