@@ -37,13 +37,13 @@ def native_engine(model: Model, automaton: Automaton | None = None) -> Engine:
 
 
 def _token_engine(model: Model, automaton: Automaton | None) -> Engine:
-    """Hashed features, weighed; facts are found as well, for whoever asks the report for them."""
+    """Hashed features, weighed; no facts are found, since nobody weighs them."""
     families = model.facts["families"]
     if not isinstance(families, int) or not 0 < families < 1 << len(FAMILY_NAMES):
         raise ValueError(f"{families!r} names no families of features")
     (bias,) = model.arrays["bias"].tolist()
     linear = LinearModel(model.arrays["weights"], bias, normalised=True)
-    return Engine(lexicon=shipped(), linear=linear, families=families, automaton=automaton)
+    return Engine(linear=linear, families=families, automaton=automaton)
 
 
 def explain(model: Model, batch: Batch, row: int) -> Sequence[Reason]:

@@ -177,11 +177,12 @@ def _read_sniffed(
 
 
 def _items_of(content: bytes, path: str, corpus: str, label: Label | None, *, whole: bool) -> Iterator[Item]:
-    """One message, or those of an mbox."""
-    if whole or not looks_like_mbox(content):
+    """One message, or those of an mbox. A file of one message is that message, whether it kept its From_ line or not."""
+    found = [] if whole or not looks_like_mbox(content) else list(split_mbox(content))
+    if len(found) < 2:
         yield Item(path, corpus, label, content)
         return
-    for number, (start, end) in enumerate(split_mbox(content), 1):
+    for number, (start, end) in enumerate(found, 1):
         yield Item(f"{path}#{number}", corpus, label, content[start:end])
 
 
