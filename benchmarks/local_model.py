@@ -2,9 +2,9 @@
 
     python benchmarks/local_model.py [--write]
 
-Each split trains both on one half of each class and ranks the other half by their scores. Leaky header fields and the mbox line are dropped from
-every message, and of messages with one body only the first is kept, before either sees any. Bar: the mean (1−ROCA) % of ours is below bogofilter's
-on the same ten splits. Exit 1 if it is missed.
+Each split trains both on one half of each class and ranks the other half by their scores. Leaky header fields and the mbox line are
+dropped from every message, and of messages with one body only the first is kept, before either sees any. Bar: the mean (1−ROCA) % of ours
+is below bogofilter's on the same ten splits. Exit 1 if it is missed.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def main() -> int:
     won = sum(row[0] < row[1] for row in rows)
     text = table(header, lines)
     text += f"\n\n{len(messages):,} messages ({int(spam.sum()):,} spam) with bodies of their own, leaky header fields dropped for both; "
-    text += f"ours is lower on {won} of {SPLITS} splits. Training a half: esa {statistics.fmean(c[0] for c in cpu):.1f} CPU s with its five-fold "
+    text += f"ours is lower on {won} of {SPLITS} splits. "
+    text += f"Training a half: esa {statistics.fmean(c[0] for c in cpu):.1f} CPU s with its five-fold "
     text += f"calibration, bogofilter {statistics.fmean(c[1] for c in cpu):.1f} CPU s.\n\n"
     text += (
         f"Bar: our mean below bogofilter's. {'Reached' if mean_ours < mean_peer else 'Missed'}: {mean_ours:.4f} against {mean_peer:.4f}."

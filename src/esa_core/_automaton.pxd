@@ -1,32 +1,15 @@
 """Many terms found in one pass over folded text; the struct that the batch driver shares read-only between threads."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
-cdef struct MatchSink:           # one per thread: what was found in one message
-    uint32_t *counts             # [n_terms], all zero between messages
-    uint32_t *touched            # [n_terms] the terms with counts > 0, in no order that means anything
-    uint32_t n_touched
-    uint32_t n_terms
-    uint32_t visited             # matches looked at, boundaries not yet tested
-    bint capped                  # ESA_MAX_MATCHES was reached: the rest of the message was not matched
-
-cdef struct TermTable:           # terms by hash: open addressing, filled when built, never written by mail
-    uint64_t *slots              # (upper hash bits << 32) | term + 1; 0 is free
-    uint64_t mask
-    uint32_t n_terms
-    uint32_t shortest
-    uint32_t longest
+from esa_core._terms cimport MatchSink, TermList, TermTable
 
 cdef struct Chain:               # sparse state: its children are contiguous
     uint32_t first_child
     uint32_t fail
 
 cdef struct Matcher:
-    uint32_t n_terms
-    const uint8_t *blob          # all terms, one after another
-    const uint32_t *offsets      # [n_terms + 1] into blob
-    const uint8_t *kinds         # [n_terms] TermKind
-    const uint32_t *same         # [n_terms] next term of the same bytes, NO_TERM at the end; NULL if all differ
+    TermList terms
     # automaton
     uint32_t n_states            # 0: no term is matched by an automaton
     uint32_t n_classes
@@ -44,9 +27,6 @@ cdef struct Matcher:
     TermTable addresses
     TermTable domains
 
-cdef int sink_init(MatchSink *sink, uint32_t n_terms) noexcept nogil
-cdef void sink_free(MatchSink *sink) noexcept nogil
-cdef void sink_reset(MatchSink *sink) noexcept nogil
 cdef void count_matches(const Matcher *matcher, const uint8_t *text, uint32_t n, MatchSink *sink) noexcept nogil
 
 cdef class Automaton:

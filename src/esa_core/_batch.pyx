@@ -15,13 +15,14 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
-from esa_core._automaton cimport Automaton, Matcher, MatchSink, count_matches, sink_free, sink_init, sink_reset
+from esa_core._automaton cimport Automaton, Matcher, count_matches
 from esa_core._cards cimport Cards, CardTable, score_cards
 from esa_core._facts cimport N_FACTS, Lexicon, extract_facts_of
 from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features
 from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
 from esa_core._text cimport decode_text, fold_text
+from esa_core._terms cimport MatchSink, sink_free, sink_init, sink_reset
 from esa_core._types cimport TOO_MANY_MATCHES, Document
 from esa_core._words cimport Table
 
@@ -267,7 +268,7 @@ cdef class Engine:
         try:
             return self.pool.pop()  # atomic, with the GIL and without
         except IndexError:
-            return Workspace(0 if self.automaton is None else self.automaton.matcher.n_terms, self.linear is not None)
+            return Workspace(0 if self.automaton is None else self.automaton.matcher.terms.n_terms, self.linear is not None)
 
 
 @cython.final

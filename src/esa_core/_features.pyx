@@ -1,7 +1,7 @@
 """A message as hashed sparse features: header tokens, words, and n-grams of bytes and characters, each in [0, 2^20).
 
-A feature is there or not (value 1). Repeats are removed through one direct-mapped table without a branch: where two features share a slot of it one
-of them may be named twice, deterministically, and no mail can make that slow. Called by the batch driver and `extract_features`.
+A feature is there or not (value 1). Repeats are removed through one direct-mapped table without a branch: where two features share a slot
+of it one of them may be named twice, deterministically, and no mail can make that slow. Called by the batch driver and `extract_features`.
 """
 
 import numpy as np
@@ -21,7 +21,8 @@ cdef extern from *:
     """
     #define ESA_FEATURE_BITS 20
     #define ESA_SLOT_BITS 14                /* 64 KiB of slots: they stay in the second-level cache with the rest */
-    /* Bytes of the header and of the body whose 4-grams are taken, each with a window of its own: long Received chains do not hide the body. */
+    /* Bytes of the header and of the body whose 4-grams are taken, each with a window of its own: long Received chains do not hide the
+       body. */
     #define ESA_HEADER_GRAM_WINDOW 3584u
     #define ESA_BODY_GRAM_WINDOW 1024u      /* more of it drowns the other features: within one corpus the error grows with the window */
     /* Bytes of all header fields, and of the body, whose words are taken: bounds a message to some 100,000 features. */
@@ -31,7 +32,8 @@ cdef extern from *:
     /* Words longer than this are no words (encoded data); shorter than two bytes they say nothing. */
     #define ESA_LONGEST_WORD 40u
 
-    /* Odd constants of the hashes, and the seeds that keep the families apart. Part of the feature space: a model knows its weights by them. */
+    /* Odd constants of the hashes, and the seeds that keep the families apart. Part of the feature space: a model knows its weights by
+       them. */
     #define ESA_MULTIPLIER 0x9E3779B97F4A7C15u
     #define ESA_FINISHER 0xD6E8FEB86659FD93u
     #define ESA_SEED_FIELD 0xA0761D6478BD642Fu
@@ -226,7 +228,8 @@ cdef uint8_t _mask_of(const uint8_t *p, size_t n, size_t *start) noexcept nogil:
 
 
 cdef uint32_t _mask(const Document *d, uint8_t *out) noexcept nogil:
-    """Write subject and visible text, folded: white space to one space, a run of digits to one 0, URLs and addresses to one octet; its length."""
+    """Write subject and visible text, folded: white space to one space, a run of digits to one 0, URLs and addresses to one octet; its
+    length."""
     cdef uint32_t r, n = 0
     cdef const uint8_t *p
     cdef const uint8_t *end
@@ -308,7 +311,8 @@ cdef Py_ssize_t _text_words(const Document *d, FeatureScratch *scratch, Py_ssize
 
 
 cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScratch *scratch) noexcept nogil:
-    """Features of a parsed message, in `scratch.indices`; their number, or -1 for no memory. What is not yet decoded or folded is, where needed."""
+    """Features of a parsed message, in `scratch.indices`; their number, or -1 for no memory. What is not yet decoded or folded is, where
+    needed."""
     cdef Py_ssize_t n = 0
     cdef size_t body = document.raw_length - document.header_end
     cdef const uint8_t *raw = document.raw
@@ -354,8 +358,8 @@ cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScra
 def extract_features(messages, *, families):
     """Hash messages (bytes or other buffers) into sparse features.
 
-    Returns CSR arrays: `indptr` int64 [n + 1], `indices` int32 [nnz] in [0, 2^20), `values` float32 [nnz], all 1. Order of messages is kept; a
-    feature may, rarely, stand twice in a row. Raises nothing for content; MemoryError only. Releases the GIL.
+    Returns CSR arrays: `indptr` int64 [n + 1], `indices` int32 [nnz] in [0, 2^20), `values` float32 [nnz], all 1. Order of messages is
+    kept; a feature may, rarely, stand twice in a row. Raises nothing for content; MemoryError only. Releases the GIL.
     """
     cdef Py_ssize_t n = len(messages), i, held = 0, total = 0, room = 1 << 16, found
     cdef uint32_t wanted = families

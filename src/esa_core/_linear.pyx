@@ -1,8 +1,8 @@
 """Linear models over sparse rows: scores and contributions in batches, and the learners that make the weights.
 
-A row is a message's features (see `_features`); a normalised row has length 1. Learners are a linear support vector machine (dual coordinate
-descent, as liblinear's), logistic regression that learns on error or near the margin (TONE), and counts for naive Bayes. All are deterministic and
-release the GIL.
+A row is a message's features (see `_features`); a normalised row has length 1. Learners are a linear support vector machine (dual
+coordinate descent, as liblinear's), logistic regression that learns on error or near the margin (TONE), and counts for naive Bayes. All
+are deterministic and release the GIL.
 """
 
 import numpy as np
@@ -65,7 +65,8 @@ def _checked(indptr, indices, values, n_weights):
     indptr = np.ascontiguousarray(indptr, np.int64)
     indices = np.ascontiguousarray(indices, np.int32)
     values = np.ascontiguousarray(values, np.float32)
-    if len(indptr) < 1 or indptr[0] != 0 or indptr[len(indptr) - 1] != len(indices) or len(values) != len(indices) or (np.diff(indptr) < 0).any():
+    whole = len(indptr) > 0 and indptr[0] == 0 and indptr[len(indptr) - 1] == len(indices) == len(values)
+    if not whole or (np.diff(indptr) < 0).any():
         raise ValueError("indptr, indices and values are not the arrays of one sparse matrix")
     if len(indices) and (indices.min() < 0 or indices.max() >= n_weights):
         raise ValueError(f"an index is outside 0 ... {n_weights - 1}")
@@ -80,7 +81,7 @@ def _signs(labels, n):
 
 
 cdef class LinearModel:
-    """Weights float32 [n_weights] and a bias in log-odds; `normalised`: rows are scaled to length 1 before they meet the weights. Shared freely."""
+    """Weights float32 [n_weights] and a bias in log-odds; `normalised`: rows are scaled to length 1 before they meet the weights."""
 
     def __cinit__(self, weights, double bias=0.0, *, bint normalised=False):
         cdef const float[::1] view
@@ -139,8 +140,9 @@ def normalise(indptr, indices, values):
 def fit_svm(indptr, indices, values, labels, *, n_weights, double cost=100.0, int epochs=300, double tolerance=1e-3, uint64_t seed=0):
     """Weights float64 [n_weights] and bias of a linear support vector machine with squared hinge loss.
 
-    Dual coordinate descent (Hsieh et al. 2008) without shrinking, over rows as they are given; the bias is the weight of a constant 1. `labels` are
-    true for spam. Stops when no projected gradient of an epoch exceeds `tolerance`, or after `epochs`. Same input, same output.
+    Dual coordinate descent (Hsieh et al. 2008) without shrinking, over rows as they are given; the bias is the weight of a constant 1.
+    `labels` are true for spam. Stops when no projected gradient of an epoch exceeds `tolerance`, or after `epochs`. Same input, same
+    output.
     """
     indptr, indices, values = _checked(indptr, indices, values, n_weights)
     cdef const int64_t[::1] starts = indptr
@@ -233,8 +235,8 @@ def fit_platt(scores, labels):
 def learn_on_error(weights, bias, indptr, indices, values, labels, *, double rate=4.0, double margin=0.49):
     """Logistic regression message by message: predict, then learn only where the prediction was wrong or nearer to one half than `margin`.
 
-    `weights` float64 [n_weights] are changed in place; the rows should have length 1. Returns the probabilities float64 [n] predicted before each
-    message was learned, and the new bias.
+    `weights` float64 [n_weights] are changed in place; the rows should have length 1. Returns the probabilities float64 [n] predicted
+    before each message was learned, and the new bias.
     """
     if not (isinstance(weights, np.ndarray) and weights.dtype == np.float64 and weights.flags.c_contiguous):
         raise ValueError("weights must be a contiguous float64 array")
@@ -264,8 +266,8 @@ def learn_on_error(weights, bias, indptr, indices, values, labels, *, double rat
 
 
 def count_presence(counts, indptr, indices, labels):
-    """Add to `counts` uint32 [2, n_weights] (ham, spam), in place, in how many rows each feature stands; a repeat within a row counts once."""
-    if not (isinstance(counts, np.ndarray) and counts.dtype == np.uint32 and counts.flags.c_contiguous and counts.ndim == 2 and len(counts) == 2):
+    """Add to `counts` uint32 [2, n_weights] (ham, spam), in place, in how many rows each feature stands; once however often in a row."""
+    if not (isinstance(counts, np.ndarray) and counts.dtype == np.uint32 and counts.flags.c_contiguous and counts.shape[:1] == (2,)):
         raise ValueError("counts must be a contiguous uint32 array of two rows")
     indptr, indices, _ = _checked(indptr, indices, np.empty(len(indices), np.float32), counts.shape[1])
     cdef const int64_t[::1] starts = indptr

@@ -17,7 +17,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal, cast
+from typing import IO, Literal
 
 from esa.errors import CorpusError
 from esa.learning.mbox import looks_like_mbox, split_mbox
@@ -200,7 +200,7 @@ def _is_archive(head: bytes) -> bool:
 
 def _decompressed(file: io.BufferedReader, head: bytes, path: str) -> IO[bytes]:
     if head[:2] == b"\x1f\x8b":
-        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+        return io.BufferedReader(gzip.GzipFile(fileobj=file))
     if head[:4] == b"\x28\xb5\x2f\xfd":
         try:
             import zstandard

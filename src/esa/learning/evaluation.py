@@ -78,8 +78,8 @@ def evaluate(
     """Score every labelled item and measure.
 
     `score` maps messages to scores 0–100 (calibrated probability × 100), in order. `clean` removes header fields that give the label away
-    before the scorer sees a message. `lineage` holds the `message_digest`s the model was trained on. `on_progress` gets the number of items read.
-    Nothing is raised for unreadable items; they are in `errors`.
+    before the scorer sees a message. `lineage` holds the `message_digest`s the model was trained on. `on_progress` gets the number of
+    items read. Nothing is raised for unreadable items; they are in `errors`.
     """
     tallies: dict[str, _Tally] = {}
     errors: list[CorpusError] = []

@@ -1,7 +1,8 @@
 """Where the messages of an mbox begin and end, also where its From_ lines are broken (RFC 4155; the mboxo, mboxrd and mboxcl families).
 
-Called by `corpora`. A From_ line begins a message if it has a date as RFC 4155 wants it, or if it stands behind an empty line and well-known
-header fields follow; so neither a lost date nor a lost empty line joins two messages, and a sentence that begins with "From " does not split one.
+Called by `corpora`. A From_ line begins a message if it has a date as RFC 4155 wants it, or if it stands behind an empty line and
+well-known header fields follow; so neither a lost date nor a lost empty line joins two messages, and a sentence that begins with "From "
+does not split one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from collections.abc import Iterator
 
 _DATED = re.compile(
-    rb"From [^\r\n]*\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +(?:(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}|\d{1,2} +[A-Z][a-z][a-z])\b[^\r\n]*\r?\n"
+    rb"From [^\r\n]*\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +"
+    rb"(?:(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}|\d{1,2} +[A-Z][a-z][a-z])\b[^\r\n]*\r?\n"
 )
 _KNOWN_FIELD = re.compile(
     rb"(?:Return-Path|Received|Delivered-To|From|To|Cc|Subject|Date|Message-ID|Reply-To|Sender|MIME-Version|Content-[A-Za-z-]+|Status"

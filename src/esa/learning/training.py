@@ -1,8 +1,9 @@
 """`esa train`: a token model for whoever has labelled mail of their own.
 
-Called by `esa train` and benchmarks/local_model.py. A linear support vector machine weighs the hashed features of each message; its margin becomes
-log-odds by a curve fitted to messages that the machine of their fold had not seen, so that thresholds on the score mean what they say. Equal mail in
-equal order, equal seed: equal model, byte for byte. The features of a message take some 16 KiB of memory while it is learnt.
+Called by `esa train` and benchmarks/local_model.py. A linear support vector machine weighs the hashed features of each message; its
+margin becomes log-odds by a curve fitted to messages that the machine of their fold had not seen, so that thresholds on the score mean
+what they say. Equal mail in equal order, equal seed: equal model, byte for byte. The features of a message take some 16 KiB of memory
+while it is learnt.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ def train(
 ) -> Training:
     """Train on every labelled item.
 
-    `clean` removes what gives the label away before anything is learnt. Of messages with one body only the first is learnt. `families` are the bits
-    of hashed features to use. `on_progress` gets the number of items read. Raises CorpusError if a class has fewer than ten messages; what cannot be
-    read is in `errors` of the result.
+    `clean` removes what gives the label away before anything is learnt. Of messages with one body only the first is learnt. `families`
+    are the bits of hashed features to use. `on_progress` gets the number of items read. Raises CorpusError if a class has fewer than ten
+    messages; what cannot be read is in `errors` of the result.
     """
     collected = _Collected()
     for batch in _batches(items, collected, clean, on_progress):
@@ -192,7 +193,8 @@ def _check_classes(spam: Labels, collected: _Collected) -> None:
         if count < LEAST_OF_A_CLASS:
             reason = f" ({len(collected.errors)} inputs could not be read, the first: {collected.errors[0]})" if collected.errors else ""
             raise CorpusError(
-                f"there are {count} {label} messages with bodies of their own; training needs at least {LEAST_OF_A_CLASS} of each class{reason}",
+                f"there are {count} {label} messages with bodies of their own, "
+                f"training needs at least {LEAST_OF_A_CLASS} of each class{reason}",
                 mend="Labels are the folder names ham and spam, or the lines of a TREC index.",
             )
 
