@@ -244,6 +244,8 @@ cdef uint32_t _mask(const Document *d, uint8_t *out) noexcept nogil:
         while p < end:
             while p < end and p[0] <= c' ':
                 p += 1
+            if p == end:
+                break
             stop = p
             while stop < end and stop[0] > c' ':
                 stop += 1
