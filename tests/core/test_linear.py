@@ -1,4 +1,4 @@
-"""Linear models: scores and contributions as numpy has them, the support vector machine as scikit-learn has it, calibration, learning on line."""
+"""Linear models: scores as numpy has them, the support vector machine as scikit-learn has it, calibration, learning on line."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from esa.engine.model import Model
 from esa.engine.scanner import Scanner
 from esa.errors import CorpusError, ModelError
 from esa.learning.corpora import Item, iter_corpus
@@ -24,7 +24,10 @@ from esa.learning.training import body_digest, train
 def letters(n: int) -> list[Item]:
     """Half ham about lunch, half spam about pills, every body of its own."""
     rng = random.Random(n)
-    words = {"ham": "lunch monday agenda meeting minutes regards".split(), "spam": "pills cheap offer winner free casino".split()}
+    words = {
+        "ham": ("lunch", "monday", "agenda", "meeting", "minutes", "regards"),
+        "spam": ("pills", "cheap", "offer", "winner", "free", "casino"),
+    }
     items = []
     for number in range(n):
         label = "ham" if number % 2 else "spam"
@@ -117,15 +120,14 @@ def test_unreadable_items_are_told_and_the_rest_is_learnt() -> None:
 def test_a_model_of_another_feature_space_or_of_odd_numbers_is_refused() -> None:
     model = train(letters(40)).model
     for change in (
-        {"feature_space": "tokens-0"},
-        {"facts": {**model.facts, "families": 64}},
-        {"facts": {}},
-        {"arrays": {**model.arrays, "weights": np.zeros(8, np.float32)}},
-        {"arrays": {**model.arrays, "bias": np.zeros(2)}},
+        replace(model, feature_space="tokens-0"),
+        replace(model, facts={**model.facts, "families": 64}),
+        replace(model, facts={}),
+        replace(model, arrays={**model.arrays, "weights": np.zeros(8, np.float32)}),
+        replace(model, arrays={**model.arrays, "bias": np.zeros(2)}),
     ):
-        fields = {name: getattr(model, name) for name in ("name", "kind", "feature_space", "arrays", "names", "families", "facts")}
         with pytest.raises(ModelError):
-            Scanner(model=Model(**{**fields, **change}))
+            Scanner(model=change)
 
 
 @pytest.mark.corpus
