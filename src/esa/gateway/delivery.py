@@ -1,8 +1,8 @@
 """The deliver process: takes committed messages out of the spools, hands them to the next hop or a Maildir, and keeps the queue.
 
-Started by process.py; `esa queue` runs `Control` itself where no service does. One step of the loop, in a thread: read new records, store
-what came of attempts, claim what is due, all in one transaction of queue.db; then the claimed ones are sent while the next step is
-prepared. So the batches grow by themselves under load, and nothing is sent before the queue says on disk that it is in flight.
+Started by process.py; `esa queue` uses `OpenQueue` and `obey` itself where no service does. One step of the loop, in a thread: read new
+records, store what came of attempts, claim what is due, all in one transaction of queue.db; then the claimed ones are sent while the next
+step is prepared. So the batches grow by themselves under load, and nothing is sent before the queue says on disk that it is in flight.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The queue of the deliver process: what is still to be delivered, to whom, when, and what the next hop said.
 
-One SQLite file, written by `deliver` alone; `keep` and the command line read it. The mail itself stays in the segments: an entry is a Location and
-the state of its recipients. Rules:
+One SQLite file, written by `deliver` alone; `keep` and the command line read it. The mail itself stays in the segments: an entry is a
+Location and the state of its recipients. Rules:
 
 - One entry a splinter with action "deliver". It is imported exactly once: entries and the spool cursors are stored in one transaction.
-- An entry is marked in flight, durably, before a byte of it is sent. One found in flight at start may have been delivered: it is tried again, and
-  the event `delivery.possible_duplicate` says so.
+- An entry is marked in flight, durably, before a byte of it is sent. One found in flight at start may have been delivered: it is tried
+  again, and the event `delivery.possible_duplicate` says so.
 - When all recipients are delivered, the entry goes. With a permanent failure or after expiry it stays, as failed, with its reasons.
 - What happened is written to the outbox in the same transaction; `keep` takes it from there.
 
@@ -43,11 +43,15 @@ SCHEMA = (
     "CREATE INDEX entry_segment ON entry (writer, segment)",
     """CREATE TABLE cursor (writer TEXT, segment TEXT, offset INTEGER NOT NULL, sequence INTEGER NOT NULL, finished INTEGER NOT NULL,
         PRIMARY KEY (writer, segment)) WITHOUT ROWID""",
-    """CREATE TABLE outbox (sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, message TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
+    """CREATE TABLE outbox (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, message TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
         fields TEXT NOT NULL)""",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
-_COLUMNS = "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, writer, segment, offset, length"
+_COLUMNS = (
+    "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, "
+    "writer, segment, offset, length"
+)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 

@@ -8,11 +8,11 @@ A segment is a run of records and nothing else. One record:
     prefix   trace fields to put on top of the content, as bytes
     content  the mail data; empty if it lies in a file of its own
 
-The marker is drawn at random for each segment and stands in its file name. It makes the search for the next header behind a damaged place safe: no
-mail content can hold it, because nobody outside knows it; and a record of another segment never passes for one of this.
+The marker is drawn at random for each segment and stands in its file name. It makes the search for the next header behind a damaged place
+safe: no mail content can hold it, because nobody outside knows it; and a record of another segment never passes for one of this.
 
-Both checksums are CRC-32 as zlib has it (not CRC32C): the same strength against torn and flipped bytes, 3.5 GB/s with the interpreter's lock
-released, and no native code of ours; CRC32C would only pay if the processor's instruction were at hand from Python.
+Both checksums are CRC-32 as zlib has it (not CRC32C): the same strength against torn and flipped bytes, 3.5 GB/s with the interpreter's
+lock released, and no native code of ours; CRC32C would only pay if the processor's instruction were at hand from Python.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ class Record:
     """One message as it is committed: where it came from, where it goes, what happened, and its bytes.
 
     `content` is the mail data as accepted (CRLF lines, without the final dot), or the path of a file in `Spool.incoming` that becomes the
-    spool's by `append`, or None for events only (refused mail). `prefix` goes on top of it. `omitted` are ranges (start, end) of the content, ascending
-    and apart, that delivery leaves out: forged X-Esa fields are taken out this way without copying a large body. `size` is the octets of `content`.
+    spool's by `append`, or None for events only (refused mail). `prefix` goes on top of it. `omitted` are ranges (start, end) of the
+    content, ascending and apart, that delivery leaves out: forged X-Esa fields are taken out this way without copying a large body.
+    `size` is the octets of `content`.
     """
 
     id: str

@@ -1,8 +1,8 @@
 """The reader of spools: follows every writer's segments from a cursor, and reads one message's bytes again.
 
-Called by `deliver` and `keep`, each with cursors of its own. Promises: of a living writer only committed records are seen; of closed segments (an
-older generation, or the writer's lock is free) everything up to the end whose checksums hold; damage in between is skipped to the next header and
-reported, and never hides a later record. The reader changes nothing on disk.
+Called by `deliver` and `keep`, each with cursors of its own. Promises: of a living writer only committed records are seen; of closed
+segments (an older generation, or the writer's lock is free) everything up to the end whose checksums hold; damage in between is skipped
+to the next header and reported, and never hides a later record. The reader changes nothing on disk.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ class SpoolReader:
         self.cursors = dict(cursors or {})
 
     def read(self, *, records: int = BATCH_RECORDS, octets: int = BATCH_BYTES) -> Batch:
-        """Return the next records of all writers, about so many. Call `advance` once they are stored, or read them again. Raises StoreError."""
+        """Return the next records of all writers, about so many.
+
+        Call `advance` once they are stored, or read them again. Raises StoreError.
+        """
         batch = Batch()
         with telling(self.directory):
             for writer in self.writers():
@@ -137,8 +140,8 @@ class SpoolReader:
     def _segments(self, writer: str) -> list[_Segment]:
         """The writer's segments that have something to read, oldest first.
 
-        The order of looking matters: names first, then whether the writer lives, then how far it is. What was there before the lock was found free
-        belongs to a writer that has ended; what is older than the published generation is closed.
+        The order of looking matters: names first, then whether the writer lives, then how far it is. What was there before the lock was
+        found free belongs to a writer that has ended; what is older than the published generation is closed.
         """
         folder = self.directory / writer
         found = [
@@ -295,7 +298,10 @@ def _read(descriptor: int, offset: int, length: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """One message's octets as they leave: prefix, then the content without its omitted ranges. `path` is set for content in a file of its own."""
+    """One message's octets as they leave: prefix, then the content without its omitted ranges.
+
+    `path` is set for content in a file of its own.
+    """
 
     record: Record
     prefix: bytes

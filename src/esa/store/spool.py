@@ -1,7 +1,8 @@
 """The writer of a spool: appends records to segment files and returns when they are on disk.
 
-Called by a receive worker's commit thread (and by `keep` to release). Promises: when `append` returns, every record of the group is durable, and no
-reader sees a record before that; when it raises, none of the group counts. One process at a time writes a spool directory (a lock says so).
+Called by a receive worker's commit thread (and by `keep` to release). Promises: when `append` returns, every record of the group is
+durable, and no reader sees a record before that; when it raises, none of the group counts. One process at a time writes a spool directory
+(a lock says so).
 
     <directory>/<writer>/lock                                  held while the writer lives
                         /committed                             how far readers may read in the live segment (see `Committed`)
@@ -9,8 +10,9 @@ reader sees a record before that; when it raises, none of the group counts. One 
                         /content/<generation>-<name>           content over 1 MiB, one file each; goes with its segment
                         /incoming/                             bodies that are still arriving; emptied at start
 
-A writer never appends to what an earlier process wrote: it starts a new generation, so a torn tail stays a tail. After a failed sync the segment is
-never synced again (Linux may have dropped the pages): it is cut back to its last durable record, closed, and a new one is begun.
+A writer never appends to what an earlier process wrote: it starts a new generation, so a torn tail stays a tail. After a failed sync the
+segment is never synced again (Linux may have dropped the pages): it is cut back to its last durable record, closed, and a new one is
+begun.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What became of every message: written by `keep` alone, from the spools and from deliver's outbox; read by `esa track`.
 
-Exactly once: an event's identifier is its key, and the cursors that say what has been read are stored in the same transaction. What happens to a
-released message is told under the identifier it first came with.
+Exactly once: an event's identifier is its key, and the cursors that say what has been read are stored in the same transaction. What
+happens to a released message is told under the identifier it first came with.
 """
 
 from __future__ import annotations
