@@ -113,7 +113,7 @@ class OpenKeep:
                 return was_busy
             was_busy = True
             for damage in batch.damages:
-                say = events.error if damage.kind == "damaged" else events.warning
+                say = events.warning if damage.kind == "torn" else events.error
                 say(
                     Log.SPOOL_DAMAGED,
                     writer=damage.writer,

@@ -63,6 +63,7 @@ class Damage:
     """A place of a segment that holds no valid record.
 
     `torn`: the end of what a writer that died was just writing; nothing acknowledged was there. `damaged`: anything else; look at the disk.
+    `unreadable`: the file cannot be opened; nothing of it was read, and it is tried again after a restart.
     `lost` is the number of records that are known to be missing there, at least.
     """
 
@@ -70,7 +71,7 @@ class Damage:
     segment: str
     offset: int
     length: int
-    kind: Literal["torn", "damaged"]
+    kind: Literal["torn", "damaged", "unreadable"]
     lost: int
 
 
@@ -106,6 +107,7 @@ class SpoolReader:
     def __init__(self, directory: Path, cursors: Mapping[tuple[str, str], Cursor] | None = None) -> None:
         self.directory = directory
         self.cursors = dict(cursors or {})
+        self._unreadable: set[tuple[str, str]] = set()  # segments this process may not open: told once, looked at again after a restart
 
     def read(self, *, records: int = BATCH_RECORDS, octets: int = BATCH_BYTES) -> Batch:
         """Return the next records of all writers, about so many.
@@ -145,7 +147,9 @@ class SpoolReader:
         """
         folder = self.directory / writer
         found = [
-            (generation, marker, name) for name, generation, marker in list_segments(folder) if not self._cursor(writer, name).finished
+            (generation, marker, name)
+            for name, generation, marker in list_segments(folder)
+            if not self._cursor(writer, name).finished and (writer, name) not in self._unreadable
         ]
         if not found:
             return []
@@ -177,6 +181,12 @@ class SpoolReader:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             return 0
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EIO):
+                raise
+            self._unreadable.add((segment.writer, segment.name))
+            batch.damages.append(Damage(segment.writer, segment.name, cursor.offset, 0, "unreadable", 1))
+            return 0
         try:
             size = os.fstat(descriptor).st_size
             scan = _Scan(segment, descriptor, cursor, size if segment.end is None else min(segment.end, size), batch)
@@ -193,7 +203,8 @@ class SpoolReader:
 def list_segments(folder: Path) -> list[tuple[str, int, bytes]]:
     """Return (name, generation, marker) of a writer's segments, oldest first; foreign files are left out."""
     try:
-        names = [path.name for path in (folder / "segments").iterdir()]
+        with os.scandir(folder / "segments") as entries:
+            names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     except FileNotFoundError:
         return []
     found = [(parsed[0], parsed[1], name) for name in names if (parsed := parse_segment_name(name))]
@@ -337,9 +348,7 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
             os.close(descriptor)
     header = decode_header(data, 0, marker=parsed[1], generation=parsed[0])
     if header is None or header.length != len(data) or zlib.crc32(memoryview(data)[HEADER_SIZE:]) != header.checksum:
-        raise StoreError(
-            f"the record at {location.offset} is damaged", where=str(path), mend="look at the disk; restore the file if you can"
-        )
+        raise StoreError(f"the record at {location.offset} is damaged", where=str(path), mend=_LOOK, is_damaged=True)
     prefix_start = HEADER_SIZE + header.metadata_length
     content_start = prefix_start + header.prefix_length
     record, file = decode_metadata(data[HEADER_SIZE:prefix_start])

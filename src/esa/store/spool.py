@@ -68,7 +68,7 @@ class Committed:
 
     @classmethod
     def read(cls, path: Path) -> list[tuple[int, int]] | None:
-        """Return the pairs, live segment first; empty if nothing was published; None if the page is being written just now or is damaged."""
+        """Return the pairs, live segment first; empty if nothing was published; None if the page is just being written, or is damaged."""
         try:
             with path.open("rb", buffering=0) as file:
                 page = file.read(_COMMITTED_SIZE)
@@ -136,8 +136,8 @@ class Spool:
     def append(self, records: Sequence[Record]) -> None:
         """Write the records as one group and return when all are on disk.
 
-        Content files (`Record.content` a path inside `incoming`) are taken over: on return they belong to the spool, after an error they are gone.
-        Raises StoreError, with `is_full` for a full disk; then no record of the group counts, and a later call may succeed.
+        Content files (`Record.content` a path inside `incoming`) are taken over: on return they belong to the spool, after an error they
+        are gone. Raises StoreError, with `is_full` for a full disk; then no record of the group counts, and a later call may succeed.
         """
         if not records:
             return
