@@ -1,0 +1,224 @@
+"""The queue of the deliver process."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from esa.errors import StoreError
+from esa.store.queue import Entry, Outcome, Queue, QueueView, Result, RetrySchedule, splinter_key
+from esa.store.record import EventName, Splinter
+from esa.store.segments import Batch, SpoolReader
+
+from tests.store.messages import fill, make_record, segments_of
+
+NOW = 1_800_000_000.0
+
+
+def opened(state: Path, **schedule: float) -> Queue:
+    return Queue(state, RetrySchedule(**schedule) if schedule else None)
+
+
+def imported(queue: Queue, state: Path, *, capacity: int = 100, now: float = NOW) -> list[Entry]:
+    reader = SpoolReader(state / "spool", queue.cursors())
+    return queue.step(reader.read(), [], capacity=capacity, now=now)
+
+
+def outcome(entry: Entry, *statuses: str, at: float = NOW) -> Outcome:
+    replies = {"delivered": "250 2.0.0 ok", "deferred": "451 4.3.0 later", "failed": "550 5.1.1 no such user"}
+    results = tuple(
+        Result(address, status, replies[status])  # type: ignore[arg-type]
+        for address, status in zip(entry.pending, statuses, strict=True)
+    )
+    return Outcome(entry, results, "mx.example.org:25", at)
+
+
+def view(state: Path) -> QueueView:
+    found = QueueView.open(state)
+    assert found is not None
+    return found
+
+
+def events(state: Path) -> list[tuple[str, EventName]]:
+    return [(message, event.name) for _, _, message, event in view(state).outbox(0)]
+
+
+def test_a_record_is_imported_exactly_once(tmp_path: Path) -> None:
+    record = make_record(received_at=NOW)
+    fill(tmp_path, [record])
+    queue = opened(tmp_path)
+    [entry] = imported(queue, tmp_path)
+    assert (entry.key, entry.state, entry.attempts, entry.pending) == (record.id, "in_flight", 1, ("user@example.org",))
+    assert imported(queue, tmp_path) == []
+    queue.step(SpoolReader(tmp_path / "spool").read(), [], capacity=10, now=NOW)  # cursors lost, entry still there
+    assert [one.key for one in view(tmp_path).entries()] == [record.id]
+
+
+def test_only_splinters_to_deliver_become_entries_and_each_has_a_name(tmp_path: Path) -> None:
+    splinters = (Splinter(("a@x.example",), "quarantine"), Splinter(("b@x.example",), "deliver"), Splinter(("c@x.example",), "drop"))
+    record = make_record(splinters=splinters)
+    fill(tmp_path, [record])
+    [entry] = imported(opened(tmp_path), tmp_path)
+    assert entry.key == splinter_key(record.id, 1) == f"{record.id}.1"
+    assert entry.pending == ("b@x.example",)
+    assert [one.key for one in view(tmp_path).entries([record.id])] == [entry.key]
+
+
+def test_a_delivered_entry_goes_and_its_event_is_in_the_outbox(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record()])
+    queue = opened(tmp_path)
+    [entry] = imported(queue, tmp_path)
+    queue.step(Batch(), [outcome(entry, "delivered")], capacity=0, now=NOW)
+    assert view(tmp_path).entries() == []
+    assert events(tmp_path) == [(entry.message, EventName.DELIVERED)]
+
+
+def test_recipients_of_one_message_have_results_of_their_own(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(recipients=("a@x.example", "b@x.example", "c@x.example"), received_at=NOW)])
+    queue = opened(tmp_path, initial=60, maximum=3600, expire=1000)
+    [entry] = imported(queue, tmp_path)
+    queue.step(Batch(), [outcome(entry, "delivered", "deferred", "failed")], capacity=0, now=NOW)
+    [waiting] = view(tmp_path).entries()
+    assert (waiting.state, waiting.pending) == ("waiting", ("b@x.example",))
+    assert NOW + 48 <= waiting.next_attempt <= NOW + 72
+    assert [name for _, name in events(tmp_path)] == [EventName.DELIVERED, EventName.FAILED, EventName.DEFERRED]
+    assert queue.step(Batch(), [], capacity=10, now=NOW + 10) == []
+    [again] = queue.step(Batch(), [], capacity=10, now=NOW + 100)
+    assert again.attempts == 2
+    queue.step(Batch(), [outcome(again, "delivered")], capacity=0, now=NOW + 100)
+    [failed] = view(tmp_path).entries()
+    assert (failed.state, failed.reason) == ("failed", "550 5.1.1 no such user")
+
+
+def test_a_deferred_entry_expires_and_stays_as_failed_with_its_reason(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(received_at=NOW)])
+    queue = opened(tmp_path, initial=60, maximum=3600, expire=1000)
+    [entry] = imported(queue, tmp_path)
+    queue.step(Batch(), [outcome(entry, "deferred", at=NOW + 1001)], capacity=0, now=NOW + 1001)
+    [failed] = view(tmp_path).entries()
+    assert failed.state == "failed"
+    assert failed.reason == "expired; the last reply was: 451 4.3.0 later"
+
+
+def test_what_waits_for_a_dead_route_expires_too(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(received_at=NOW), make_record(received_at=NOW + 900)])
+    queue = opened(tmp_path, initial=60, maximum=3600, expire=1000)
+    imported(queue, tmp_path, capacity=0)
+    assert len(queue.expire(NOW + 1001, "mx.example.org: refused")) == 1
+    assert view(tmp_path).counts() == {"failed": 1, "waiting": 1}
+
+
+def test_what_was_in_flight_at_a_crash_is_tried_again_and_told_as_possible_duplicate(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(), make_record()])
+    queue = opened(tmp_path)
+    [entry] = imported(queue, tmp_path, capacity=1)
+    queue.close()
+    queue = opened(tmp_path)
+    assert [one.key for one in queue.recover(NOW)] == [entry.key]
+    assert events(tmp_path) == [(entry.message, EventName.POSSIBLE_DUPLICATE)]
+    again = queue.step(Batch(), [], capacity=10, now=NOW)
+    assert {one.key: one.attempts for one in again}[entry.key] == 2
+
+
+def test_the_oldest_due_entry_is_claimed_before_new_mail(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record()])
+    queue = opened(tmp_path)
+    imported(queue, tmp_path, capacity=0)
+    fill(tmp_path, [make_record()])
+    old = view(tmp_path).entries()[0]
+    claimed = imported(queue, tmp_path, capacity=1, now=NOW + 1)
+    assert [entry.key for entry in claimed] == [old.key]
+    assert view(tmp_path).counts() == {"in_flight": 1, "waiting": 1}
+
+
+def test_back_off_doubles_to_its_maximum_and_is_spread() -> None:
+    schedule = RetrySchedule(60, 3600, 1)
+    assert [schedule.delay(attempts, 0.5) for attempts in (1, 2, 3, 7, 1000)] == [60, 120, 240, 3600, 3600]
+    assert (schedule.delay(1, 0.0), schedule.delay(1, 1.0)) == pytest.approx((48, 72))
+
+
+def test_retry_makes_failed_recipients_pending_again(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(recipients=("a@x.example", "b@x.example"))])
+    queue = opened(tmp_path)
+    [entry] = imported(queue, tmp_path)
+    queue.step(Batch(), [outcome(entry, "delivered", "failed")], capacity=0, now=NOW)
+    assert queue.retry([entry.message], NOW) == 1
+    [again] = queue.step(Batch(), [], capacity=10, now=NOW)
+    assert (again.pending, again.attempts) == (("b@x.example",), 1)
+    assert queue.retry(None, NOW) == 0  # it is in flight
+
+
+def test_delete_takes_no_entry_that_is_in_flight(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record()])
+    queue = opened(tmp_path)
+    [entry] = imported(queue, tmp_path)
+    assert queue.delete([entry.key], NOW) == 0
+    queue.step(Batch(), [outcome(entry, "deferred")], capacity=0, now=NOW)
+    assert queue.delete([entry.key], NOW) == 1
+    assert events(tmp_path)[-1] == (entry.message, EventName.DELETED)
+
+
+def test_a_segment_is_finished_when_read_and_no_entry_needs_it(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record()])
+    queue = opened(tmp_path)
+    [entry] = imported(queue, tmp_path)
+    assert view(tmp_path).finished_segments() == set()
+    queue.step(Batch(), [outcome(entry, "delivered")], capacity=0, now=NOW)
+    assert view(tmp_path).finished_segments() == {("receive-0", segments_of(tmp_path)[0].name)}
+
+
+def test_nothing_of_a_step_happens_if_it_fails(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record()])
+    queue = opened(tmp_path)
+    [entry] = imported(queue, tmp_path)
+    impossible = Outcome(entry, outcome(entry, "delivered").results, "mx", "no time")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        queue.step(Batch(), [impossible], capacity=0, now=NOW)
+    assert view(tmp_path).counts() == {"in_flight": 1}
+    queue.step(Batch(), [outcome(entry, "delivered")], capacity=0, now=NOW)
+
+
+def test_outbox_rows_that_are_stored_elsewhere_are_dropped(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(), make_record()])
+    queue = opened(tmp_path)
+    entries = imported(queue, tmp_path)
+    queue.settle([outcome(entry, "delivered") for entry in entries])
+    [first, second] = view(tmp_path).outbox(0)
+    queue.forget_outbox(first[0])
+    assert [row[0] for row in view(tmp_path).outbox(0)] == [second[0]]
+    assert view(tmp_path).instance() == queue.instance() != ""
+
+
+def test_a_damaged_database_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "queue.db").write_bytes(b"this is no database at all" * 100)
+    with pytest.raises(StoreError, match="damaged") as fault:
+        Queue(tmp_path)
+    assert fault.value.mend
+
+
+def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / "queue.db")
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(StoreError, match="schema 99"):
+        Queue(tmp_path)
+    with pytest.raises(StoreError, match="schema 99"):
+        QueueView.open(tmp_path)
+
+
+def test_a_full_disk_is_told_as_such_and_work_goes_on_afterwards(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record() for _ in range(300)])
+    queue = opened(tmp_path)
+    queue._connection.execute("PRAGMA max_page_count=20")
+    with pytest.raises(StoreError) as fault:
+        imported(queue, tmp_path)
+    assert fault.value.is_full
+    queue._connection.execute("PRAGMA max_page_count=100000")
+    assert len(imported(queue, tmp_path)) == 100
+    assert len(view(tmp_path).entries()) == 300
+
+
+def test_there_is_no_view_before_there_is_a_queue(tmp_path: Path) -> None:
+    assert QueueView.open(tmp_path) is None
