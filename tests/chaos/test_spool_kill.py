@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 from esa.store.segments import SpoolReader, read_message
-
 from tests.store.messages import read_all
 
 KILLS = 12
@@ -50,7 +49,7 @@ def write_until_killed(state: Path, seed: int, seconds: float) -> dict[str, str]
     process.wait()
     process.stdout.close()
     # A line cut by the kill was not read whole by anybody: it is no acknowledgement.
-    return dict(line.split() for line in said.decode().splitlines(keepends=True) if line.endswith("\n"))  # type: ignore[misc]
+    return dict(line.split() for line in said.decode().splitlines(keepends=True) if line.endswith("\n"))
 
 
 def test_no_acknowledged_record_is_lost_by_kill_9(tmp_path: Path) -> None:

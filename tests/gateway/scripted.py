@@ -34,7 +34,7 @@ class Taken:
 class ScriptedServer:
     """`replies` maps a command (or "RCPT <address>", "greeting", "." for the end of mail data) to a reply, or a list used one by one."""
 
-    replies: Mapping[str, bytes | Sequence[bytes]] = field(default_factory=dict)
+    replies: Mapping[str, bytes | list[bytes]] = field(default_factory=dict)
     extensions: Sequence[str] | None = EXTENSIONS  # None: EHLO is not known
     delay: float = 0.0  # seconds before the reply to the end of mail data
     taken: list[Taken] = field(default_factory=list)
@@ -89,7 +89,8 @@ class ScriptedServer:
             writer.transport.abort()
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        mail, recipients = "", []
+        mail = ""
+        recipients: list[str] = []
         if not await self._say(writer, self._reply("greeting")):
             return
         while line := await reader.readline():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import socket
@@ -14,12 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from esa.errors import StoreError
-from esa.gateway.client import Attempt, Connection, DataEncoder, RemoteError, ReplyReader, Timeouts, connect
-from esa.message.envelope import Envelope
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esa.errors import StoreError
+from esa.gateway.client import Attempt, Connection, DataEncoder, RemoteError, ReplyReader, Timeouts, connect
+from esa.message.envelope import Envelope
 from tests.gateway.scripted import DROP, EXTENSIONS, SILENCE, ScriptedServer
 
 CONTENT = b"Subject: s\r\n\r\n.one\r\n..\r\nend\r\n"
@@ -281,7 +282,7 @@ async def test_stopping_in_the_middle_does_not_complete_a_message() -> None:
 def encoded(content: bytes, cuts: list[int]) -> bytes:
     encoder = DataEncoder()
     places = sorted({min(cut, len(content)) for cut in cuts} | {0, len(content)})
-    return b"".join(encoder.encode(content[start:end]) for start, end in zip(places, places[1:], strict=False)) + encoder.finish()
+    return b"".join(encoder.encode(content[start:end]) for start, end in itertools.pairwise(places)) + encoder.finish()
 
 
 def decoded(data: bytes) -> bytes:

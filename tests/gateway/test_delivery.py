@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from esa.errors import StoreError
 from esa.gateway.delivery import DeliverSettings, OpenQueue, SmtpRoute, obey, run_deliver, socket_path
 from esa.gateway.keep import KeepSettings, OpenKeep
@@ -17,7 +18,6 @@ from esa.store.control import ask
 from esa.store.queue import Entry, QueueView
 from esa.store.record import Event, EventName, Splinter
 from esa.store.spool import Spool
-
 from tests.gateway.scripted import DROP, ScriptedServer
 from tests.gateway.test_client import sink
 from tests.store.messages import CONTENT, PREFIX, fill, make_record, segments_of
@@ -119,7 +119,10 @@ async def test_a_thousand_messages_go_to_the_next_hop_over_few_kept_connections(
 
 async def test_each_recipient_gets_its_own_result_and_only_the_deferred_one_a_second_attempt(tmp_path: Path) -> None:
     to = ("good@x.example", "later@x.example", "never@x.example")
-    replies = {"RCPT later@x.example": [b"451 4.2.1 later\r\n", b"250 ok\r\n"], "RCPT never@x.example": b"550 5.1.1 no\r\n"}
+    replies: dict[str, bytes | list[bytes]] = {
+        "RCPT later@x.example": [b"451 4.2.1 later\r\n", b"250 ok\r\n"],
+        "RCPT never@x.example": b"550 5.1.1 no\r\n",
+    }
     fill(tmp_path, [make_record(recipients=to)])
     async with ScriptedServer(replies=replies) as server, delivering(tmp_path, server):
         await until(lambda: len(server.taken) == 2)
@@ -218,7 +221,8 @@ async def test_a_full_disk_delays_deliveries_and_loses_none(tmp_path: Path, monk
     from esa.store.queue import Queue
 
     fill(tmp_path, [make_record() for _ in range(5)])
-    step, faults = Queue.step, []
+    step = Queue.step
+    faults: list[int] = []
 
     def failing(queue: Queue, *given: object, **named: object) -> list[Entry]:
         if len(faults) < 3:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from esa.errors import StoreError
 from esa.gateway.keep import KeepSettings, OpenKeep, run_keep, socket_path
-from esa.store import quarantine as quarantine_module
 from esa.store.control import ask
 from esa.store.quarantine import Item, QuarantineView, content_path
 from esa.store.queue import Outcome, Queue, Result
@@ -20,7 +20,6 @@ from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader, read_message
 from esa.store.spool import Spool
 from esa.store.tracking import Tracked, TrackingView
-
 from tests.store.messages import CONTENT, PREFIX, fill, make_record, read_all, segments_of
 
 
@@ -182,7 +181,7 @@ def test_a_full_disk_stops_the_round_and_the_next_one_does_it_all(tmp_path: Path
 
     with OpenKeep(KeepSettings(tmp_path)) as keep:
         with monkeypatch.context() as patch:
-            patch.setattr(quarantine_module.os, "fsync", full)
+            patch.setattr(os, "fsync", full)
             with pytest.raises(StoreError) as fault:
                 keep.drain()
             assert fault.value.is_full

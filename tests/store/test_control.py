@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from esa.errors import StoreError
 from esa.store.control import ControlServer, Request, ask
 

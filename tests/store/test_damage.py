@@ -7,10 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
+
 from esa.errors import StoreError
 from esa.store.segments import Damage, SpoolReader, Stored, read_message
 from esa.store.spool import Spool
-
 from tests.store.messages import PREFIX, fill, identifiers, make_record, read_all, segments_of
 
 TEARS = 300

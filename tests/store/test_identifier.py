@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from esa.store.identifier import LENGTH, is_identifier, new_identifier, time_of
 
 

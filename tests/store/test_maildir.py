@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from esa.errors import StoreError
 from esa.store.maildir import Maildir, Parcel
 

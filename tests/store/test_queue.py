@@ -6,11 +6,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from esa.errors import StoreError
 from esa.store.queue import Entry, Outcome, Queue, QueueView, Result, RetrySchedule, splinter_key
 from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader
-
 from tests.store.messages import fill, make_record, segments_of
 
 NOW = 1_800_000_000.0

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
 from esa.errors import StoreError
 from esa.store import spool as spool_module
 from esa.store.record import INLINE_LIMIT
 from esa.store.segments import SpoolReader, read_message
 from esa.store.spool import Committed, Spool, parse_segment_name
-
 from tests.store.messages import CONTENT, PREFIX, fill, identifiers, make_record, read_all, segments_of
 
 
@@ -288,8 +288,17 @@ def test_the_committed_page_tells_when_it_is_half_written(tmp_path: Path) -> Non
 def test_a_group_is_one_write_and_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     write, sync = os.pwritev, os.fdatasync
-    monkeypatch.setattr(os, "pwritev", lambda *given: (calls.append("write"), write(*given))[1])
-    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (calls.append("sync"), sync(descriptor))[1])
+
+    def written(descriptor: int, buffers: Sequence[bytes], offset: int) -> int:
+        calls.append("write")
+        return write(descriptor, buffers, offset)
+
+    def synced(descriptor: int) -> None:
+        calls.append("sync")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "pwritev", written)
+    monkeypatch.setattr(os, "fdatasync", synced)
     with Spool(tmp_path, "receive-0") as spool:
         spool.append([make_record() for _ in range(100)])
     assert calls == ["write", "sync"]

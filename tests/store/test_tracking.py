@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from esa.errors import StoreError
 from esa.store.outbox import stored_outbox
 from esa.store.record import Event, EventName, Splinter
 from esa.store.segments import Batch, SpoolReader
 from esa.store.tracking import Told, Tracked, Tracking, TrackingView
-
 from tests.store.messages import fill, make_record, segments_of
 
 NOW = 1_800_000_000.0
@@ -43,7 +43,10 @@ def test_a_message_is_tracked_from_its_record(tmp_path: Path, tracking: Tracking
     tracking.add(read(tmp_path))
     [found] = search(tmp_path, identifier=record.id)
     assert (found.id, found.outcome, found.verdict, found.score, found.subject) == (record.id, "accepted", "clean", 3.5, "hello")
-    assert [(recipient.address, recipient.status) for recipient in found.recipients] == [("A@x.example", "queued"), ("b@x.example", "queued")]
+    assert [(recipient.address, recipient.status) for recipient in found.recipients] == [
+        ("A@x.example", "queued"),
+        ("b@x.example", "queued"),
+    ]
     assert [event.name for event in found.events] == [EventName.ACCEPTED]
     assert found.client == "192.0.2.7"
 
@@ -72,7 +75,11 @@ def test_cursors_are_stored_with_what_they_stand_for(tmp_path: Path, tracking: T
 
 
 def test_dispositions_and_refusals_are_each_recipients_own(tmp_path: Path, tracking: Tracking) -> None:
-    splinters = (Splinter(("a@x.example",), "deliver"), Splinter(("b@x.example",), "quarantine", "suspect"), Splinter(("c@x.example",), "drop"))
+    splinters = (
+        Splinter(("a@x.example",), "deliver"),
+        Splinter(("b@x.example",), "quarantine", "suspect"),
+        Splinter(("c@x.example",), "drop"),
+    )
     fill(tmp_path, [make_record(splinters=splinters, recipients=("a@x.example", "b@x.example", "c@x.example"))])
     refused = make_record(None, splinters=(), recipients=("d@x.example",))
     refused_event = (Event(EventName.REFUSED, NOW, {"reply": "550 5.7.1 refused", "verdict": "positive", "score": 99.0}),)
