@@ -96,9 +96,7 @@ def open_read_only(path: Path, *, version: int) -> sqlite3.Connection | None:
     if not path.exists():
         return None
     with telling_database(path):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(_uri(path), uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             found = _version(connection)
         except BaseException:
@@ -111,6 +109,12 @@ def open_read_only(path: Path, *, version: int) -> sqlite3.Connection | None:
         connection.close()
         raise _other_version(path, found, version)
     return connection
+
+
+def _uri(path: Path) -> str:
+    """Read-only; where nothing can be written and no log is left, as a file that nobody changes: SQLite then needs no index of its log."""
+    is_still = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+    return f"{path.absolute().as_uri()}?{'immutable=1' if is_still else 'mode=ro'}"
 
 
 def _version(connection: sqlite3.Connection) -> int:
