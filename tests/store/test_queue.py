@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from esa.errors import StoreError
 from esa.store.queue import Entry, Outcome, Queue, QueueView, Result, RetrySchedule, splinter_key
 from esa.store.record import EventName, Splinter
-from esa.store.segments import Batch, SpoolReader
+from esa.store.segments import Batch, SpoolReader, read_message
 from tests.store.messages import fill, make_record, segments_of
 
 NOW = 1_800_000_000.0
@@ -222,3 +223,66 @@ def test_a_full_disk_is_told_as_such_and_work_goes_on_afterwards(tmp_path: Path)
 
 def test_there_is_no_view_before_there_is_a_queue(tmp_path: Path) -> None:
     assert QueueView.open(tmp_path) is None
+
+
+def message_of(state: Path, entry: Entry) -> bytes:
+    return read_message(state / "spool", entry.location).to_bytes()
+
+
+def test_what_outlives_a_sparse_segment_is_kept_apart_and_the_segment_can_go(tmp_path: Path) -> None:
+    content = [os.urandom(3000) for _ in range(20)]
+    records = [make_record(one, received_at=NOW) for one in content]
+    fill(tmp_path, [*records, make_record(os.urandom(2 << 20), omitted=((0, 1000),), received_at=NOW)])
+    queue = opened(tmp_path)
+    entries = imported(queue, tmp_path)
+    assert queue.sparse_segments(0.25) == []  # everything in it is still needed
+    last = [entries[3], entries[20]]
+    before = [message_of(tmp_path, entry) for entry in last]
+    queue.settle([outcome(entry, "deferred" if entry in last else "delivered") for entry in entries])
+    [segment] = queue.sparse_segments(0.25)
+    assert queue.keep_apart(segment) == 2
+    assert view(tmp_path).finished_segments() == {segment}
+    segments_of(tmp_path)[0].unlink()
+    kept = view(tmp_path).entries()
+    assert [message_of(tmp_path, entry) for entry in kept] == before
+    assert queue.sparse_segments(0.25) == []
+    folder = tmp_path / "spool/survivors/content"
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
+    first, second = queue.step(Batch(), [], capacity=9, now=NOW + 100)
+    queue.settle([outcome(first, "delivered")])
+    assert [path.name for path in folder.iterdir()] == [second.location.segment]
+    queue.settle([outcome(second, "failed")])
+    assert queue.delete([second.key], NOW) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_in_flight_is_not_moved(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record() for _ in range(9)])
+    queue = opened(tmp_path)
+    entries = imported(queue, tmp_path)
+    queue.settle([outcome(entry, "delivered") for entry in entries[1:]])
+    [segment] = queue.sparse_segments(0.25)
+    assert queue.keep_apart(segment) == 0
+
+
+def test_a_message_kept_apart_that_was_altered_is_never_sent(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record() for _ in range(9)])
+    queue = opened(tmp_path)
+    entries = imported(queue, tmp_path)
+    queue.settle([outcome(entries[0], "deferred"), *(outcome(entry, "delivered") for entry in entries[1:])])
+    queue.keep_apart(queue.sparse_segments(0.25)[0])
+    [entry] = view(tmp_path).entries()
+    path = tmp_path / "spool/survivors/content" / entry.location.segment
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(StoreError) as fault:
+        message_of(tmp_path, entry)
+    assert fault.value.is_damaged
+
+
+def test_files_kept_apart_that_a_crash_left_without_an_entry_are_swept_up_at_start(tmp_path: Path) -> None:
+    folder = tmp_path / "spool/survivors/content"
+    folder.mkdir(parents=True)
+    (folder / "X.00000000").write_bytes(b"x")
+    (folder / "Y.new").write_bytes(b"half")
+    opened(tmp_path)
+    assert list(folder.iterdir()) == []

@@ -32,6 +32,7 @@ POLL = 0.02  # seconds between looks for new mail
 _SLOW_POLL = 0.1  # when nothing has come for a second
 _FAULT_PAUSE = 1.0  # after a fault of the disk
 _HOUSEKEEPING = 30.0
+SPARSE = 0.25  # share of a segment under which what is left in it is copied out
 GRACE = 8.0  # seconds that what is in flight may take to finish at the end
 
 Kind = Literal["delivered", "deferred", "failed"]
@@ -268,6 +269,8 @@ class Deliverer:
             self._queue.forget_cursors(gone)
             for key in gone:
                 self._reader.forget(*key)
+        for segment in self._queue.sparse_segments(SPARSE):
+            self._queue.keep_apart(segment)
         if (trouble := self._hop.trouble()) is not None:
             for entry in self._queue.expire(now, trouble):
                 events.warning(Log.DELIVERY_FAILED, id=entry.message, recipients=len(entry.pending), reason=f"expired; {trouble}")

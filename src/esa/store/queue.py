@@ -7,6 +7,7 @@ Location and the state of its recipients. Rules:
 - An entry is marked in flight, durably, before a byte of it is sent. One found in flight at start may have been delivered: it is tried
   again, and the event `delivery.possible_duplicate` says so.
 - When all recipients are delivered, the entry goes. With a permanent failure or after expiry it stays, as failed, with its reasons.
+- When little of a finished segment is still needed, that is copied into files of its own (survivors.py), and the segment can go.
 - What happened is written to the outbox in the same transaction; `keep` takes it from there.
 
 Per batch there is one transaction: outcomes, imports and the next claims together.
@@ -18,15 +19,18 @@ import json
 import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from esa.errors import StoreError
 from esa.message.envelope import Envelope
+from esa.store import survivors
 from esa.store.database import open_database, open_read_only, printable, telling_database, transaction
 from esa.store.identifier import new_identifier
 from esa.store.record import Event, EventName, Record
-from esa.store.segments import Batch, Cursor, Location
+from esa.store.segments import SURVIVORS, Batch, Cursor, Location, read_message
 
 State = Literal["waiting", "in_flight", "failed"]
 Status = Literal["pending", "delivered", "failed"]
@@ -133,9 +137,26 @@ class Queue:
         """Open (or make) the queue in the state folder. Raises StoreError."""
         self.path = state / FILE_NAME
         self.schedule = schedule or RetrySchedule()
+        self._spool = state / "spool"
+        self._gone: list[str] = []  # files of messages kept apart whose entry goes with the transaction under way
         self._connection = open_database(self.path, SCHEMA, version=VERSION)
-        with transaction(self._connection, self.path):
+        with self._transaction():
             self._connection.execute("INSERT OR IGNORE INTO meta VALUES ('instance', ?)", (new_identifier(),))
+            apart = self._connection.execute("SELECT segment FROM entry WHERE writer = ?", (SURVIVORS,)).fetchall()
+        survivors.sweep(self._spool, {row[0] for row in apart})
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A transaction; the files of entries that go with it are removed once they are gone for good."""
+        self._gone.clear()
+        with transaction(self._connection, self.path):
+            yield
+        survivors.remove(self._spool, self._gone)
+
+    def _delete(self, entry: Entry) -> None:
+        self._connection.execute("DELETE FROM entry WHERE key = ?", (entry.key,))
+        if entry.location.writer == SURVIVORS:
+            self._gone.append(entry.location.segment)
 
     def close(self) -> None:
         self._connection.close()
@@ -147,7 +168,7 @@ class Queue:
 
     def recover(self, now: float) -> list[Entry]:
         """Take back what was in flight when the last process ended; each may have been delivered. Returns those entries."""
-        with transaction(self._connection, self.path):
+        with self._transaction():
             rows = self._connection.execute(f"SELECT {_COLUMNS} FROM entry WHERE state = 'in_flight'").fetchall()  # noqa: S608
             entries = [_entry(row) for row in rows]
             self._connection.execute("UPDATE entry SET state = 'waiting', next_attempt = ? WHERE state = 'in_flight'", (now,))
@@ -163,7 +184,7 @@ class Queue:
 
         Returns the claimed entries, marked in flight, oldest due first. Raises StoreError; then nothing of it happened.
         """
-        with transaction(self._connection, self.path):
+        with self._transaction():
             for outcome in outcomes:
                 self._settle(outcome)
             claimed = self._claim(capacity, now) if capacity > 0 else []
@@ -172,7 +193,7 @@ class Queue:
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store outcomes alone, at the end. Raises StoreError."""
-        with transaction(self._connection, self.path):
+        with self._transaction():
             for outcome in outcomes:
                 self._settle(outcome)
 
@@ -243,7 +264,7 @@ class Queue:
         elif failed:
             self._update(entry.key, "failed", 0.0, failed[0].reply, recipients)
         else:
-            self._connection.execute("DELETE FROM entry WHERE key = ?", (entry.key,))
+            self._delete(entry)
         self._tell((entry.message, event) for event in _events(outcome, recipients, next_attempt))
 
     def _update(self, key: str, state: State, next_attempt: float, reason: str, recipients: Iterable[Recipient]) -> None:
@@ -260,7 +281,7 @@ class Queue:
 
     def expire(self, now: float, reason: str) -> list[Entry]:
         """Fail waiting entries that are past their time although they could not be tried (the route is down). Returns them."""
-        with transaction(self._connection, self.path):
+        with self._transaction():
             rows = self._connection.execute(
                 f"SELECT {_COLUMNS} FROM entry WHERE state = 'waiting' AND accepted_at < ?",  # noqa: S608
                 (now - self.schedule.expire,),
@@ -280,7 +301,7 @@ class Queue:
     def retry(self, keys: Sequence[str] | None, now: float) -> int:
         """Make entries due now (failed ones too: their failed recipients are tried again); None for all. Returns how many."""
         count = 0
-        with transaction(self._connection, self.path):
+        with self._transaction():
             for entry in _select(self._connection, keys, states=("waiting", "failed")):
                 recipients = [Recipient(r.address, "pending" if r.status == "failed" else r.status, r.reply) for r in entry.recipients]
                 self._update(entry.key, "waiting", now, entry.reason, recipients)
@@ -292,22 +313,58 @@ class Queue:
     def delete(self, keys: Sequence[str], now: float) -> int:
         """Take entries out of the queue for good, unless they are in flight just now. Returns how many."""
         count = 0
-        with transaction(self._connection, self.path):
+        with self._transaction():
             for entry in _select(self._connection, keys, states=("waiting", "failed")):
-                self._connection.execute("DELETE FROM entry WHERE key = ?", (entry.key,))
+                self._delete(entry)
                 undelivered = [recipient.address for recipient in entry.recipients if recipient.status != "delivered"]
                 self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered}))])
                 count += 1
         return count
 
+    def sparse_segments(self, share: float) -> list[tuple[str, str]]:
+        """(writer, segment) read to the end of which entries still need something, but less than `share` of the file."""
+        with telling_database(self.path):
+            rows = self._connection.execute(
+                """SELECT cursor.writer, cursor.segment, sum(entry.length), cursor.offset FROM cursor
+                   JOIN entry ON entry.writer = cursor.writer AND entry.segment = cursor.segment
+                   WHERE cursor.finished = 1 GROUP BY cursor.writer, cursor.segment"""
+            ).fetchall()
+        return [(writer, segment) for writer, segment, alive, size in rows if alive < share * size]
+
+    def keep_apart(self, segment: tuple[str, str]) -> int:
+        """Copy what entries still need of a segment into files of their own, so that it can go; not what is in flight. Returns how many.
+
+        Raises StoreError; then the segment is needed as before. A message that is damaged stays where it is.
+        """
+        with telling_database(self.path):
+            rows = self._connection.execute(
+                f"SELECT {_COLUMNS} FROM entry WHERE writer = ? AND segment = ? AND state != 'in_flight'",  # noqa: S608
+                segment,
+            ).fetchall()
+        moved = []
+        for entry in map(_entry, rows):
+            try:
+                moved.append((entry, survivors.keep_apart(self._spool, entry.key, read_message(self._spool, entry.location))))
+            except StoreError as fault:
+                if not fault.is_damaged:
+                    raise
+        if moved:
+            survivors.sync(self._spool)
+            with self._transaction():
+                self._connection.executemany(
+                    "UPDATE entry SET writer = ?, segment = ?, offset = ?, length = ? WHERE key = ?",
+                    [(place.writer, place.segment, place.offset, place.length, entry.key) for entry, place in moved],
+                )
+        return len(moved)
+
     def forget_outbox(self, up_to: int) -> None:
         """Drop outbox rows that `keep` has stored."""
-        with transaction(self._connection, self.path):
+        with self._transaction():
             self._connection.execute("DELETE FROM outbox WHERE sequence <= ?", (up_to,))
 
     def forget_cursors(self, gone: Iterable[tuple[str, str]]) -> None:
         """Drop the cursors of segments that are no longer there."""
-        with transaction(self._connection, self.path):
+        with self._transaction():
             self._connection.executemany("DELETE FROM cursor WHERE writer = ? AND segment = ?", list(gone))
 
 

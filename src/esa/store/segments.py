@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from esa.errors import StoreError
+from esa.message.envelope import Envelope, Session
 from esa.store.folder import is_locked, telling
 from esa.store.record import HEADER_SIZE, ContentFile, Header, Record, decode_header, decode_metadata
 from esa.store.spool import Committed, parse_segment_name
@@ -38,6 +39,7 @@ class Cursor:
 
 
 _START = Cursor()
+SURVIVORS = "survivors"  # writer name of messages kept apart from their segment (survivors.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +338,8 @@ class StoredMessage:
 def read_message(directory: Path, location: Location) -> StoredMessage:
     """Read a committed message again and check it. Raises StoreError if it is gone or damaged."""
     folder = directory / location.writer
+    if location.writer == SURVIVORS:
+        return _read_survivor(folder / "content" / location.segment, location.length)
     path = folder / "segments" / location.segment
     parsed = parse_segment_name(location.segment)
     if parsed is None:
@@ -359,6 +363,15 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
         return StoredMessage(record, prefix, content, None, size + len(content))
     _check_file(folder / "content" / file.name, file)
     return StoredMessage(record, prefix, b"", folder / "content" / file.name, size + file.size)
+
+
+def _read_survivor(path: Path, size: int) -> StoredMessage:
+    name, _, checksum = path.name.rpartition(".")
+    try:
+        _check_file(path, ContentFile(path.name, size, int(checksum, 16)))
+    except ValueError:
+        raise StoreError("this is no message kept apart", where=str(path), is_damaged=True) from None
+    return StoredMessage(Record(name, Envelope("", ()), Session()), b"", b"", path, size)
 
 
 def _check_file(path: Path, file: ContentFile) -> None:
