@@ -19,7 +19,8 @@ SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O
 MODULES = [
     *("_document", "_parameter", "_mime", "_charset", "_transfer", "_field", "_fold", "_text", "_parsed"),
     *("_entity", "_style", "_reader", "_link", "_element", "_html"),
-    *("_terms", "_automaton", "_features", "_facts", "_cards", "_linear", "_mail_data", "_smtp", "_batch"),
+    *("_terms", "_automaton", "_features", "_lexicon", "_names", "_tally", "_link_facts", "_facts", "_cards"),
+    *("_linear", "_mail_data", "_smtp", "_batch"),
 ]
 
 extensions = [

@@ -205,6 +205,13 @@ def probabilities(curve: LogisticRegression, scores: Floats) -> Floats:
     return np.asarray(curve.predict_proba(scores[:, None])[:, 1], dtype=np.float64)
 
 
+def balanced_rows(spam: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Rows in which the rarer class is repeated until both are as many."""
+    classes = [np.flatnonzero(spam == label) for label in (False, True)]
+    most = max(map(len, classes))
+    return np.concatenate([np.resize(rows, most) for rows in classes])
+
+
 def describe(scored: Mapping[Group, Floats], curve: LogisticRegression, balanced: LogisticRegression | None) -> dict[str, object]:
     """Figures of one corpus in percent: ranking, and each group's share above the thresholds."""
     row: dict[str, object] = {}
@@ -220,7 +227,8 @@ def describe(scored: Mapping[Group, Floats], curve: LogisticRegression, balanced
         scores = np.concatenate(list(scored.values()))
         row["roca_percent"] = round(roca_percent(scores, spam), 3)
         if balanced is not None:
-            row["calibration_error"] = round(calibration_error(probabilities(balanced, scores), spam), 3)
+            even = balanced_rows(spam)
+            row["calibration_error"] = round(calibration_error(probabilities(balanced, scores)[even], spam[even]), 3)
     return row
 
 

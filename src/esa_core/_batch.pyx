@@ -17,8 +17,9 @@ from libc.string cimport memcpy, memset
 
 from esa_core._automaton cimport Automaton, Matcher, count_matches
 from esa_core._cards cimport Cards, CardTable, score_cards
-from esa_core._facts cimport N_FACTS, Lexicon, extract_facts_of
+from esa_core._facts cimport N_FACTS, extract_facts_of
 from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features
+from esa_core._lexicon cimport Lexicon
 from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
 from esa_core._text cimport decode_text, fold_text

@@ -1,5 +1,3 @@
-from libc.stdint cimport uint8_t, uint64_t
-
 from esa_core._types cimport Document
 from esa_core._words cimport Table
 
@@ -96,7 +94,7 @@ cpdef enum Fact:
     TO_NAME                      # mark: the recipient's display name stands in To
     TO_IS_FROM                   # mark
     GREETED_BY_NAME              # mark: the display name of To stands in the first words
-    GREETED_BY_ADDRESS           # mark: the local part of To stands behind a greeting
+    GREETED_BY_ADDRESS           # mark: a greeting to the local part of To, where that is a role or holds a digit
     SUBJECT_ADDRESS              # mark: the local part or domain of To stands in the subject
     NAME_DOMAIN_COMMON           # share: longest common part of display name and registrable label
     NAME_LOCAL_COMMON            # share: longest common part of display name and local part
@@ -115,7 +113,7 @@ cpdef enum Fact:
     LINK_TOP_LABEL_COMMON        # share: longest common part of that domain's label and From's label or name
     LINK_TOP_SHARE_FOREIGN       # share of links to the most frequent domain, if that is not From's
     LINK_DOMAINS                 # log2(1 + distinct registrable domains)
-    LINK_PATHS                   # share: distinct targets of all links
+    LINK_PATHS                   # share: distinct targets of all links, four usual links added
     LINK_ADDRESS                 # mark: numeric host
     LINK_PORT                    # mark
     LINK_USER                    # mark: user information before the host
@@ -138,10 +136,5 @@ cpdef enum Fact:
     ATTACHED_PROGRAM             # mark: an attachment whose name ends as programs' do
     MAIL_TYPE                    # 0 no HTML, 1 HTML with fewer than five links, 2 HTML with five or more
     N_FACTS
-
-cdef class Lexicon:
-    cdef Table table
-    cdef readonly tuple brands   # names, in the order of their numbers
-    cdef object _kept
 
 cdef int extract_facts_of(const Document *document, const Table *lexicon, float *facts) noexcept nogil

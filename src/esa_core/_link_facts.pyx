@@ -1,0 +1,274 @@
+"""The facts of links and images: where they lead, whose they are, what they show instead.
+
+Called by `_facts`. Bounded: MOST_LINKS links, MOST_DOMAINS distinct domains, 256 bytes of each URL for words.
+"""
+
+from libc.math cimport log2
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcmp, memset
+
+from esa_core._facts cimport *
+from esa_core._lexicon cimport CREDENTIAL, FREE_HOSTING, FREE_MAIL, ODD_ENDING, SHORTENER, SOCIAL, UNSUBSCRIBE
+from esa_core._names cimport Domain, Identity, common_share, contains, is_own_brand, names_origin, read_domain, same_organisation
+from esa_core._tally cimport is_letter
+from esa_core._types cimport LINK_ANCHOR, LINK_FORM, LINK_IMAGE, LINK_TEXT, Document, Link
+from esa_core._words cimport ESA_CLASS, ESA_WORD, Entry, Table, esa_chain, esa_hash, find, lower_into, word_end
+
+cdef extern from *:
+    """
+    #define MOST_LINKS 512u      /* links looked at: newsletters have some hundreds; bounds the distinct-domain search */
+    #define MOST_DOMAINS 48u     /* distinct registrable domains told apart; further ones count with the last */
+    """
+    const uint32_t MOST_LINKS
+    const uint32_t MOST_DOMAINS
+
+cdef struct Seen:                # a registrable domain among the links
+    uint64_t hash
+    uint32_t count
+    uint32_t link                # index of the first link to it
+    bint own
+    bint odd
+    bint hyphen
+
+
+cdef inline float share(uint32_t part, uint32_t whole) noexcept nogil:
+    return <float> part / whole if whole else 0.0
+
+
+cdef inline float at_most(uint32_t value, uint32_t limit) noexcept nogil:
+    return <float> (value if value < limit else limit)
+
+
+cdef inline float max_of(float a, float b) noexcept nogil:
+    return a if a > b else b
+
+
+cdef bint read_url(const uint8_t *text, uint32_t n, Url *url) noexcept nogil:
+    """Split an http or https URL (or one without scheme, //host); False for any other."""
+    cdef uint32_t i = 0, end, k
+    if n >= 7 and (text[0] | 32) == 104 and (text[1] | 32) == 116 and (text[2] | 32) == 116 and (text[3] | 32) == 112:
+        i = 4 + ((text[4] | 32) == 115)
+        if text[i] != 58:
+            return False
+        i += 1
+    elif n < 4 or text[0] != 47 or text[1] != 47:
+        return False
+    k = i
+    while i < n and i < k + 4 and text[i] in (47, 92):
+        i += 1
+    if i == k:
+        return False
+    end = i
+    while end < n and text[end] not in (47, 63, 35, 92):
+        end += 1
+    url.path = text + end
+    url.path_length = n - end
+    url.user = False
+    url.port = False
+    k = end
+    while k > i:
+        k -= 1
+        if text[k] == 64:
+            url.user = True
+            i = k + 1
+            break
+    k = i
+    if k < end and text[k] == 91:
+        while k < end and text[k] != 93:
+            k += 1
+    while k < end and text[k] != 58:
+        k += 1
+    if k < end:
+        url.port = not (end - k <= 1 or (end - k == 3 and text[k + 1] == 56 and text[k + 2] == 48) or (end - k == 4 and memcmp(text + k + 1, b"443", 3) == 0))
+        end = k
+    url.host = text + i
+    url.host_length = end - i
+    return end > i
+
+
+cdef uint32_t shown_host(const uint8_t *text, uint32_t n, Url *url) noexcept nogil:
+    """The host name that the shown text of a link looks like, if it is nothing else; its length or 0."""
+    cdef uint32_t i, dots = 0, last = 0
+    while n and text[0] <= 32:
+        text += 1
+        n -= 1
+    while n and text[n - 1] <= 32:
+        n -= 1
+    if n < 4 or n > 200:
+        return 0
+    if read_url(text, n, url):
+        return url.host_length
+    for i in range(n):
+        if text[i] <= 32 or text[i] == 64 or text[i] > 127:
+            return 0
+        if text[i] in (47, 63):
+            n = i
+            break
+        if text[i] == 46:
+            dots += 1
+            last = i
+        elif not (is_letter(text[i]) or 48 <= text[i] <= 57 or text[i] == 45):
+            return 0
+    if not dots or n - last < 3 or n - last > 7 or not is_letter(text[last + 1]) or (dots == 1 and last < 3):
+        return 0
+    url.host, url.host_length = text, n
+    return n
+
+
+cdef uint64_t words_of(const Table *lexicon, const uint8_t *text, uint32_t n, uint16_t *brand) noexcept nogil:
+    """Categories of the words and phrases in a short stretch (96 bytes) of unfolded text; the first brand."""
+    cdef uint8_t copy[104]
+    cdef uint32_t i = 0, end
+    cdef uint64_t h, before = 0, mask = 0
+    cdef const Entry *entry
+    n = lower_into(copy, 96, text, n)
+    while i < n:
+        if not ESA_CLASS[copy[i]] & ESA_WORD:
+            i += 1
+            continue
+        end = word_end(copy, i, n)
+        h = esa_hash(copy + i, end - i)
+        entry = find(lexicon, h)
+        if entry != NULL:
+            mask |= entry.mask
+            if entry.brand and brand[0] == 0:
+                brand[0] = entry.brand
+        if before:
+            entry = find(lexicon, esa_chain(before, h))
+            if entry != NULL:
+                mask |= entry.mask
+                if entry.brand and brand[0] == 0:
+                    brand[0] = entry.brand
+        before = h
+        i = end
+    return mask
+
+
+cdef void count_links(const Document *d, const Table *lexicon, Identity *identity, uint64_t *link_brands, uint32_t *anchors, float *facts) noexcept nogil:
+    """All facts of links and images."""
+    cdef Seen seen[48]
+    cdef uint64_t targets[16]    # one bit per hash of a target: distinct targets, from the bits set
+    cdef Domain domain, shown
+    cdef Url url, shown_url
+    cdef const Link *link
+    cdef const uint8_t *text
+    cdef uint32_t i, k, n, n_seen = 0, links = 0, own = 0, odd = 0, hyphen = 0, social = 0, top = 0
+    cdef uint32_t images = 0, own_images = 0, alt = 0, distinct = 0
+    cdef uint64_t mask, before_host = 0, h
+    cdef uint16_t brand
+    cdef bint unsubscribe_own = False, is_own, visited, named
+    memset(targets, 0, sizeof(targets))
+    for i in range(d.n_links if d.n_links < MOST_LINKS else MOST_LINKS):
+        link = &d.links[i]
+        text = d.text + link.url.start
+        n = link.url.length
+        if link.kind == LINK_IMAGE:
+            images += 1
+            alt += link.shown.length > 0
+            if identity.origin.hash and images <= 64 and read_url(text, n, &url):
+                read_domain(lexicon, url.host, url.host_length, &domain)
+                own_images += same_organisation(&domain, &identity.origin)
+            continue
+        if link.kind == LINK_FORM:
+            facts[<int> FORM] = 1
+        elif link.kind != LINK_ANCHOR and link.kind != LINK_TEXT:
+            continue
+        if not read_url(text, n, &url):
+            continue
+        links += 1
+        anchors[0] += link.kind == LINK_ANCHOR
+        facts[<int> LINK_USER] = facts[<int> LINK_USER] or url.user
+        facts[<int> LINK_PORT] = facts[<int> LINK_PORT] or url.port
+        h = esa_hash(url.host, url.host_length)
+        visited = h == before_host
+        if not visited:
+            read_domain(lexicon, url.host, url.host_length, &domain)
+            before_host = h
+        is_own = same_organisation(&domain, &identity.origin)
+        own += is_own
+        if domain.numeric:
+            facts[<int> LINK_ADDRESS] = 1
+        h = esa_hash(text, n if n < 120 else 120) >> 20 & 1023
+        distinct += not (targets[h >> 6] >> (h & 63)) & 1
+        targets[h >> 6] |= <uint64_t> 1 << (h & 63)
+        for k in range(n_seen):
+            if seen[k].hash == domain.hash:
+                break
+        else:
+            k = n_seen
+            if n_seen < MOST_DOMAINS:
+                n_seen += 1
+            else:
+                k = MOST_DOMAINS - 1
+            memset(&seen[k], 0, sizeof(Seen))
+            seen[k].hash = domain.hash
+            seen[k].link = i
+            seen[k].own = is_own
+            seen[k].odd = (domain.lists >> ODD_ENDING) & 1
+            seen[k].hyphen = memchr(domain.text + domain.registrable, 45, domain.label) != NULL
+            if (domain.lists >> SHORTENER) & 1:
+                facts[<int> LINK_SHORTENER] = 1
+            if (domain.lists >> FREE_HOSTING) & 1:
+                facts[<int> LINK_FREE_HOSTING] = 1
+            if domain.brand and domain.brand < 512:
+                link_brands[domain.brand >> 6] |= <uint64_t> 1 << (domain.brand & 63)
+        seen[k].count += 1
+        odd += seen[k].odd
+        hyphen += seen[k].hyphen
+        if (domain.lists >> SOCIAL) & 1:
+            social += 1
+            if names_origin(identity, url.path, url.path_length):
+                facts[<int> SOCIAL_OWN] = 1
+        if not visited:
+            brand = 0
+            if (words_of(lexicon, domain.text, domain.length, &brand) >> CREDENTIAL) & 1 and not is_own:
+                facts[<int> LINK_CREDENTIAL] = 1
+            if brand and domain.brand != brand and not (domain.lists >> FREE_MAIL) & 1:
+                facts[<int> LINK_BRAND_FOREIGN] = 1
+            if contains(domain.text, domain.length, b"xn--", 4):
+                facts[<int> LINK_PUNYCODE] = 1
+            if identity.name.longest_length >= 3 and (
+                contains(domain.text, domain.length, identity.name.joined + identity.name.longest, identity.name.longest_length)
+                or contains(domain.text, domain.length, identity.name.joined, identity.name.length)
+            ):
+                facts[<int> NAME_IN_LINKS] = 1
+        mask = 0
+        if links <= 64:
+            brand = 0
+            mask = words_of(lexicon, url.path, url.path_length, &brand)
+            mask |= words_of(lexicon, d.text + link.shown.start, link.shown.length, &brand)
+        if (mask >> UNSUBSCRIBE) & 1:
+            unsubscribe_own = unsubscribe_own or is_own
+        if link.shown.length and links <= 128 and shown_host(d.text + link.shown.start, link.shown.length, &shown_url):
+            read_domain(lexicon, shown_url.host, shown_url.host_length, &shown)
+            if not same_organisation(&shown, &domain) and not same_organisation(&shown, &identity.origin):
+                facts[<int> LINK_SHOWN_ELSEWHERE] = 1
+    named = identity.label_hits > 0 or facts[<int> NAME_DOMAIN_COMMON] > 0 or is_own_brand(identity)
+    for k in range(1, n_seen):
+        if seen[k].count > seen[top].count:
+            top = k
+    if links:
+        facts[<int> LINK_OWN_SHARE] = share(own, links)
+        facts[<int> LINK_OWN] = own > 0
+        facts[<int> LINK_ODD_ENDING] = share(odd, links)
+        facts[<int> LINK_HYPHENS] = share(hyphen, links)
+        facts[<int> LINK_SOCIAL] = at_most(social, 4)
+        text = d.text + d.links[seen[top].link].url.start
+        read_url(text, d.links[seen[top].link].url.length, &url)
+        read_domain(lexicon, url.host, url.host_length, &domain)
+        facts[<int> LINK_TOP_OWN] = seen[top].own
+        if not seen[top].own:
+            facts[<int> LINK_TOP_SHARE_FOREIGN] = share(seen[top].count, links)
+        facts[<int> LINK_TOP_LABEL_COMMON] = max_of(
+            common_share(domain.text + domain.registrable, domain.label, identity.origin.text + identity.origin.registrable, identity.origin.label),
+            common_share(domain.text + domain.registrable, domain.label, identity.name.joined, identity.name.length))
+    if not named:
+        facts[<int> LINK_OWN_SHARE] = 0
+        facts[<int> LINK_OWN] = 0
+        facts[<int> LINK_TOP_OWN] = 0
+        facts[<int> LINK_TOP_LABEL_COMMON] = 0
+    facts[<int> LINK_DOMAINS] = <float> log2(1.0 + n_seen)
+    facts[<int> LINK_PATHS] = <float> ((distinct + 3.0) / (links + 4.0))  # three of four usual links are added
+    facts[<int> UNSUBSCRIBE_OWN] = unsubscribe_own and named
+    facts[<int> IMAGE_ALT] = share(alt, images)
+    facts[<int> IMAGE_OWN] = share(own_images, images if images < 64 else 64) if named else 0
