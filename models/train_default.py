@@ -239,6 +239,8 @@ def leave_one_out(groups: Mails, phishing: Mails) -> dict[str, dict[str, object]
         fitted = fit(without(groups, corpus))
         scored = {group: fitted.scores(mail.facts) for group, mail in sorted(groups.items()) if group.corpus == corpus}
         result[corpus] = describe(scored, calibrate(groups, PRIOR, corpus), calibrate(groups, BALANCED, corpus))
+    if not phishing:
+        return result
     fitted = fit(groups)
     result[PHISHING] = describe({group: fitted.scores(mail.facts) for group, mail in phishing.items()}, calibrate(groups, PRIOR), None)
     return result

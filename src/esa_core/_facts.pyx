@@ -383,7 +383,7 @@ cdef int extract_facts_of(const Document *d, const Table *lexicon, float *facts)
 
 
 def extract_facts(messages, Lexicon lexicon not None):
-    """The facts of each raw message (a buffer, or anything with `raw`), float32 [n, N_FACTS] in the order of FACT_NAMES; all finite. MemoryError only."""
+    """The facts of each raw message (a buffer), float32 [n, N_FACTS] in the order of FACT_NAMES; all finite. MemoryError only."""
     cdef Document document
     cdef Py_buffer view
     cdef int failed
@@ -394,7 +394,7 @@ def extract_facts(messages, Lexicon lexicon not None):
         raise MemoryError
     try:
         for i, message in enumerate(messages):
-            PyObject_GetBuffer(getattr(message, "raw", message), &view, PyBUF_SIMPLE)
+            PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
             try:
                 with nogil:
                     document_reset(&document)
