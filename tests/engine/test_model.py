@@ -41,7 +41,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_equal_models_make_equal_bytes() -> None:
-    again = replace(small(), arrays=dict(reversed(small().arrays.items())))
+    again = replace(small(), arrays=dict(reversed(list(small().arrays.items()))))
     assert small().to_bytes() == again.to_bytes()
 
 
