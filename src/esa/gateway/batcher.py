@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import Generic, TypeVar
 
 INLINE_MICROSECONDS = 200.0  # past it a hand-over to a thread (65–75 µs) costs less than the delay of the loop
@@ -46,7 +46,7 @@ class Stage(Generic[Item, Result]):
         self._loop = loop
         self._batch_items, self._batch_octets = batch_items, batch_octets
         self._inline = inline
-        self._cost = 0.02  # microseconds per octet, learnt from each batch
+        self._cost = 0.02  # CPU microseconds per octet, learnt from each batch; wall time would count what else runs on the machine
         self._waiting: deque[tuple[Item, int]] = deque()
         self._lock = threading.Lock()  # guards _waiting against _busy
         self._busy = False
@@ -91,13 +91,13 @@ class Stage(Generic[Item, Result]):
         self._wake.release()
 
     def _finish_inline(self, items: list[Item], octets: int) -> None:
-        started = perf_counter_ns()
+        started, used = perf_counter_ns(), thread_time_ns()
         try:
             result = self._work(items)
         except Exception as error:
             self._fail(items, error)
             return
-        self._done(items, result, octets, (perf_counter_ns() - started) / 1000)
+        self._done(items, result, octets, (perf_counter_ns() - started) / 1000, (thread_time_ns() - used) / 1000)
 
     def _estimate(self) -> float:
         """Microseconds that all that waits would take."""
@@ -113,8 +113,8 @@ class Stage(Generic[Item, Result]):
             total += octets
         return items, total
 
-    def _done(self, items: list[Item], result: Result, octets: int, microseconds: float) -> None:
-        cost = microseconds / (octets + ITEM_OCTETS * len(items))
+    def _done(self, items: list[Item], result: Result, octets: int, microseconds: float, used: float) -> None:
+        cost = used / (octets + ITEM_OCTETS * len(items))
         self._cost += _SMOOTHING * (cost - self._cost)
         self._finish(items, result, microseconds)
 
@@ -127,13 +127,14 @@ class Stage(Generic[Item, Result]):
                     if not items:
                         self._busy = False
                         break
-                started = perf_counter_ns()
+                started, used = perf_counter_ns(), thread_time_ns()
                 try:
                     result = self._work(items)
                 except Exception as error:
                     self._post(self._fail, items, error)
                 else:
-                    self._post(self._done, items, result, octets, (perf_counter_ns() - started) / 1000)
+                    microseconds, used = (perf_counter_ns() - started) / 1000, thread_time_ns() - used
+                    self._post(self._done, items, result, octets, microseconds, used / 1000)
                 del items
             if self._closed:
                 return

@@ -80,7 +80,10 @@ def describe(cause: BaseException) -> str:
 
 def line(event: Event, fields: dict[str, FieldValue]) -> str:
     """`event=… key=value …`: values with white space, quotes or control characters stand quoted and escaped; None is left out."""
-    return " ".join([f"event={event}", *[f"{key}={quote(value)}" for key, value in fields.items() if value is not None]])
+    shown = {key: value if type(value) is str else quote(value) for key, value in fields.items() if value is not None}
+    if _NEEDS_QUOTING.search("".join(shown.values())) or "" in shown.values():  # rare: one look at all of them is cheaper than one at each
+        shown = {key: quote(value) for key, value in fields.items() if value is not None}
+    return " ".join([f"event={event}", *[f"{key}={text}" for key, text in shown.items()]])
 
 
 def quote(value: FieldValue) -> str:

@@ -90,7 +90,8 @@ class Arrival:
     report: Report | None = None
     plan: Plan = field(default_factory=lambda: Plan(False, ()))
     record: Record | None = None
-    reply: Reply | None = None  # the reply given already, for refused mail
+    reply: Reply | None = None  # the reply to give once committed
+    answered: bool = False  # refused mail is answered before its events are committed
 
     def discard(self) -> None:
         """Give content back that nobody takes over."""
@@ -246,6 +247,7 @@ class Route:
 
     def _record(self, arrival: Arrival, report: Report) -> Record:
         session, envelope = arrival.session, arrival.envelope
+        reply = arrival.reply = Reply(250, "2.0.0", f"accepted as {arrival.id}")
         content: bytes | Path | None = None
         prefix = b""
         if arrival.plan.keeps_content:
@@ -259,21 +261,17 @@ class Route:
             envelope=envelope,
             session=session,
             splinters=tuple(_splinter(disposition) for disposition in arrival.plan.splinters),
-            events=_tracked(arrival, EventName.ACCEPTED, self._accepted(arrival)),
+            events=_tracked(arrival, EventName.ACCEPTED, reply),
             prefix=prefix,
             content=content,
             size=arrival.envelope.size if isinstance(content, Path) else len(content or b""),
             omitted=arrival.omitted,
         )
 
-    @staticmethod
-    def _accepted(arrival: Arrival) -> Reply:
-        return Reply(250, "2.0.0", f"accepted as {arrival.id}")
-
     def _refuse(self, arrival: Arrival, words: tuple[int, str, str]) -> None:
         """Answer 5xx at once; the events go to disk with a later commit, and their loss in a crash would lose no mail."""
         reply = _reply(words, arrival.id)
-        arrival.reply = reply
+        arrival.answered = True
         arrival.record = Record(arrival.id, arrival.envelope, arrival.session, events=_tracked(arrival, EventName.REFUSED, reply))
         arrival.discard()
         self.row.add(Counter.MESSAGES_REFUSED)
@@ -326,7 +324,8 @@ class Route:
         row.add(Counter.COMMITTED, len(arrivals))
         row.add(Counter.COMMIT_MICROSECONDS, int(microseconds))
         for arrival in arrivals:
-            if arrival.reply is not None:
+            reply = arrival.reply
+            if arrival.answered or reply is None:
                 continue
             actions = {splinter.action for splinter in arrival.plan.splinters}
             row.add(Counter.MESSAGES_KEPT)
@@ -334,7 +333,6 @@ class Route:
                 row.add(Counter.MESSAGES_QUARANTINED)
             if Action.DROP in actions:
                 row.add(Counter.MESSAGES_DROPPED)
-            reply = self._accepted(arrival)
             self._log(Log.MESSAGE_KEPT, arrival, reply)
             arrival.transaction.finish(reply)
         self._note_empty()
@@ -346,7 +344,7 @@ class Route:
         events.error(Log.COMMIT_FAILED, cause=error, records=len(arrivals))
         words = DISK_FULL if isinstance(error, StoreError) and error.is_full else LOCAL_FAULT
         for arrival in arrivals:
-            if arrival.reply is None:
+            if not arrival.answered:
                 self._defer(arrival, words, "commit")
         self._note_empty()
 
