@@ -82,6 +82,17 @@ def test_swaks_reads_the_same_replies(gateway: Gateway, server_program: Callable
     assert "550 5.7.1" in gtube.stdout
 
 
+def test_the_commands_that_the_gateway_prints_do_what_they_say(fresh: Gateway, server_program: Callable[[str], str]) -> None:
+    server_program("swaks")
+    lines = [line for line in fresh.log.read_text().splitlines() if not line.startswith("20")]
+    assert len(lines) == 5
+    python, swaks, gtube = (line.split(":  ", 1)[1] for line in lines[1:4])
+    for command, status, shown in ((python, 0, ""), (swaks, 0, "250 2.0.0 accepted as"), (gtube, 26, "550 5.7.1")):
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, shown in done.stdout) == (status, True), f"{command}\n{done.stdout}{done.stderr}"
+    assert all(b"X-Esa-Verdict: clean" in content for content in fresh.arrived(2))
+
+
 def test_forged_result_fields_do_not_arrive(gateway: Gateway) -> None:
     before = set(gateway.maildir())
     gateway.send(b"X-Esa-Verdict: forged\r\n" + CLEAN)

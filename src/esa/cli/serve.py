@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from esa.config.schema import Configuration
     from esa.gateway.service import Service
 
+SENDER, RECIPIENT = "you@example.net", "me@example.org"
+CLEAN = "Lunch at noon?"
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
 
@@ -76,16 +78,16 @@ def _welcome(service: Service) -> None:
     configuration = service.configuration
     anywhere = ipaddress.ip_address(place.address).is_unspecified
     host = place.address if not anywhere else "::1" if ":" in place.address else "127.0.0.1"
-    swaks = f"swaks --server {f'[{host}]' if ':' in host else host}:{place.port} --from you@example.net --to me@example.org"
+    swaks = f"swaks --server {f'[{host}]' if ':' in host else host}:{place.port} --from {SENDER} --to {RECIPIENT}"
     python = (
-        f"python3 -c \"import smtplib; smtplib.SMTP('{host}', {place.port}).sendmail('you@example.net', 'me@example.org', "
-        "'Subject: hello\\n\\nhello')\""
+        f"python3 -c \"import smtplib; smtplib.SMTP('{host}', {place.port}).sendmail('{SENDER}', '{RECIPIENT}', "
+        f"'From: {SENDER}\\nTo: {RECIPIENT}\\nSubject: minutes of the meeting\\n\\n{CLEAN}')\""
     )
     where = f"to {configuration.delivery.route}" if configuration.delivery.route else f"into {_short(configuration.maildir)}/new"
     lines = (
         f"esa is ready on {place}; health and figures: http://{service.health_place}/health and /metrics. Ctrl-C stops it.",
         f"A first clean message goes {where}:  {python}",
-        f"The same with swaks:  {swaks} --body hello",
+        f"The same with swaks:  {swaks} --body '{CLEAN}'",
         f"A first GTUBE message is refused with 550 5.7.1:  {swaks} --body '{GTUBE}'",
         "Where to look:  esa track, esa queue list, esa quarantine list"
         + ("" if configuration.state == Path.cwd() / "state" else f" (with --state {_short(configuration.state)})"),
