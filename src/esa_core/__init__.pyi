@@ -208,10 +208,11 @@ def normalise(indptr: _Starts, indices: _Integers, values: _Singles) -> _Singles
 def fit_svm(
     indptr: _Starts,
     indices: _Integers,
-    values: _Singles,
+    values: _Singles | None,
     labels: _Labels,
     *,
     n_weights: int,
+    rows: npt.NDArray[np.int64] | None = None,
     cost: float = 100.0,
     epochs: int = 300,
     tolerance: float = 0.001,

@@ -46,6 +46,11 @@ cdef inline double _length(const float *values, Py_ssize_t n) noexcept nogil:
     return sqrt(total) if total > 0.0 else 1.0
 
 
+cdef inline float _unit(Py_ssize_t n) noexcept nogil:
+    """Each value of a row of n equal values that has length 1."""
+    return <float> (1.0 / sqrt(<double> n)) if n else 1.0
+
+
 cdef inline double _sigmoid(double x) noexcept nogil:
     return 1.0 / (1.0 + exp(-x)) if x >= 0.0 else exp(x) / (1.0 + exp(x))
 
@@ -61,12 +66,12 @@ cdef inline uint64_t _random(uint64_t *state) noexcept nogil:
 
 
 def _checked(indptr, indices, values, n_weights):
-    """CSR arrays of the types the kernels read; ValueError if they do not hang together."""
+    """CSR arrays of the types the kernels read; ValueError if they do not hang together. Values that are None become none at all."""
     indptr = np.ascontiguousarray(indptr, np.int64)
     indices = np.ascontiguousarray(indices, np.int32)
-    values = np.ascontiguousarray(values, np.float32)
-    whole = len(indptr) > 0 and indptr[0] == 0 and indptr[len(indptr) - 1] == len(indices) == len(values)
-    if not whole or (np.diff(indptr) < 0).any():
+    fits = values is None or len(values) == len(indices)
+    values = np.ascontiguousarray(() if values is None else values, np.float32)
+    if not fits or len(indptr) < 1 or indptr[0] != 0 or indptr[len(indptr) - 1] != len(indices) or (np.diff(indptr) < 0).any():
         raise ValueError("indptr, indices and values are not the arrays of one sparse matrix")
     if len(indices) and (indices.min() < 0 or indices.max() >= n_weights):
         raise ValueError(f"an index is outside 0 ... {n_weights - 1}")
@@ -137,45 +142,64 @@ def normalise(indptr, indices, values):
     return (values / lengths[rows]).astype(np.float32)
 
 
-def fit_svm(indptr, indices, values, labels, *, n_weights, double cost=100.0, int epochs=300, double tolerance=1e-3, uint64_t seed=0):
+def fit_svm(
+    indptr, indices, values, labels, *, n_weights, rows=None, double cost=100.0, int epochs=300, double tolerance=1e-3, uint64_t seed=0
+):
     """Weights float64 [n_weights] and bias of a linear support vector machine with squared hinge loss.
 
     Dual coordinate descent (Hsieh et al. 2008) without shrinking, over rows as they are given; the bias is the weight of a constant 1.
-    `labels` are true for spam. Stops when no projected gradient of an epoch exceeds `tolerance`, or after `epochs`. Same input, same
-    output.
+    `values` None: every entry of a row of k entries is 1 / sqrt(k), so that rows of ones need no memory for their values. `labels` are
+    true for spam. `rows`: learn from these rows only (int64; the rows themselves are not copied). Stops when no projected gradient of
+    an epoch exceeds `tolerance`, or after `epochs`. Same input, same output.
     """
+    cdef bint given = values is not None
     indptr, indices, values = _checked(indptr, indices, values, n_weights)
     cdef const int64_t[::1] starts = indptr
     cdef const int32_t[::1] columns = indices
     cdef const float[::1] data = values
-    cdef Py_ssize_t n = len(indptr) - 1, i, j, k, swap
+    cdef Py_ssize_t n = len(indptr) - 1, i, j, k, swap, n_rows
     cdef const int8_t[::1] y = _signs(labels, n)
     weights = np.zeros(n_weights, np.float64)
     cdef double[::1] w = weights
     cdef double[::1] alpha = np.zeros(n, np.float64)
     cdef double[::1] curvature = np.empty(n, np.float64)
-    cdef int64_t[::1] order = np.arange(n, dtype=np.int64)
-    cdef double bias = 0.0, diagonal = 0.5 / cost, gradient, projected, worst, step, old
+    order_array = np.arange(n, dtype=np.int64) if rows is None else np.array(rows, np.int64)
+    if len(order_array) and (order_array.min() < 0 or order_array.max() >= n):
+        raise ValueError(f"a row is outside 0 ... {n - 1}")
+    cdef int64_t[::1] order = order_array
+    n_rows = len(order_array)
+    cdef double bias = 0.0, diagonal = 0.5 / cost, gradient, projected, worst, step, old, total
+    cdef float value
     cdef uint64_t state = seed
     cdef int _epoch
     with nogil:
         for i in range(n):
             curvature[i] = diagonal + 1.0
-            for j in range(starts[i], starts[i + 1]):
-                curvature[i] += <double> data[j] * data[j]
+            if given:
+                for j in range(starts[i], starts[i + 1]):
+                    curvature[i] += <double> data[j] * data[j]
+            else:
+                value = _unit(starts[i + 1] - starts[i])
+                curvature[i] += <double> value * value * (starts[i + 1] - starts[i])
         for _epoch in range(epochs):
-            for i in range(n - 1, 0, -1):
+            for i in range(n_rows - 1, 0, -1):
                 j = <Py_ssize_t> (_random(&state) % <uint64_t> (i + 1))
                 swap = order[i]
                 order[i] = order[j]
                 order[j] = swap
             worst = 0.0
-            for k in range(n):
+            for k in range(n_rows):
                 i = order[k]
-                gradient = bias
-                for j in range(starts[i], starts[i + 1]):
-                    gradient += w[columns[j]] * data[j]
-                gradient = y[i] * gradient - 1.0 + alpha[i] * diagonal
+                total = 0.0
+                value = 1.0
+                if given:
+                    for j in range(starts[i], starts[i + 1]):
+                        total += w[columns[j]] * data[j]
+                else:
+                    for j in range(starts[i], starts[i + 1]):
+                        total += w[columns[j]]
+                    value = _unit(starts[i + 1] - starts[i])
+                gradient = y[i] * (bias + total * value) - 1.0 + alpha[i] * diagonal
                 projected = gradient if alpha[i] > 0.0 or gradient < 0.0 else 0.0
                 worst = max(worst, fabs(projected))
                 if projected == 0.0:
@@ -183,9 +207,14 @@ def fit_svm(indptr, indices, values, labels, *, n_weights, double cost=100.0, in
                 old = alpha[i]
                 alpha[i] = max(old - gradient / curvature[i], 0.0)
                 step = (alpha[i] - old) * y[i]
-                for j in range(starts[i], starts[i + 1]):
-                    w[columns[j]] += step * data[j]
                 bias += step
+                step *= value
+                if given:
+                    for j in range(starts[i], starts[i + 1]):
+                        w[columns[j]] += step * data[j]
+                else:
+                    for j in range(starts[i], starts[i + 1]):
+                        w[columns[j]] += step
             if worst < tolerance:
                 break
     return weights, bias

@@ -40,6 +40,10 @@ def command(
     (full/index). The model learns words, character n-grams and header fields of this mail and judges mail like it; of
     messages with one body only the first is learnt from. The file holds numbers only, no text of any message.
 
+    Learn from the mailbox that is to be judged. Figures on mail of the same source, even mail it has not seen, say nothing of
+    another mailbox: there the error was a hundred to a thousand times larger, and modern newsletters were called spam by
+    models that had met none.
+
     Exit status: 0 trained, 2 used wrongly, 3 failed, or some inputs could not be read (the model is written from the rest).
     """
     from esa.learning.corpora import iter_corpora
