@@ -14,6 +14,7 @@ a corpus was one of several percent on the next, and the calibration falls with 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ class Rows:
     def score(self, row: int, weights: Floats, bias: float) -> float:
         """Weights · row + bias."""
         entries = self.indices[self.indptr[row] : self.indptr[row + 1]]
-        return float(weights[entries].sum()) / max(len(entries), 1) ** 0.5 + bias
+        return float(weights[entries].sum()) / math.sqrt(max(len(entries), 1)) + bias
 
 
 @dataclass(slots=True)
@@ -163,7 +164,7 @@ def cross_validate(rows: Rows, *, seed: int) -> Floats:
     scores = np.empty(len(rows), np.float64)
     for k in range(FOLDS):
         weights, bias = fit(rows, seed=seed, chosen=np.flatnonzero(fold != k))
-        for row in np.flatnonzero(fold == k):
+        for row in np.flatnonzero(fold == k).tolist():
             scores[row] = rows.score(row, weights, bias)
     return scores
 

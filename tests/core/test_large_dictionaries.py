@@ -1,0 +1,116 @@
+"""Large and whole: whole words of real mail against an independent count, and a million entries in bounded memory."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import ahocorasick
+import pytest
+
+from esa_core import Automaton, parse
+
+DENSE, COMPACT = 64 << 20, 0  # bytes of the table allowed: the usual budget, and none, so that the compressed forms are built
+BUDGETS = pytest.mark.parametrize("budget", [DENSE, COMPACT], ids=["dense", "compact"])
+
+Spans = list[tuple[int, int, int]]  # term, start, end
+
+
+@pytest.fixture(scope="module")
+def texts(corpus: Callable[[str], Path]) -> list[bytes]:
+    """What is scanned of 1,000 real messages."""
+    paths = sorted(corpus("spamassassin").glob("*/*"))
+    return [parse(path.read_bytes()).folded for path in random.Random(2).sample(paths, 1_000)]
+
+
+def oracle(terms: Sequence[bytes]) -> Callable[[bytes], Spans]:
+    """Every occurrence of each term, overlapping ones too, by pyahocorasick. It reads str, so each byte becomes one character."""
+    automaton = ahocorasick.Automaton()
+    for number, term in enumerate(terms):
+        automaton.add_word(term.decode("latin-1"), number)
+    automaton.make_automaton()
+
+    def spans(text: bytes) -> Spans:
+        return [(number, end + 1 - len(terms[number]), end + 1) for end, number in automaton.iter(text.decode("latin-1"))]
+
+    return spans
+
+
+def found(automaton: Automaton, texts: Sequence[bytes]) -> list[dict[int, int]]:
+    indptr, terms, counts, capped = automaton.scan(texts)
+    assert not capped.any()
+    return [dict(zip(terms[a:b].tolist(), counts[a:b].tolist(), strict=True)) for a, b in pairwise(indptr.tolist())]
+
+
+@pytest.mark.corpus
+@BUDGETS
+def test_whole_words_on_real_mail_are_those_with_no_word_character_beside_them(texts: list[bytes], budget: int) -> None:
+    words = Counter(word for text in texts for word in re.findall(rb"(?<![\w.@-])[a-z]{2,12}(?: [a-z]{2,12})?(?![\w.@-])", text))
+    terms = [word for word, _ in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))[:3_000]]
+    western = [text for text in texts if all(ord(c) < 0x250 for c in text.decode("utf-8", "replace"))]
+    assert len(western) > 900
+    spans = oracle(terms)
+
+    def is_word(text: bytes, *, before: int = -1, at: int = -1) -> bool:
+        piece = text[max(0, before - 1) : before].decode("latin-1") if before >= 0 else text[at : at + 1].decode("latin-1")
+        if piece >= "\x80":  # a longer character
+            whole = text[:before].decode()[-1:] if before >= 0 else text[at : at + 4].decode("utf-8", "ignore")[:1]
+            piece = whole
+        return piece.isalnum() or piece == "_"
+
+    expected = []
+    for text in western:
+        whole = [term for term, start, end in spans(text) if not is_word(text, before=start) and not is_word(text, at=end)]
+        expected.append(dict(Counter(whole)))
+    assert found(Automaton(terms, whole_word=True, budget=budget), western) == expected
+
+
+MILLION = """
+import resource, sys
+from esa_core import Automaton
+kind, n = sys.argv[1], 1_000_000
+make = {
+    "addresses": lambda i: b"user%d.%d@host%d.example" % (i % 977, i, i % 5003),
+    "domains": lambda i: b"host%d.zone%d.example" % (i, i % 701),
+    "tokens": lambda i: b"word%dx" % (i * 7919),
+    "phrases": lambda i: b"offer %d of list %d" % (i, i % 97),
+}[kind]
+terms = [make(i) for i in range(n)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+automaton = Automaton(terms, whole_word=True)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+wanted = {i: 1 for i in (0, 1, 4_321, n // 2, n - 1)}
+text = b" ; ".join([b"nobody@nowhere.example", *(make(i) for i in wanted), make(n)])
+assert automaton.counts(text) == wanted, automaton.counts(text)
+form = "chains" if kind == "phrases" else kind
+print(automaton.nbytes, 1024 * peak, automaton.forms[form], automaton.forms["states"], sum(map(len, terms)))
+"""
+
+
+def build_a_million(kind: str) -> tuple[int, int, int, int]:
+    """Octets that stay for matching, octets the process grew by, states of the automaton, octets of the terms."""
+    done = subprocess.run([sys.executable, "-c", MILLION, kind], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kept, grew, n, states, octets = map(int, done.stdout.split())
+    assert n == 1_000_000
+    return kept, grew, states, octets
+
+
+@pytest.mark.parametrize("kind", ["addresses", "domains", "tokens"])
+def test_a_million_addresses_domains_or_words_take_under_70_octets_each(kind: str) -> None:
+    kept, grew, states, _ = build_a_million(kind)
+    assert states == 0  # hash tables, no automaton
+    assert kept < 70 * 1_000_000
+    assert grew < 250 * 1_000_000
+
+
+def test_a_million_phrases_take_eighteen_octets_a_state_and_rows_of_a_fixed_size() -> None:
+    kept, grew, states, octets = build_a_million("phrases")
+    assert kept <= octets + 18 * states + (32 << 20) + 10 * 1_000_000  # the terms, their states, the shallow rows, offset and kind a term
+    assert grew < 2 * kept + 250 * 1_000_000  # building adds at most what matching keeps, and the lists of Python
