@@ -72,8 +72,13 @@ def test_whole_words_on_real_mail_are_those_with_no_word_character_beside_them(t
 
 
 MILLION = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from esa_core import Automaton
+
+def peak():  # of this program; getrusage would begin with the size of the process that started it
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
 kind, n = sys.argv[1], 1_000_000
 make = {
     "addresses": lambda i: b"user%d.%d@host%d.example" % (i % 977, i, i % 5003),
@@ -82,14 +87,14 @@ make = {
     "phrases": lambda i: b"offer %d of list %d" % (i, i % 97),
 }[kind]
 terms = [make(i) for i in range(n)]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 automaton = Automaton(terms, whole_word=True)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+grew = peak() - before
 wanted = {i: 1 for i in (0, 1, 4_321, n // 2, n - 1)}
 text = b" ; ".join([b"nobody@nowhere.example", *(make(i) for i in wanted), make(n)])
 assert automaton.counts(text) == wanted, automaton.counts(text)
 form = "chains" if kind == "phrases" else kind
-print(automaton.nbytes, 1024 * peak, automaton.forms[form], automaton.forms["states"], sum(map(len, terms)))
+print(automaton.nbytes, grew, automaton.forms[form], automaton.forms["states"], sum(map(len, terms)))
 """
 
 
@@ -107,10 +112,10 @@ def test_a_million_addresses_domains_or_words_take_under_70_octets_each(kind: st
     kept, grew, states, _ = build_a_million(kind)
     assert states == 0  # hash tables, no automaton
     assert kept < 70 * 1_000_000
-    assert grew < 250 * 1_000_000
+    assert kept / 4 < grew < 250 * 1_000_000
 
 
 def test_a_million_phrases_take_eighteen_octets_a_state_and_rows_of_a_fixed_size() -> None:
     kept, grew, states, octets = build_a_million("phrases")
     assert kept <= octets + 18 * states + (32 << 20) + 10 * 1_000_000  # the terms, their states, the shallow rows, offset and kind a term
-    assert grew < 2 * kept + 250 * 1_000_000  # building adds at most what matching keeps, and the lists of Python
+    assert kept / 4 < grew < 2 * kept + 250 * 1_000_000  # building adds at most what matching keeps, and the lists of Python
