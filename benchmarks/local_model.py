@@ -5,6 +5,10 @@
 Each split trains both on one half of each class and ranks the other half by their scores. Leaky header fields and the mbox line are
 dropped from every message, and of messages with one body only the first is kept, before either sees any. Bar: the mean (1−ROCA) % of ours
 is below bogofilter's on the same ten splits. Exit 1 if it is missed.
+
+The learner's cost and the window of body grams were chosen on this corpus. Cross-validation inside the training halves of other seeds (100 to
+104) ranks the choices alike (cost 1: 0.050, 10: 0.034, 100: 0.033, 1000: 0.033; window 3,584 instead of 1,024 octets: 0.034), and with that
+wider window the mean over the ten test halves is 0.040. No figure within one corpus says anything of another mailbox.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from esa.cli.program import DONE, FAILED
 from esa.cli.terminal import console, json_option, print_json, printable_lines, progress, say
 
 if TYPE_CHECKING:
+    from esa.engine.model import Model
     from esa.learning.evaluation import Evaluation
 
 COLUMNS = (  # figure, heading, decimals
@@ -65,7 +66,9 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, keep_head
         return [report.score for report in scanner.scan_many(messages)]
 
     with progress("evaluating") as meter:
-        result = evaluate(iter_corpora(paths), score, clean=clean, lineage=lineage(model or DEFAULT_MODEL), on_progress=meter.advance)
+        result = evaluate(
+            iter_corpora(paths), score, clean=clean, lineage=lineage(scanner.model, model or DEFAULT_MODEL), on_progress=meter.advance
+        )
     described: dict[str, object] = {"name": scanner.model.name, "kind": scanner.model.kind, "digest": scanner.model.digest}
     if as_json:
         print_json(result.to_json(described))
@@ -79,10 +82,14 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, keep_head
     return FAILED if result.errors else DONE
 
 
-def lineage(model: Path) -> frozenset[bytes]:
-    """The digests of the messages that a model was trained on, from the file beside it (`.lineage`, eight octets each); none without."""
-    beside = model.with_suffix(".lineage")
-    digests = beside.read_bytes() if beside.is_file() else b""
+def lineage(model: Model, path: Path) -> frozenset[bytes]:
+    """The digests of the messages that a model was trained on, eight octets each; none if neither place holds any.
+
+    A local model carries them itself; those of the bundled model, which holds nothing of a message, stand in a file beside it (`.lineage`).
+    """
+    beside = path.with_suffix(".lineage")
+    digests = model.arrays["lineage"].tobytes() if "lineage" in model.arrays else b""
+    digests += beside.read_bytes() if beside.is_file() else b""
     return frozenset(digests[start : start + 8] for start in range(0, len(digests), 8))
 
 
