@@ -77,6 +77,16 @@ def test_addresses_of_the_collectors_are_replaced_everywhere(leaks: LeakList) ->
     assert leaks.strip(b"To: phishing@pot\n\nDear phishing@pot,\n") == b"To: user@example.com\n\nDear user@example.com,\n"
 
 
+def test_lines_that_are_no_field_and_odd_octets_are_kept(leaks: LeakList) -> None:
+    raw = b"Subject: Hi\r\n there\r\nX-Mailer:x\r\nno field at all\r\n\r\nX-Spam-Status: quoted in the body\r\n\0\xff"
+    assert leaks.strip(raw) == raw
+
+
+def test_a_message_without_a_body_is_stripped_too(leaks: LeakList) -> None:
+    assert leaks.strip(b"X-Spam-Flag: YES\nTo: b") == b"To: b"
+    assert leaks.strip(b"") == b""
+
+
 @pytest.mark.parametrize("raw", [b"", b"\n", b"X-Spam: yes", b"X-Spam: yes\n", b"\x00\xff", b":\n:\n\n", b"From ", b"Subject"])
 def test_odd_messages_are_stripped_without_error(leaks: LeakList, raw: bytes) -> None:
     assert b"X-Spam" not in leaks.strip(raw)
