@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esa.cli.state import find_state, iso, local, nothing_like, size_for_people, state_options
+from esa.cli.state import ask_or_do, find_state, iso, local, nothing_like, size_for_people, state_options
 from esa.cli.terminal import console, json_option, print_json, printable, say
 
 if TYPE_CHECKING:
@@ -133,15 +133,15 @@ def _items(state: Path, keys: tuple[str, ...] | None) -> list[Item]:
 def _request(state: Path, verb: str, keys: tuple[str, ...]) -> tuple[list[str], bool]:
     """Have the running keep process do it, or do it here. Returns the items, and whether a process did it."""
     from esa.gateway.keep import KeepSettings, OpenKeep, socket_path
-    from esa.store.control import ask
 
     request: dict[str, object] = {"verb": verb, "keys": list(keys)}
-    answer = ask(socket_path(state), request)
-    is_running = answer is not None
-    if answer is None:
+
+    def do() -> object:
         with OpenKeep(KeepSettings(state)) as keep:
             keep.start()
-            answer = keep.obey(request)
+            return keep.obey(request)
+
+    answer, is_running = ask_or_do(socket_path(state), request, do)
     assert isinstance(answer, dict)
     return [str(item) for item in answer["items"]], is_running
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esa.cli.state import find_state, iso, local, nothing_like, size_for_people, state_options
+from esa.cli.state import ask_or_do, find_state, iso, local, nothing_like, size_for_people, state_options
 from esa.cli.terminal import console, json_option, print_json, printable, say
 
 if TYPE_CHECKING:
@@ -120,14 +120,14 @@ def _request(state: Path, verb: str, keys: tuple[str, ...] | None) -> tuple[int,
     import time
 
     from esa.gateway.delivery import OpenQueue, obey, socket_path
-    from esa.store.control import ask
 
     request: dict[str, object] = {"verb": verb, "keys": None if keys is None else list(keys)}
-    answer = ask(socket_path(state), request)
-    is_running = answer is not None
-    if answer is None:
+
+    def do() -> object:
         with OpenQueue(state) as queue:
-            answer = obey(queue, request, time.time())
+            return obey(queue, request, time.time())
+
+    answer, is_running = ask_or_do(socket_path(state), request, do)
     assert isinstance(answer, dict)
     return int(answer["count"]), is_running
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -74,6 +74,26 @@ def size_for_people(octets: int) -> str:
             return f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"
+
+
+def ask_or_do(socket: Path, request: Mapping[str, object], do: Callable[[], object]) -> tuple[object, bool]:
+    """Have the process that listens at `socket` do it, or `do` it here where none runs. Returns the answer, and whether a process gave it.
+
+    A process that is just starting has its lock before it listens: it is asked again. Raises StoreError.
+    """
+    from esa.store.control import ask
+
+    is_second = False
+    while True:
+        answer = ask(socket, request)
+        if answer is not None:
+            return answer, True
+        try:
+            return do(), False
+        except StoreError as fault:
+            if is_second or not fault.is_in_use:
+                raise
+        is_second = True
 
 
 def nothing_like(keys: tuple[str, ...], place: str, listing: str) -> StoreError:

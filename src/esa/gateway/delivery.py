@@ -25,7 +25,7 @@ from esa.gateway.next_hop import MaildirHop, NextHop, SmtpHop
 from esa.store.control import ControlServer, Request
 from esa.store.folder import make_private, take_lock
 from esa.store.outbox import stored_outbox
-from esa.store.queue import Entry, Outcome, Queue, RetrySchedule
+from esa.store.queue import Entry, Outcome, Queue, Result, RetrySchedule
 from esa.store.segments import SpoolReader
 
 POLL = 0.02  # seconds between looks for new mail
@@ -276,7 +276,14 @@ class Deliverer:
                 events.warning(Log.DELIVERY_FAILED, id=entry.message, recipients=len(entry.pending), reason=f"expired; {trouble}")
 
     async def _send(self, group: Sequence[Entry]) -> None:
-        outcomes = await self._hop.send(group)
+        try:
+            outcomes = await self._hop.send(group)
+        except Exception as fault:  # our own fault must not leave the entries in flight for ever
+            events.error(Log.PROCESS_FAILED, cause=fault, id=group[0].message, consequence="tried again later")
+            reply = f"451 4.3.0 a fault of esa: {type(fault).__name__}"
+            outcomes = [
+                Outcome(entry, tuple(Result(address, "deferred", reply) for address in entry.pending), "", time.time()) for entry in group
+            ]
         self._outcomes += outcomes
         self._wake.set()
 

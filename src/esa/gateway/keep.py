@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ _HOUSEKEEPING = 5.0
 _SWEEPING = 600.0
 _ROTATION = 60.0
 _OUTBOX_ROWS = 2000
+_ROUND_BATCHES = 8  # of the spools in a round: under load that does not end, commands and housekeeping have their turn too
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +97,23 @@ class OpenKeep:
 
     def start(self) -> None:
         """Catch up, and finish releases that a crash interrupted. Raises StoreError."""
-        while self.drain():
-            pass
-        if interrupted := self.quarantine.unfinished():
-            self.release(interrupted)
+        self.drain()
+        for item in self.quarantine.unfinished():
+            try:
+                self.release([item])
+            except StoreError as fault:  # one that cannot be read must not keep the rest from being kept
+                events.error(Log.PROCESS_FAILED, id=item.id, reason=str(fault), consequence="this message is not released")
 
-    def drain(self) -> bool:
-        """One round: outbox and spools into quarantine and tracking.
+    def drain(self, *, batches: int | None = None) -> bool:
+        """One round: outbox and spools into quarantine and tracking, to the end or so many batches of the spools.
 
-        True if there was something. Raises StoreError; nothing is lost then.
+        Returns whether the end was reached; if not, the outbox waits for it. Raises StoreError; nothing is lost then.
         """
         outbox, told = self._read_outbox()
-        was_busy = bool(told)
-        while True:
+        for _ in itertools.repeat(None) if batches is None else range(batches):
             batch = self._reader.read()
             if not batch and not told:
-                return was_busy
-            was_busy = True
+                return True
             for damage in batch.damages:
                 say = events.warning if damage.kind == "torn" else events.error
                 say(
@@ -128,9 +130,10 @@ class OpenKeep:
             if batch.is_complete:
                 self.tracking.add(batch, told, outbox=outbox)
                 self._reader.advance(batch)
-                return was_busy
+                return True
             self.tracking.add(batch)
             self._reader.advance(batch)
+        return False
 
     def _read(self, location: Location) -> StoredMessage:
         return read_message(self._spool_folder, location)
@@ -150,13 +153,15 @@ class OpenKeep:
         return (instance, rows[-1][0]), [Told(row[1], row[2][:26], row[3]) for row in rows]
 
     def release(self, items: Sequence[Item]) -> int:
-        """Send items on and take note of it. Returns how many. Raises StoreError."""
-        count = self.quarantine.release(items, self._spool)
-        for item in items:
-            events.info(Log.QUARANTINE_RELEASED, id=item.id, recipients=len(item.recipients))
-        self._spool.rotate()  # what was released can go with its segment as soon as it is delivered
+        """Send items on and take note of it. Returns how many. Raises StoreError for the first that cannot be; those before it are sent."""
+        try:
+            for item in items:
+                self.quarantine.release(item, self._spool)
+                events.info(Log.QUARANTINE_RELEASED, id=item.id, recipients=len(item.recipients))
+        finally:
+            self._spool.rotate()  # what was released can go with its segment as soon as it is delivered
         self.drain()
-        return count
+        return len(items)
 
     def delete(self, items: Sequence[Item], *, expired: bool = False) -> int:
         """Take items out of the quarantine for good. Returns how many. Raises StoreError."""
@@ -206,7 +211,8 @@ class OpenKeep:
     def remove_segments(self) -> list[tuple[str, str]]:
         """Delete the segments that `deliver` and `keep` have read to the end and no queue entry needs. Returns them. Raises StoreError.
 
-        One in which damage was found is moved to the writer's folder `corrupt` instead, for whoever wants to look.
+        One in which damage was found is moved to the writer's folder `corrupt` instead, for whoever wants to look. Content files go before
+        their segment: a crash in between leaves nothing that nobody would look for again.
         """
         finished = {key for key, cursor in self._reader.cursors.items() if cursor.finished}
         gone = {key for key in finished if not self._segment(key).exists()}
@@ -230,14 +236,14 @@ class OpenKeep:
 
     def _remove_segment(self, key: tuple[str, str], *, is_damaged: bool) -> None:
         segment = self._segment(key)
-        if is_damaged:
-            corrupt = make_private(self._spool_folder / key[0] / "corrupt")
-            segment.rename(corrupt / segment.name)
-            return
         generation = segment.name.partition("-")[0]
-        segment.unlink()
-        for content in (self._spool_folder / key[0] / "content").glob(f"{generation}-*"):
-            content.unlink()
+        paths = [*(self._spool_folder / key[0] / "content").glob(f"{generation}-*"), segment]
+        corrupt = make_private(self._spool_folder / key[0] / "corrupt") if is_damaged else None
+        for path in paths:
+            if corrupt is not None:
+                path.rename(corrupt / path.name)
+            else:
+                path.unlink()
 
 
 async def run_keep(settings: KeepSettings, stop: asyncio.Event, *, ready: Callable[[], None] | None = None) -> None:
@@ -262,7 +268,8 @@ async def run_keep(settings: KeepSettings, stop: asyncio.Event, *, ready: Callab
                 pause = POLL
                 try:
                     async with turn:
-                        await asyncio.to_thread(_round, keep)
+                        if not await asyncio.to_thread(_round, keep):
+                            pause = 0.0
                 except StoreError as fault:
                     events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="tracking and quarantine wait")
                     pause = _FAULT_PAUSE
@@ -276,6 +283,8 @@ async def run_keep(settings: KeepSettings, stop: asyncio.Event, *, ready: Callab
         await asyncio.to_thread(keep.close)
 
 
-def _round(keep: OpenKeep) -> None:
-    keep.drain()
+def _round(keep: OpenKeep) -> bool:
+    """Returns False if there is more to do at once."""
+    is_complete = keep.drain(batches=_ROUND_BATCHES)
     keep.keep_house()
+    return is_complete

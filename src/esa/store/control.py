@@ -19,6 +19,7 @@ from esa.errors import EsaError, StoreError
 from esa.store.folder import make_private, store_error
 
 LINE_LIMIT = 4 << 20  # octets of a request or an answer: some 100,000 identifiers
+_TOO_LONG = {"error": {"what": "the request is too long", "where": None, "mend": "name fewer identifiers at a time"}}
 PATIENCE = 60.0  # seconds to wait for an answer
 _PATH_LIMIT = 100  # octets; the kernel takes 107
 
@@ -45,9 +46,10 @@ class ControlServer:
     Make it with `start`; the caller holds the process's lock, so a socket found there is stale.
     """
 
-    def __init__(self, server: asyncio.Server, path: Path) -> None:
+    def __init__(self, server: asyncio.Server, path: Path, connections: set[asyncio.StreamWriter]) -> None:
         self._server = server
         self._path = path
+        self._connections = connections
 
     @classmethod
     async def start(cls, path: Path, handler: Handler) -> ControlServer:
@@ -64,13 +66,22 @@ class ControlServer:
             listening.close()
             raise store_error(error, path) from error
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _serve(reader, writer, handler)
+        connections: set[asyncio.StreamWriter] = set()
 
-        return cls(await asyncio.start_unix_server(serve, sock=listening, limit=LINE_LIMIT), path)
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.add(writer)
+            try:
+                await _serve(reader, writer, handler)
+            finally:
+                connections.discard(writer)
+
+        return cls(await asyncio.start_unix_server(serve, sock=listening, limit=LINE_LIMIT), path, connections)
 
     async def close(self) -> None:
+        """Stop listening; whoever is connected is cut off."""
         self._server.close()
+        for writer in list(self._connections):
+            writer.close()
         await self._server.wait_closed()
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
@@ -78,10 +89,17 @@ class ControlServer:
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
     try:
-        while line := await reader.readline():
+        while True:
+            try:
+                line = await reader.readline()
+            except ValueError:  # a line past LINE_LIMIT
+                writer.write(json.dumps(_TOO_LONG).encode() + b"\n")
+                break
+            if not line:
+                break
             writer.write(json.dumps(await _answer(line, handler)).encode() + b"\n")
             await writer.drain()
-    except (OSError, ValueError):  # the asking side is gone, or its line has no end
+    except OSError:  # the asking side is gone
         pass
     finally:
         writer.close()
@@ -92,13 +110,16 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, han
 async def _answer(line: bytes, handler: Handler) -> dict[str, object]:
     try:
         request = json.loads(line)
+    except (ValueError, RecursionError):
+        return {"error": {"what": "the request is no JSON", "where": None, "mend": None}}
+    try:
         if not isinstance(request, dict):
             raise StoreError("a request is a JSON object")
         return {"ok": await handler(request)}
-    except ValueError:
-        return {"error": {"what": "the request is no JSON", "where": None, "mend": None}}
     except EsaError as error:
         return {"error": {"what": error.what, "where": error.where, "mend": error.mend}}
+    except Exception as error:  # the asking side is told; the service goes on
+        return {"error": {"what": f"a fault of esa itself: {type(error).__name__}: {error}", "where": None, "mend": None}}
 
 
 def ask(path: Path, request: Request, *, patience: float = PATIENCE) -> object | None:
@@ -106,6 +127,9 @@ def ask(path: Path, request: Request, *, patience: float = PATIENCE) -> object |
 
     Raises StoreError: what the process says, or that it does not answer.
     """
+    line = json.dumps(dict(request)).encode() + b"\n"
+    if len(line) > LINE_LIMIT:
+        raise StoreError("too much for one request", mend="name fewer identifiers at a time")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         connection.settimeout(patience)
         try:
@@ -116,14 +140,14 @@ def ask(path: Path, request: Request, *, patience: float = PATIENCE) -> object |
         except OSError as error:
             raise store_error(error, path) from error
         try:
-            connection.sendall(json.dumps(dict(request)).encode() + b"\n")
+            connection.sendall(line)
             connection.shutdown(socket.SHUT_WR)
             with connection.makefile("rb") as answers:
-                line = answers.readline(LINE_LIMIT)
+                answered = answers.readline(LINE_LIMIT)
         except OSError as error:
             raise StoreError(f"the running service does not answer: {error}", where=str(path), mend="see its log; try again") from error
     try:
-        answer = json.loads(line)
+        answer = json.loads(answered)
     except ValueError:
         raise StoreError("the running service broke off its answer", where=str(path), mend="see its log; try again") from None
     if "error" in answer:

@@ -6,6 +6,7 @@ read-only.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ def database_error(error: sqlite3.Error, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) or 0
     primary = code & 0xFF
     where = str(path)
-    if primary in _FULL:
+    if primary in _FULL or (primary == sqlite3.SQLITE_IOERR and _is_full(path)):
         return StoreError("the disk is full", where=where, mend="free some space; work goes on by itself", is_full=True)
     if primary in _IN_USE:
         return StoreError("the database is locked by another process", where=where, mend="stop the other esa first", is_in_use=True)
@@ -40,6 +41,13 @@ def database_error(error: sqlite3.Error, path: Path) -> StoreError:
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreError("the database is damaged", where=where, mend="restore it from a backup, or move it away: it is begun anew")
     return StoreError(f"the database says: {error}", where=where)
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk is: SQLite calls it an I/O error when it is the WAL's index that finds no room."""
+    with contextlib.suppress(OSError):
+        return os.statvfs(path.parent).f_bavail == 0
+    return False
 
 
 @contextmanager

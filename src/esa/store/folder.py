@@ -15,6 +15,7 @@ from esa.errors import StoreError
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _READ_ONLY = frozenset({errno.EROFS})
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
+_GONE = frozenset({errno.ENOENT, errno.EIO, errno.ELOOP, errno.EISDIR, errno.ENOTDIR})
 _PATIENCE = 2.0  # seconds to wait for a lock: a reader that asks whether the writer lives holds it for an instant
 
 
@@ -33,7 +34,7 @@ def store_error(error: OSError, where: Path | str) -> StoreError:
             mend="give the folder to the user esa runs as, or give another folder with --state",
         )
     if error.errno == errno.ENOENT:
-        return StoreError("the file is not there", where=str(where), mend="check the state folder given with --state", is_damaged=True)
+        return StoreError("the file is not there", where=str(where), mend="check the state folder given with --state")
     return StoreError(f"the system says: {error.strerror or error}", where=str(where))
 
 
@@ -44,6 +45,17 @@ def telling(where: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         raise store_error(error, error.filename or where) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """As `telling`, for reading back what was stored: if it is gone or the disk cannot read it, that is damage (`is_damaged`)."""
+    try:
+        yield
+    except OSError as error:
+        fault = store_error(error, error.filename or path)
+        fault.is_damaged = error.errno in _GONE
+        raise fault from error
 
 
 def make_private(folder: Path) -> Path:

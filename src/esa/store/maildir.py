@@ -71,7 +71,10 @@ class Maildir:
                 faults[index] = error
         for (index, _), fault in zip(written, self._pool.map(self._sync, [descriptor for _, descriptor in written]), strict=True):
             faults[index] = fault or self._publish(parcels[index])
-        if written:
+            if faults[index] is not None:  # after a failed sync the file is not to be trusted: the next attempt writes another
+                with contextlib.suppress(OSError):
+                    os.unlink(self._tmp + parcels[index].name)  # noqa: PTH108
+        if written or present:  # what an earlier attempt left in `new` may not be on disk yet
             try:
                 sync_directory(self.path / "new")
             except OSError as error:

@@ -157,32 +157,31 @@ class Quarantine:
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-            raise store_error(error, path) from error
+            if isinstance(error, OSError):
+                raise store_error(error, path) from error
+            raise
         return path.parent
 
     def items(self, keys: Sequence[str], *, states: Sequence[State] = ("held", "releasing")) -> list[Item]:
         """Return items by key or message identifier, in the order asked for."""
         return _select(self._engine, self.path, keys, states=states)
 
-    def release(self, items: Sequence[Item], spool: Spool) -> int:
-        """Send held items on: a deliver record each, in the spool of `keep`. Durable on return. Returns how many.
+    def release(self, item: Item, spool: Spool) -> None:
+        """Send a held item on: a deliver record in the spool of `keep`. Durable on return.
 
-        Raises StoreError; items that were begun are released at the next start, or by the next call.
+        Raises StoreError; one that was begun is released at the next start, or by the next call. The caller has read that spool to its end
+        before, so that an item whose record is there already does not come here again.
         """
-        count = 0
-        for item in items:
-            path = content_path(self._state, item.id)
-            try:
-                size = path.stat().st_size
-            except OSError as error:
-                raise store_error(error, path) from error
-            self._mark([item.id], "releasing")
-            spool.append([self._release_record(item, path, size, spool.incoming)])
-            count += 1
-        return count
+        path = content_path(self._state, item.id)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise store_error(error, path) from error
+        self._mark([item.id], "releasing")
+        spool.append([self._release_record(item, path, size, spool.incoming)])
 
     def _release_record(self, item: Item, path: Path, size: int, incoming: Path) -> Record:
         now = time.time()

@@ -28,7 +28,7 @@ from esa.errors import StoreError
 from esa.message.envelope import Envelope
 from esa.store import survivors
 from esa.store.database import open_database, open_read_only, printable, telling_database, transaction
-from esa.store.identifier import new_identifier
+from esa.store.identifier import LENGTH, new_identifier
 from esa.store.record import Event, EventName, Record
 from esa.store.segments import SURVIVORS, Batch, Cursor, Location, read_message
 
@@ -73,7 +73,7 @@ class Entry:
     """One splinter to deliver. Times are Unix seconds; `attempts` counts the one in flight."""
 
     key: str
-    message: str  # message identifier
+    message: str  # message identifier; `key` of a released message is longer
     splinter: int
     state: State
     attempts: int
@@ -220,7 +220,7 @@ class Queue:
                 is_claimed = len(claimed) < capacity
                 entry = Entry(
                     splinter_key(record.id, splinter),
-                    record.id,
+                    record.id[:LENGTH],  # of a released message the one it first came with
                     splinter,
                     "in_flight" if is_claimed else "waiting",
                     1 if is_claimed else 0,

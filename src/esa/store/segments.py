@@ -17,7 +17,7 @@ from typing import Literal
 
 from esa.errors import StoreError
 from esa.message.envelope import Envelope, Session
-from esa.store.folder import is_locked, telling
+from esa.store.folder import is_locked, reading, telling
 from esa.store.record import HEADER_SIZE, ContentFile, Header, Record, decode_header, decode_metadata
 from esa.store.spool import Committed, parse_segment_name
 
@@ -275,7 +275,9 @@ class _Scan:
             window, index = self._at(place, min(_WINDOW, self.end - place))
             hit = window.find(marker, index)
             if hit < 0:
-                place = max(place + 1, self._base + len(window) - len(marker) + 1)
+                if len(window) - index <= len(marker):  # the end, or the file was cut meanwhile
+                    break
+                place = self._base + len(window) - len(marker) + 1
                 continue
             place = self._base + hit
             if header := self._header_at(place):
@@ -344,7 +346,7 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
     parsed = parse_segment_name(location.segment)
     if parsed is None:
         raise StoreError("this is no segment", where=str(path), is_damaged=True)
-    with telling(path):
+    with reading(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             data = os.pread(descriptor, location.length, location.offset)
@@ -355,7 +357,10 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
         raise StoreError(f"the record at {location.offset} is damaged", where=str(path), mend=_LOOK, is_damaged=True)
     prefix_start = HEADER_SIZE + header.metadata_length
     content_start = prefix_start + header.prefix_length
-    record, file = decode_metadata(data[HEADER_SIZE:prefix_start])
+    try:
+        record, file = decode_metadata(data[HEADER_SIZE:prefix_start])
+    except ValueError as error:
+        raise StoreError(f"the record at {location.offset}: {error}", where=str(path), mend=_LOOK, is_damaged=True) from None
     prefix = data[prefix_start:content_start]
     size = len(prefix) - sum(end - start for start, end in record.omitted)
     if file is None:
@@ -384,9 +389,11 @@ def _check_file(path: Path, file: ContentFile) -> None:
 
 
 def _file_chunks(path: Path) -> Iterator[bytes]:
-    with telling(path), path.open("rb", buffering=0) as file:
-        while chunk := file.read(CHUNK):
-            yield chunk
+    with reading(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+            while chunk := file.read(CHUNK):
+                yield chunk
 
 
 def _without(chunks: Iterator[bytes], omitted: tuple[tuple[int, int], ...]) -> Iterator[bytes]:

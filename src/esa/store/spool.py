@@ -30,11 +30,9 @@ from pathlib import Path
 
 from esa.errors import StoreError
 from esa.store.folder import make_private, store_error, sync_directory, take_lock
-from esa.store.record import INLINE_LIMIT, ContentFile, Record, encode_head, encode_metadata
+from esa.store.record import INLINE_LIMIT, METADATA_LIMIT, PREFIX_LIMIT, ContentFile, Record, encode_head, encode_metadata
 
-SEGMENT_LIMIT = (
-    64 << 20
-)  # octets after which a new segment begins: small enough that old ones go soon, large enough that making one costs nothing
+SEGMENT_LIMIT = 64 << 20  # octets after which a new segment begins: small enough to go soon, large enough that making one costs nothing
 _IOV_LIMIT = 1024  # buffers the kernel takes in one call (IOV_MAX)
 _COMMITTED_SIZE = 4096  # one page
 _REMEMBERED = 32  # closed segments that could not be cut back and whose end readers must be told
@@ -169,8 +167,11 @@ class Spool:
             elif isinstance(content, Path) or len(content) > INLINE_LIMIT:
                 file = self._take_content(record, content, taken)
                 content = b""
+            metadata = encode_metadata(record, file)
+            if len(metadata) > METADATA_LIMIT or len(record.prefix) > PREFIX_LIMIT:  # a reader would take it for damage
+                raise StoreError(f"the record of {record.id} is too long", where=str(self.folder))
             head = encode_head(
-                encode_metadata(record, file),
+                metadata,
                 record.prefix,
                 content,
                 marker=self._marker,
@@ -259,7 +260,8 @@ class Spool:
         self._generation += 1
         self._offset = 0
         self._publish()
-        os.close(descriptor)
+        with contextlib.suppress(OSError):  # all that counts in it is synced
+            os.close(descriptor)
 
     def _publish(self) -> None:
         self._committed.publish([(self._generation, self._offset), *self._forbidden])

@@ -1,5 +1,4 @@
-"""SQLAlchemy Core over the SQLite files of tracking and quarantine: one place that opens them, so that another database can take their
-place."""
+"""SQLAlchemy Core over the SQLite files of tracking and quarantine: one place opens them, so that another database can take their place."""
 
 from __future__ import annotations
 
