@@ -282,3 +282,26 @@ async def test_smtp_sink_takes_everything(
         async with delivering(tmp_path, port):
             await until(lambda: entries(tmp_path) == [] and len(names(tmp_path)) == 101)
     assert set(names(tmp_path)) == {EventName.DELIVERED}
+
+
+async def test_a_maildir_that_vanished_defers_and_fails_nothing(tmp_path: Path) -> None:
+    async with delivering(tmp_path):
+        (tmp_path / "Maildir/tmp").rmdir()
+        fill(tmp_path, [make_record()])
+        await until(lambda: EventName.DEFERRED in names(tmp_path))
+        assert [entry.state for entry in entries(tmp_path)] != ["failed"]
+        (tmp_path / "Maildir/tmp").mkdir()
+        await until(lambda: len(arrived(tmp_path)) == 1)
+
+
+async def test_a_fault_of_our_own_defers_instead_of_leaving_mail_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("never foreseen")
+
+    monkeypatch.setattr("esa.gateway.next_hop.MaildirHop.send", fail)
+    fill(tmp_path, [make_record()])
+    async with delivering(tmp_path, retry_initial=60, retry_maximum=60):
+        await until(lambda: EventName.DEFERRED in names(tmp_path))
+    [entry] = entries(tmp_path)
+    assert entry.state == "waiting"
+    assert "RuntimeError" in entry.reason

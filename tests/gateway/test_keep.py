@@ -255,3 +255,60 @@ async def test_the_process_drains_answers_and_ends(tmp_path: Path) -> None:
     stop.set()
     await asyncio.wait_for(running, 10)
     assert ask(socket_path(tmp_path), {}) is None
+
+
+def test_a_round_can_be_bounded_and_goes_on_later(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(b"x", prefix=b"") for _ in range(1300)])
+    with OpenKeep(KeepSettings(tmp_path)) as keep:
+        assert [keep.drain(batches=1), keep.drain(batches=1), keep.drain(batches=2)] == [False, False, True]
+
+
+def test_an_unfinished_release_whose_octets_are_gone_does_not_stop_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [make_record(action="quarantine") for _ in range(2)]
+    fill(tmp_path, records)
+
+    def die(*_: object) -> None:
+        raise StoreError("killed")
+
+    with kept(tmp_path) as keep:
+        monkeypatch.setattr(Spool, "append", die)
+        for record in records:
+            with pytest.raises(StoreError, match="killed"):
+                keep.obey({"verb": "release", "keys": [record.id]})
+        monkeypatch.undo()
+    content_path(tmp_path, records[0].id).unlink()
+    with kept(tmp_path):
+        assert [item.id for item in items(tmp_path)] == [records[0].id]
+
+
+def test_of_several_releases_those_before_a_fault_are_done(tmp_path: Path) -> None:
+    records = [make_record(action="quarantine") for _ in range(3)]
+    fill(tmp_path, records)
+    with kept(tmp_path) as keep:
+        content_path(tmp_path, records[1].id).unlink()
+        with pytest.raises(StoreError, match="not there"):
+            keep.obey({"verb": "release", "keys": [record.id for record in records]})
+        keep.drain()
+        assert [item.id for item in items(tmp_path)] == [records[1].id, records[2].id]
+    assert len(deliver_all(tmp_path)) == 1
+
+
+def test_a_quarantined_message_whose_octets_are_gone_is_listed_and_stops_nothing(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(b"y" * (2 << 20), action="quarantine"), make_record(action="quarantine")])
+    [content] = (tmp_path / "spool/receive-0/content").iterdir()
+    content.unlink()
+    with kept(tmp_path):
+        assert [item.size for item in items(tmp_path)] == [0, len(PREFIX + CONTENT)]
+
+
+def test_a_damaged_segment_is_put_aside_with_its_content_files(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record(b"y" * (2 << 20)), make_record()])
+    [segment] = segments_of(tmp_path)
+    data = bytearray(segment.read_bytes())
+    data[60] ^= 1
+    segment.write_bytes(data)
+    with kept(tmp_path) as keep:
+        assert len(deliver_all(tmp_path)) == 1
+        assert len(keep.remove_segments()) == 1
+    assert len(list((tmp_path / "spool/receive-0/corrupt").iterdir())) == 2
+    assert list((tmp_path / "spool/receive-0/content").iterdir()) == []
