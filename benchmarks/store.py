@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
+from processes import LOOPBACK, Server, free_port
+from results import table, write_section
 
-from benchmarks.processes import LOOPBACK, Server, free_port
-from benchmarks.results import table, write_section
 from esa.gateway import events
 from esa.gateway.delivery import DeliverSettings, SmtpRoute, run_deliver
 from esa.gateway.keep import KeepSettings, OpenKeep
