@@ -10,10 +10,10 @@ import http.client
 import json
 import os
 import re
-import resource
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,17 +59,18 @@ class Bogofilter:
         self._database.mkdir()
 
     def _run(self, arguments: Sequence[str], names: Sequence[Path]) -> tuple[bytes, float, float, float]:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.perf_counter()
-        process = subprocess.Popen(
-            ["bogofilter", "-C", "-d", str(self._database), *arguments, "-b"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        output, _ = process.communicate("".join(f"{name}\n" for name in names).encode())
-        if process.returncode not in (0, 1, 2):
-            raise SystemExit(f"bogofilter failed with {process.returncode}")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return output, time.perf_counter() - began, used, after.ru_maxrss / 1024
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as answered:
+            given.write("".join(f"{name}\n" for name in names).encode())
+            given.seek(0)
+            command = ["bogofilter", "-C", "-d", str(self._database), *arguments, "-b"]
+            process = subprocess.Popen(command, stdin=given, stdout=answered)
+            _, status, used = os.wait4(process.pid, 0)  # this process alone; RUSAGE_CHILDREN would keep the peak of any other
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode not in (0, 1, 2):
+                raise SystemExit(f"bogofilter failed with {process.returncode}")
+            answered.seek(0)
+            return answered.read(), time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
     def start(self, train: Sequence[Sample]) -> None:
         self._run(["-s"], [sample.path for sample in train if sample.is_spam])
