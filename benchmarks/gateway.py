@@ -45,9 +45,11 @@ class Gateway:
         folder.mkdir(parents=True)
         self.port, self.health = free_port(), free_port()
         configuration = folder / "esa.toml"
+        delivery = f'[delivery]\nroute = "{LOOPBACK}:{route}"\n' if route is not None else ""
         configuration.write_text(
             f'[gateway]\nstate = "{folder / "state"}"\n[[listener]]\nport = {self.port}\nmax_message_size = "{message_size}"\n'
-            f"[metrics]\nport = {self.health}\n" + (f'[delivery]\nroute = "{LOOPBACK}:{route}"\n' if route is not None else "")
+            # every message goes on after its scan, whatever its score: smtp-source's filler is no mail that a model could know
+            f'[metrics]\nport = {self.health}\n[mail_policy]\npositive = "deliver"\nsuspect = "deliver"\n{delivery}'
         )
         self.log = folder / "log"
         command = [sys.executable, "-m", "esa.cli", "serve", "--config", str(configuration)]

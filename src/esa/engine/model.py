@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -157,17 +157,48 @@ class Model:
         except OSError as error:
             raise ModelError(f"the model cannot be written: {error.strerror}", where=str(path)) from error
 
-    def explain(self, contributions: Sequence[float] | npt.NDArray[np.float64]) -> tuple[Reason, ...]:
+    def explain(self, contributions: Sequence[float] | npt.NDArray[np.float64]) -> Sequence[Reason]:
         """One Reason per contribution that is not zero, by falling absolute contribution; they sum to the logit.
 
         `contributions` are in the order of `names`.
         """
-        reasons = [
-            Reason(name, family, float(value))
-            for name, family, value in zip(self.names, self.families, contributions, strict=True)
-            if value != 0.0
-        ]
-        return tuple(sorted(reasons, key=lambda reason: (-abs(reason.contribution), reason.name)))
+        values = np.asarray(contributions, dtype=np.float64)
+        if len(values) != len(self.names):
+            raise ValueError(f"there are {len(values)} contributions for {len(self.names)} names")
+        order = np.argsort(-np.abs(values), kind="stable")[: np.count_nonzero(values)]
+        return Explained(self, order, values[order])
+
+
+class Explained(Sequence[Reason]):
+    """Reasons by falling size, each made when it is asked for: a gateway reads five of a hundred."""
+
+    __slots__ = ("_model", "_order", "_values")
+
+    def __init__(self, model: Model, order: npt.NDArray[np.intp], values: npt.NDArray[np.float64]) -> None:
+        self._model, self._order, self._values = model, order, values
+
+    def _at(self, place: int) -> Reason:
+        index = self._order[place]
+        return Reason(self._model.names[index], self._model.families[index], float(self._values[place]))
+
+    @overload
+    def __getitem__(self, index: int) -> Reason: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Reason]: ...
+    def __getitem__(self, index: int | slice) -> Reason | Sequence[Reason]:
+        return self._at(index) if isinstance(index, int) else tuple(map(self._at, range(len(self))[index]))
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Reason]:
+        return map(self._at, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 def _read(path: Path) -> bytes:

@@ -39,11 +39,15 @@ class _Reasons(Sequence[Reason]):
 
     def __init__(self, parts: tuple[Sequence[Reason], ...]) -> None:
         self._parts = parts
-        self._sorted: tuple[Reason, ...] | None = None
+        self._sorted: Sequence[Reason] | None = None
 
-    def _all(self) -> tuple[Reason, ...]:
+    def _all(self) -> Sequence[Reason]:
         if self._sorted is None:
-            self._sorted = tuple(sorted((reason for part in self._parts for reason in part), key=lambda reason: -abs(reason.contribution)))
+            found = [part for part in self._parts if part]
+            if len(found) == 1:  # a check gives its own in that order
+                self._sorted = found[0]
+                return self._sorted
+            self._sorted = tuple(sorted((reason for part in found for reason in part), key=lambda reason: -abs(reason.contribution)))
             self._parts = ()
         return self._sorted
 
@@ -61,13 +65,13 @@ class _Reasons(Sequence[Reason]):
         return iter(self._all())
 
     def __eq__(self, other: object) -> bool:
-        return self._all() == tuple(other) if isinstance(other, Sequence) else NotImplemented
+        return tuple(self._all()) == tuple(other) if isinstance(other, Sequence) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._all())
+        return hash(tuple(self._all()))
 
     def __repr__(self) -> str:
-        return repr(self._all())
+        return repr(tuple(self._all()))
 
 
 class Scanner:

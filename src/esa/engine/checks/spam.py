@@ -26,12 +26,12 @@ class ModelReasons(Sequence[Reason]):
         self._model: Model | None = model
         self._batch: Batch | None = batch
         self._row = row
-        self._reasons: tuple[Reason, ...] = ()
+        self._reasons: Sequence[Reason] = ()
 
-    def _explained(self) -> tuple[Reason, ...]:
+    def _explained(self) -> Sequence[Reason]:
         model, batch = self._model, self._batch
         if model is not None and batch is not None:
-            self._reasons = tuple(explain(model, batch, self._row))
+            self._reasons = explain(model, batch, self._row)
             self._model = self._batch = None
         return self._reasons
 
