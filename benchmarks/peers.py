@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from processes import LOOPBACK, Memory, Server, free_port
+from processes import LOOPBACK, Memory, Server, free_port, peak_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,16 @@ class Bogofilter:
             given.seek(0)
             command = ["bogofilter", "-C", "-d", str(self._database), *arguments, "-b"]
             process = subprocess.Popen(command, stdin=given, stdout=answered)
-            _, status, used = os.wait4(process.pid, 0)  # this process alone; RUSAGE_CHILDREN would keep the peak of any other
+            peak = 0.0
+            while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+                peak = max(peak, peak_memory(process.pid))  # its rusage would begin with the memory of this process, before exec
+                time.sleep(0.01)
+            _, status, used = ended
             process.returncode = os.waitstatus_to_exitcode(status)
             if process.returncode not in (0, 1, 2):
                 raise SystemExit(f"bogofilter failed with {process.returncode}")
             answered.seek(0)
-            return answered.read(), time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+            return answered.read(), time.perf_counter() - began, used.ru_utime + used.ru_stime, peak
 
     def start(self, train: Sequence[Sample]) -> None:
         self._run(["-s"], [sample.path for sample in train if sample.is_spam])

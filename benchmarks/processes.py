@@ -71,6 +71,15 @@ def memory(process: int) -> Memory:
     return Memory(*(round(value / 1024, 1) for value in sums.values()))
 
 
+def peak_memory(process: int) -> float:
+    """MiB of the largest resident size of one living process since it began its program; 0 if it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
 class Server:
     """A program that is ready when `port` accepts (or `ready()` says so). Use as a context manager; ends with its children."""
 
