@@ -184,6 +184,15 @@ class Delivery(Table):
         default="Maildir", min_length=1, description="Maildir that mail goes to where there is no route. Relative to the state folder."
     )
     concurrency: int = Field(default=20, ge=1, le=1_000, description="Connections to the next hop at one time.")
+    connect_timeout: Duration = Field(
+        default=30.0, ge=1, le=10 * MINUTE, description="Longest wait for the next hop to connect, and then to greet."
+    )
+    command_timeout: Duration = Field(
+        default=5 * MINUTE,
+        ge=1,
+        le=HOUR,
+        description="Longest wait for a reply of the next hop (RFC 5321: 5 min); twice as long for the one to the mail data.",
+    )
     retry_initial: Duration = Field(
         default=MINUTE, ge=1, le=DAY, description="Wait before the second attempt; it doubles each time, with some chance in it."
     )

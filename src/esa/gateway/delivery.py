@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol
 
+from esa.config.schema import Delivery
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.client import Timeouts
@@ -34,6 +35,7 @@ _FAULT_PAUSE = 1.0  # after a fault of the disk
 _HOUSEKEEPING = 30.0
 SPARSE = 0.25  # share of a segment under which what is left in it is copied out
 GRACE = 8.0  # seconds that what is in flight may take to finish at the end
+_DEFAULTS = Delivery()
 
 Kind = Literal["delivered", "deferred", "failed"]
 
@@ -48,18 +50,18 @@ class SmtpRoute:
 
 @dataclass(frozen=True, slots=True)
 class DeliverSettings:
-    """What the deliver process needs to know. Times in seconds."""
+    """What the deliver process needs to know. Times in seconds; what is not said is as in an empty configuration."""
 
     state: Path
     hostname: str  # argument of EHLO
     route: SmtpRoute | None = None  # None: deliver to `maildir`
     maildir: Path | None = None  # None: state/Maildir
-    retry_initial: float = 60.0
-    retry_maximum: float = 3600.0
-    expire: float = 259_200.0  # 3 days
-    concurrency: int = 20  # connections to the route, each with one message in flight
-    connect_timeout: float = 30.0
-    command_timeout: float = 300.0
+    retry_initial: float = _DEFAULTS.retry_initial
+    retry_maximum: float = _DEFAULTS.retry_max
+    expire: float = _DEFAULTS.expire
+    concurrency: int = _DEFAULTS.concurrency  # connections to the route, each with one message in flight
+    connect_timeout: float = _DEFAULTS.connect_timeout
+    command_timeout: float = _DEFAULTS.command_timeout
 
     @property
     def schedule(self) -> RetrySchedule:

@@ -220,7 +220,7 @@ def make_limits(configuration: Configuration, listener: Listener) -> Limits:
 
 
 def deliver_settings(configuration: Configuration) -> DeliverSettings:
-    """What the deliver process is told; `esa queue` uses the same where no service runs."""
+    """What the deliver process is told."""
     delivery = configuration.delivery
     return DeliverSettings(
         state=configuration.state,
@@ -231,11 +231,13 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
         retry_maximum=delivery.retry_max,
         expire=delivery.expire,
         concurrency=delivery.concurrency,
+        connect_timeout=delivery.connect_timeout,
+        command_timeout=delivery.command_timeout,
     )
 
 
 def keep_settings(configuration: Configuration) -> KeepSettings:
-    """What the keep process is told; `esa quarantine` uses the same where no service runs."""
+    """What the keep process is told."""
     return KeepSettings(
         state=configuration.state,
         quarantine_retention=configuration.quarantine.retention,
