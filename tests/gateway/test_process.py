@@ -7,7 +7,8 @@ from pathlib import Path
 
 from esa.config.schema import Configuration, Delivery
 from esa.gateway.delivery import DeliverSettings, SmtpRoute
-from esa.gateway.process import deliver_settings
+from esa.gateway.keep import KeepSettings
+from esa.gateway.process import deliver_settings, keep_settings
 
 
 def test_deliver_is_told_every_setting_of_delivery() -> None:
@@ -29,6 +30,16 @@ def test_deliver_is_told_every_setting_of_delivery() -> None:
     )
 
 
+def test_keep_is_told_how_long_quarantine_and_tracking_are_kept() -> None:
+    configuration = Configuration.model_validate({"quarantine": {"retention": "2 h"}, "tracking": {"retention": "3 h"}})
+    assert keep_settings(configuration) == KeepSettings(configuration.state, 7_200.0, 10_800.0)
+
+
 def test_what_is_not_set_is_as_in_an_empty_configuration() -> None:
     empty = Configuration()
+    assert keep_settings(empty) == KeepSettings(empty.state)
     assert replace(deliver_settings(empty), maildir=None) == DeliverSettings(empty.state, "")
+
+
+def test_held_mail_is_deleted_after_fourteen_days_unless_said_otherwise() -> None:
+    assert KeepSettings(Path("state")).quarantine_retention == 14 * 86_400

@@ -233,7 +233,7 @@ class Limits(Table):
 class Quarantine(Table):
     """Suspect mail that waits for a person."""
 
-    retention: Duration = Field(default=30 * DAY, ge=HOUR, description="Age at which quarantined mail is deleted.")
+    retention: Duration = Field(default=14 * DAY, ge=HOUR, description="Age at which quarantined mail is deleted.")
 
 
 class Tracking(Table):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from esa.config import schema
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.events import Event as Log
@@ -41,11 +42,11 @@ _ROUND_BATCHES = 8  # of the spools in a round: under load that does not end, co
 
 @dataclass(frozen=True, slots=True)
 class KeepSettings:
-    """What the keep process needs to know. Times in seconds."""
+    """What the keep process needs to know. Times in seconds; what is not said is as in an empty configuration."""
 
     state: Path
-    quarantine_retention: float = 14 * 86_400.0
-    tracking_retention: float = 90 * 86_400.0
+    quarantine_retention: float = schema.Quarantine().retention
+    tracking_retention: float = schema.Tracking().retention
 
 
 def socket_path(state: Path) -> Path:
