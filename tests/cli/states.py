@@ -36,7 +36,7 @@ def make_state(folder: Path) -> State:
         b"Subject: \x1b[31mred\r\nFrom: x\r\n\r\nbody\x07\r\n",
         action="quarantine",
         reverse_path="",
-        fields={"verdict": "suspect", "score": 41.5},
+        fields={"subject": "\x1b[31mred", "verdict": "suspect", "score": 41.5},
     )
     refused = make_refusal()
     commit(folder, waiting, failed, held, refused)

@@ -74,15 +74,6 @@ def test_a_quarantine_splinter_becomes_an_item_with_its_octets(tmp_path: Path) -
         assert path.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("subject", ["=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "=?nonsense?b?!!!?=", "a\r\n folded one"])
-def test_an_odd_subject_does_not_keep_mail_out_of_the_quarantine(tmp_path: Path, subject: str) -> None:
-    fill(tmp_path, [make_record(b"Subject: " + subject.encode() + b"\r\n\r\nx\r\n", action="quarantine")])
-    with kept(tmp_path):
-        [item] = items(tmp_path)
-        assert "\n" not in item.subject
-        assert item.subject
-
-
 @pytest.mark.parametrize("content", [CONTENT, os.urandom(3 << 20)], ids=["short", "of its own file"])
 def test_a_released_message_is_delivered_as_it_was_and_tracked_under_its_first_identifier(tmp_path: Path, content: bytes) -> None:
     record = make_record(content, action="quarantine")

@@ -193,6 +193,20 @@ async def test_tracking_is_told_from_connection_to_end(bench: Bench) -> None:
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize("content", [b"hello", b"positive"])
+async def test_tracking_is_told_the_subject_decoded_and_on_one_line(bench: Bench, content: bytes) -> None:
+    await bench.send(b"From: a\r\nsubject : " + content + b"\r\n =?utf-8?q?Gr=C3=BC=C3=9Fe=0D=1B[31m?= and more\r\n\r\n")
+    await bench.route.drain()
+    (stored,) = bench.stored()
+    assert stored.record.events[-1].fields["subject"] == content.decode() + " Grüße \ufffd[31m and more"
+
+
+async def test_tracking_is_told_the_subject_of_content_in_a_file(bench: Bench) -> None:
+    await bench.send(CLEAN + b"x" * (3 << 20), as_file=True)
+    (stored,) = bench.stored()
+    assert stored.record.events[-1].fields["subject"] == "hello"
+
+
 async def test_positive_mail_is_refused_with_its_identifier_and_never_the_rule(bench: Bench) -> None:
     reply = await bench.send(POSITIVE)
     assert (reply.code, reply.enhanced) == (550, "5.7.1")

@@ -32,7 +32,7 @@ def make_record(
 ) -> Record:
     now = time.time() if received_at is None else received_at
     size = len(content) if isinstance(content, bytes) else content.stat().st_size if content is not None else 0
-    found = {"verdict": "clean", "score": 3.5, "reply": "250 2.0.0 accepted"} | (fields or {})
+    found = {"subject": "hello", "verdict": "clean", "score": 3.5, "reply": "250 2.0.0 accepted"} | (fields or {})
     return Record(
         id=identifier or new_identifier(now),
         envelope=Envelope(reverse_path, tuple(recipients), size, "8BITMIME", smtputf8),

@@ -74,22 +74,6 @@ def test_a_deleted_item_does_not_come_back_with_its_batch(quarantine: Quarantine
     assert not content_path(tmp_path, items[0].id).exists()
 
 
-def test_the_subject_is_read_from_the_message_if_nobody_said_it(quarantine: Quarantine, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    contents = [
-        b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n aus Bonn\r\n\r\n",
-        b"Subject: =?no-such-charset?q?x?=\r\n\r\n",
-        b"Subject: \xff\x00\x1b[31m\r\n\r\n",
-        b"no header at all",
-        b"",
-    ]
-    records = [replace(make_record(content, action="quarantine", prefix=b""), events=()) for content in contents]
-    subjects = [item.subject for item in add(quarantine, tmp_path, *records)]
-    assert subjects[0] == "Grüße aus Bonn"
-    assert len(held(tmp_path)) == len(contents)
-
-
 def test_a_message_whose_octets_are_gone_is_listed_and_stops_nothing(quarantine: Quarantine, tmp_path: Path) -> None:
     commit(tmp_path, make_record(b"y" * (INLINE_LIMIT + 1), action="quarantine"), make_record(action="quarantine"))
     [content] = (tmp_path / "spool" / "receive-0" / "content").iterdir()

@@ -28,6 +28,7 @@ from esa.gateway.metrics import Counter, Row
 from esa.gateway.receiver import Answer, Receiver, Transaction
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
+from esa.message.subject import subject_of
 from esa.message.trace import header_end, received_field, result_field_ranges, result_fields, strip_result_fields
 from esa.policy.access import RecipientAccess
 from esa.policy.disposition import Action, Disposition, Plan, plan
@@ -44,6 +45,7 @@ LARGE = 128 << 10  # octets; a longer message is scanned on its own thread, so t
 SCAN_ITEMS, SCAN_OCTETS = 64, 2 << 20  # caps of a batch: past some tens of messages it is no faster, only later
 COMMIT_ITEMS, COMMIT_OCTETS = 512, 16 << 20  # one writev run and one flush
 HOP_LIMIT = 100  # Received fields after which a message is going in circles (RFC 5321 section 6.3)
+HEAD_LIMIT = 1 << 16  # octets of a header in which Received fields are counted and the subject is looked for
 FORGED_LIMIT = 1000  # ranges to leave out of one big message; more is an attack on the record's size
 UNHURRIED_ITEMS, UNHURRIED_SECONDS = 256, 1.0  # records of refused mail wait so long for a commit they can go with
 
@@ -454,7 +456,7 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
     told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
     if isinstance(transaction.context, list):
         told += transaction.context
-    fields: dict[str, object] = {"reply": str(reply)}
+    fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, _head_end(arrival.content))}
     if report is not None:
         fields |= {
             "verdict": str(arrival.verdict),
@@ -474,9 +476,13 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
 _TRACKED = {Action.QUARANTINE: EventName.QUARANTINED, Action.DROP: EventName.DROPPED}
 
 
+def _head_end(content: bytes | mmap.mmap) -> int:
+    return min(header_end(content), HEAD_LIMIT)
+
+
 def _hops(content: bytes | mmap.mmap) -> int:
-    """Received fields in the header, as far as its first 64 KiB."""
-    head = content[: min(header_end(content), 1 << 16)].lower()
+    """Received fields in the header, as far as HEAD_LIMIT."""
+    head = content[: _head_end(content)].lower()
     return head.count(b"\nreceived:") + head.startswith(b"received:")
 
 

@@ -134,14 +134,13 @@ class Quarantine:
             item = splinter_key(stored.record.id, index)
             try:
                 message = read(stored.location)
-                subject = _subject(message)
                 size = message.size
                 folders.add(self._write_file(content_path(self._state, item), message))
             except StoreError as fault:
                 if not fault.is_damaged:
                     raise
-                subject, size = "", 0  # the item is listed without its octets; the damage is told where it was found
-            items.append(_item(stored.record, index, subject=subject, size=size))
+                size = 0  # the item is listed without its octets; the damage is told where it was found
+            items.append(_item(stored.record, index, size=size))
         for folder in folders:
             try:
                 sync_directory(folder)
@@ -296,7 +295,7 @@ def _select(
         return list(found.values())
 
 
-def _item(record: Record, index: int, *, subject: str, size: int) -> Item:
+def _item(record: Record, index: int, *, size: int) -> Item:
     splinter = record.splinters[index]
     fields = next((event.fields for event in record.events if event.name is EventName.ACCEPTED), {})
     score = fields.get("score")
@@ -307,7 +306,7 @@ def _item(record: Record, index: int, *, subject: str, size: int) -> Item:
         received_at=record.session.received_at,
         changed_at=time.time(),
         recipients=splinter.recipients,
-        subject=str(fields.get("subject") or subject),
+        subject=str(fields.get("subject") or ""),
         size=size,
         reason=splinter.reason,
         verdict=str(fields.get("verdict") or ""),
@@ -357,25 +356,3 @@ def _from_row(row: Row[tuple[object, ...]]) -> Item:
         envelope=Envelope(reverse_path, tuple(recipients), size, body, smtputf8),
         session=Session(*json.loads(values["session"])),
     )
-
-
-def _subject(message: StoredMessage) -> str:
-    """The Subject of a message, for the list; the first 64 KiB are looked at."""
-    from email.errors import MessageError
-    from email.header import decode_header, make_header
-    from email.parser import BytesHeaderParser
-
-    head = b""
-    for chunk in message.chunks():
-        head += chunk
-        if len(head) >= _HEAD or b"\r\n\r\n" in head:
-            break
-    value = str(BytesHeaderParser().parsebytes(head[:_HEAD].partition(b"\r\n\r\n")[0]).get("Subject", ""))
-    try:
-        return " ".join(str(make_header(decode_header(value))).split())[:_SUBJECT]
-    except (MessageError, ValueError, LookupError):
-        return " ".join(value.split())[:_SUBJECT]
-
-
-_HEAD = 1 << 16
-_SUBJECT = 200  # characters kept
