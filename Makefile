@@ -76,6 +76,7 @@ check: install
 	gate ruff format --quiet --check .; \
 	gate cython-lint src/esa_core; \
 	gate mypy; \
+	gate mypy models; \
 	gate python -m mypy.stubtest --allowlist tests/stubtest.allow --ignore-unused-allowlist esa_core; \
 	gate lint-imports --no-logo; \
 	gate python -m pytest tests/test_layout.py; \

@@ -166,7 +166,7 @@ def fit(groups: Mails) -> Fitted:
     mean = balanced @ x
     scale = np.sqrt(balanced @ (x - mean) ** 2) + SMALLEST_SCALE
     sums = Fitted(mean, scale, (regression(), regression())).cards(x)
-    return Fitted(mean, scale, tuple(regression().fit(sums[:, [card]], y, sample_weight=w * len(y)) for card in (0, 1)))  # type: ignore[arg-type]
+    return Fitted(mean, scale, tuple(regression().fit(sums[:, [card]], y, sample_weight=w * len(y)) for card in (0, 1)))
 
 
 def regression() -> LogisticRegression:
