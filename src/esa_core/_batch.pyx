@@ -76,7 +76,7 @@ cdef int _append_matches(Matches *matches, MatchSink *sink) noexcept nogil:
     cdef void *moved
     cdef uint32_t i
     if needed > matches.capacity:
-        capacity = max(needed, 2 * matches.capacity, 64)
+        capacity = max(needed, 2 * matches.capacity, <size_t> 64)
         moved = realloc(matches.terms, capacity * sizeof(int32_t))
         if moved == NULL:
             return -1
@@ -118,7 +118,7 @@ cdef int _score_features(const Parts *parts, Document *document, FeatureScratch 
     if n < 0:
         return -1
     length = sqrt(<double> n) if parts.normalised and n else 1.0
-    for family in range(N_FAMILIES):
+    for family in range(<int> N_FAMILIES):
         families[family] = mean_weight(parts.weights, scratch.indices + start, <Py_ssize_t> scratch.ends[family] - start, False) / length
         start = <Py_ssize_t> scratch.ends[family]
         logit[0] += families[family]
@@ -211,8 +211,11 @@ cdef class Engine:
         self.parts.lexicon = NULL if lexicon is None else &lexicon.table
         self.parts.cards = NULL if cards is None else &cards.table
         self.parts.matcher = NULL if automaton is None else &automaton.matcher
-        self.parts.weights = NULL if linear is None else linear.weights
-        self.parts.bias = 0.0 if linear is None else linear.bias
+        self.parts.weights = NULL
+        self.parts.bias = 0.0
+        if linear is not None:
+            self.parts.weights = linear.weights
+            self.parts.bias = linear.bias
         self.parts.normalised = linear is not None and linear.normalised
         self.parts.families = families
 

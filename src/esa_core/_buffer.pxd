@@ -15,7 +15,7 @@ cdef inline int grow(void **memory, uint32_t *capacity, size_t needed, size_t si
         return 0
     if needed > 0xFFFFFFFFu:
         return -1
-    more = max(needed, min(2 * more, 0xFFFFFFFFu), 64)
+    more = max(needed, min(2 * more, <size_t>0xFFFFFFFFu), <size_t>64)
     moved = realloc(memory[0], more * size + ESA_PADDING)
     if moved == NULL:
         return -1

@@ -353,7 +353,7 @@ cdef int add_field(Document *document, uint32_t index, size_t name, size_t name_
         return -1
     field = &document.fields[document.n_fields]
     field.name_start = <uint32_t>name
-    field.name_length = <uint16_t>min(name_length, 65535)
+    field.name_length = <uint16_t>min(name_length, <size_t>65535)
     field.value_start = <uint32_t>value
     field.value_length = 0
     field.known = known_field(document.raw + name, name_length)
