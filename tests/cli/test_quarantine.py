@@ -36,7 +36,7 @@ def test_list_shows_what_is_held(state: State, beside: bool) -> None:
     assert done.code == 0
     assert state.held in done.out
     assert "41.5" in done.out
-    assert "1 messages held" in done.err
+    assert "1 message held" in done.err
 
 
 def test_list_as_json_is_one_object_a_line(state: State, beside: bool) -> None:
@@ -82,7 +82,7 @@ def test_release_sends_a_message_on_once(state: State, beside: bool) -> None:
 def test_delete_is_for_good(state: State, beside: bool) -> None:
     done = quarantine(state, "delete", "--yes", state.held)
     assert done.code == 0
-    assert "deleted 1 messages" in done.err
+    assert "deleted 1 message" in done.err
     assert quarantine(state, "list", "--json").lines == []
     assert not content_path(state.folder, state.held).exists()
     [message] = esa("track", "--id", state.held, "--json", "--state", state.folder).lines
@@ -92,7 +92,7 @@ def test_delete_is_for_good(state: State, beside: bool) -> None:
 def test_delete_asks_first(state: State) -> None:
     done = quarantine(state, "delete", state.held)
     assert done.code != 0
-    assert "Delete 1 messages for good?" in done.err
+    assert "Delete 1 message for good?" in done.err
     assert len(quarantine(state, "list", "--json").lines) == 1
 
 

@@ -80,14 +80,14 @@ def test_retry_all_makes_everything_due(state: State) -> None:
 def test_delete_takes_an_entry_out_and_tells_tracking(state: State, beside: bool) -> None:
     done = queue(state, "delete", "--yes", state.failed)
     assert done.code == 0
-    assert "deleted 1 entries" in done.err
+    assert "deleted 1 entry" in done.err
     assert [entry["id"] for entry in queue(state, "list", "--json").lines] == [state.waiting]
 
 
 def test_delete_asks_first(state: State) -> None:
     done = queue(state, "delete", state.failed)
     assert done.code != 0
-    assert "Delete 1 entries for good?" in done.err
+    assert "Delete 1 entry for good?" in done.err
     assert len(queue(state, "list", "--json").lines) == 2
 
 

@@ -118,7 +118,7 @@ def test_quarantine_list_show_release(tmp_path: Path, mail: list[Record]) -> Non
     raw = CliRunner().invoke(quarantine.command, ["show", "--raw", held, "--state", str(tmp_path)])
     assert raw.stdout_bytes == PREFIX + CONTENT
     code, _, talk = call(quarantine.command, "release", held, "--state", str(tmp_path))
-    assert (code, talk) == (0, "released 1 messages; they are delivered when `esa serve` runs\n")
+    assert (code, talk) == (0, "released 1 message; they are delivered when `esa serve` runs\n")
     assert call(quarantine.command, "list", "--json", "--state", str(tmp_path))[1] == ""
     assert call(quarantine.command, "release", held, "--state", str(tmp_path))[0] == 3
 
@@ -193,10 +193,10 @@ def running(state: Path, answer: Callable[[dict[str, object]], object], name: st
 def test_a_running_service_is_asked_to_do_it(tmp_path: Path, mail: list[Record]) -> None:
     with running(tmp_path, lambda _: {"count": 1}, "deliver.sock") as heard:
         code, _, talk = call(queue.command, "retry", mail[0].id, "--state", str(tmp_path))
-    assert (code, talk, heard) == (0, "retried 1 entries\n", [{"verb": "retry", "keys": [mail[0].id]}])
+    assert (code, talk, heard) == (0, "retried 1 entry\n", [{"verb": "retry", "keys": [mail[0].id]}])
     with running(tmp_path, lambda request: {"count": 1, "items": request["keys"]}, "keep.sock") as heard:
         code, _, talk = call(quarantine.command, "release", mail[2].id, "--state", str(tmp_path))
-    assert (code, talk, heard) == (0, "released 1 messages\n", [{"verb": "release", "keys": [mail[2].id]}])
+    assert (code, talk, heard) == (0, "released 1 message\n", [{"verb": "release", "keys": [mail[2].id]}])
 
 
 @pytest.mark.parametrize("command", [("queue", "list"), ("quarantine", "list"), ("track",)])

@@ -124,7 +124,9 @@ def _model(path: Path | None) -> Finding:
         where = f"{error.where}: " if error.where else ""
         return Finding("model", "bad", f"{where}{error.what}", error.mend or "")
     return Finding(
-        "model", "good", f"{scanner.model.name}, digest {scanner.model.digest[:16]}, scores ({report.score:.1f} for an empty phrase)"
+        "model",
+        "good",
+        f"{scanner.model.name}, digest {scanner.model.digest[:16]}, scores: {report.score:.1f} for a message of one sentence",
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esa.cli.state import ask_or_do, find_state, iso, local, nothing_like, size_for_people, state_options
-from esa.cli.terminal import console, json_option, print_json, printable, say
+from esa.cli.terminal import counted, json_option, print_json, print_table, printable, say
 
 if TYPE_CHECKING:
     from esa.store.quarantine import Item
@@ -44,7 +44,7 @@ def list_items(as_json: bool, state: Path | None, config_file: Path | None) -> N
         return
     if items:
         _print_table(items)
-    say(f"{len(items)} messages held")
+    say(f"{counted(len(items), 'message')} held")
 
 
 @command.command()
@@ -105,7 +105,7 @@ def delete(keys: tuple[str, ...], yes: bool, as_json: bool, state: Path | None, 
     if not found:
         raise nothing_like(keys, "the quarantine", "esa quarantine list")
     if not yes:
-        click.confirm(f"Delete {len(found)} messages for good?", abort=True, err=True)
+        click.confirm(f"Delete {counted(len(found), 'message')} for good?", abort=True, err=True)
     items, _ = _request(folder, "delete", keys)
     _told("deleted", items, as_json, "")
 
@@ -115,7 +115,7 @@ def _told(verb: str, items: list[str], as_json: bool, note: str) -> None:
         for item in items:
             print_json({"id": item, "state": verb})
     else:
-        say(f"{verb} {len(items)} messages{note}")
+        say(f"{verb} {counted(len(items), 'message')}{note}")
 
 
 def _items(state: Path, keys: tuple[str, ...] | None) -> list[Item]:
@@ -168,25 +168,21 @@ def _score(item: Item) -> str:
 
 
 def _print_table(items: list[Item]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "received", "score", "size", "from", "to", "subject", "reason"):
-        table.add_column(column, no_wrap=column in ("id", "received", "size"), justify="right" if column in ("score", "size") else "left")
-    for item in items:
-        cells = (
+    rows = [
+        (
             item.id,
             local(item.received_at),
             _score(item),
             size_for_people(item.size),
+            item.reason,
             f"<{item.envelope.reverse_path}>",
             ", ".join(item.recipients),
             item.subject,
-            item.reason,
         )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    console().print(table)
+        for item in items
+    ]
+    columns = ("id", "received", "score", "size", "reason", "from", "to", "subject")
+    print_table(columns, rows, right=("score", "size"), below=("from", "to", "subject"))
 
 
 def _print_item(item: Item, header: str) -> None:
@@ -198,6 +194,6 @@ def _print_item(item: Item, header: str) -> None:
         f"  from      <{printable(item.envelope.reverse_path)}>",
         *(f"  to        {printable(address)}" for address in item.recipients),
         "",
-        *(f"  | {printable(line)}" for line in header.splitlines()),
+        *(f"  | {printable(line.expandtabs())}" for line in header.splitlines()),
     ]
     click.echo("\n".join(lines))

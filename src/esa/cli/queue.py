@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esa.cli.state import ask_or_do, find_state, iso, local, nothing_like, size_for_people, state_options
-from esa.cli.terminal import console, json_option, print_json, printable, say
+from esa.cli.terminal import counted, json_option, print_json, print_table, printable, say
 
 if TYPE_CHECKING:
     from esa.store.queue import Entry
@@ -43,7 +43,9 @@ def list_entries(as_json: bool, failed: bool, state: Path | None, config_file: P
     if entries:
         _print_table(entries)
     counts = {name: sum(entry.state == name for entry in entries) for name in ("waiting", "in_flight", "failed")}
-    say(f"{len(entries)} entries: {counts['waiting']} waiting, {counts['in_flight']} in flight, {counts['failed']} failed")
+    say(
+        f"{counted(len(entries), 'entry', 'entries')}: {counts['waiting']} waiting, {counts['in_flight']} in flight, {counts['failed']} failed"
+    )
 
 
 @command.command()
@@ -90,7 +92,7 @@ def delete(keys: tuple[str, ...], yes: bool, as_json: bool, state: Path | None, 
     if not entries:
         raise nothing_like(keys, "the queue", "esa queue list")
     if not yes:
-        click.confirm(f"Delete {len(entries)} entries for good?", abort=True, err=True)
+        click.confirm(f"Delete {counted(len(entries), 'entry', 'entries')} for good?", abort=True, err=True)
     count, _ = _request(folder, "delete", keys)
     note = "" if count == len(entries) else f"; {len(entries) - count} are in flight or gone meanwhile"
     _told("deleted", count, as_json, note)
@@ -100,7 +102,7 @@ def _told(verb: str, count: int, as_json: bool, note: str) -> None:
     if as_json:
         print_json({verb: count})
     else:
-        say(f"{verb} {count} entries{note}")
+        say(f"{verb} {counted(count, 'entry', 'entries')}{note}")
 
 
 def _entries(state: Path, keys: tuple[str, ...] | None, *, failed: bool = False) -> list[Entry]:
@@ -152,26 +154,21 @@ def _next(entry: Entry) -> str:
 
 
 def _print_table(entries: list[Entry]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "state", "tries", "next", "size", "from", "to", "reason"):
-        table.add_column(column, no_wrap=column in ("id", "next", "size"), justify="right" if column in ("tries", "size") else "left")
-    for entry in entries:
-        to = ", ".join(r.address for r in entry.recipients if r.status != "delivered")
-        cells = (
+    rows = [
+        (
             entry.key,
             entry.state,
             str(entry.attempts),
             _next(entry),
             size_for_people(entry.size),
             f"<{entry.envelope.reverse_path}>",
-            to,
+            ", ".join(r.address for r in entry.recipients if r.status != "delivered"),
             entry.reason,
         )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    console().print(table)
+        for entry in entries
+    ]
+    columns = ("id", "state", "tries", "next", "size", "from", "to", "reason")
+    print_table(columns, rows, right=("tries", "size"), below=("from", "to", "reason"))
 
 
 def _print_entry(entry: Entry) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,15 +86,24 @@ def _welcome(service: Service) -> None:
         f"'From: {SENDER}\\nTo: {RECIPIENT}\\nSubject: minutes of the meeting\\n\\n{CLEAN}')\""
     )
     where = f"to {configuration.delivery.route}" if configuration.delivery.route else f"into {_short(configuration.maildir)}/new"
+    esa = _called()
     lines = (
         f"esa is ready on {place}; health and figures: http://{service.health_place}/health and /metrics. Ctrl-C stops it.",
         f"A first clean message goes {where}:  {python}",
         f"The same with swaks:  {swaks} --body '{CLEAN}'",
         f"A first GTUBE message is refused with 550 5.7.1:  {swaks} --body '{GTUBE}'",
-        "Where to look:  esa track, esa queue list, esa quarantine list"
+        f"Where to look:  {esa} track, {esa} queue list, {esa} quarantine list"
         + ("" if configuration.state == Path.cwd() / "state" else f" (with --state {_short(configuration.state)})"),
     )
     click.echo("\n".join(lines))
+
+
+def _called() -> str:
+    """What a person types to call this program: its name, or its path where the name would not be found."""
+    program = Path(sys.argv[0])
+    if program.name != "esa":
+        return f"{Path(sys.executable).name} -m esa.cli"
+    return "esa" if shutil.which("esa") == str(program.absolute()) else str(program)
 
 
 def _short(path: Path) -> str:

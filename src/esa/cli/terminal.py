@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -72,6 +72,43 @@ def console(*, err: bool = False) -> Console:
 
     stream = sys.stderr if err else sys.stdout
     return Console(stderr=err, highlight=False, soft_wrap=not stream.isatty(), width=None if stream.isatty() else 160)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = (), below: Collection[str] = ()) -> None:
+    """A table on stdout; cells are made printable, those of the columns `right` set to the right.
+
+    On a terminal too narrow for all of it, the columns `below` go to a line of their own under each row, cut at the edge. Into a pipe
+    every row is one line and nothing is cut, for whoever searches it.
+    """
+    from rich.cells import cell_len, set_cell_size  # a character may be two cells wide, or none
+
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    edge = console().width if sys.stdout.isatty() else None
+    is_narrow = edge is not None and sum(widths) + 2 * (len(widths) - 1) > edge
+    above = [position for position, name in enumerate(columns) if not is_narrow or name not in below]
+    under = [position for position in range(len(columns)) if position not in above]
+
+    def line(row: Sequence[str]) -> str:
+        gaps = [" " * (widths[position] - cell_len(row[position])) for position in above]
+        return "  ".join(
+            gap + row[position] if columns[position] in right else row[position] + gap for position, gap in zip(above, gaps, strict=True)
+        ).rstrip()
+
+    def cut(text: str) -> str:
+        return text if edge is None or cell_len(text) <= edge else set_cell_size(text, edge - 1) + "…"
+
+    lines = [click.style(cut(line(columns)), bold=True) if edge is not None and "NO_COLOR" not in os.environ else line(columns)]
+    for row in cells:
+        lines.append(cut(line(row)))
+        if under:
+            lines.append(cut("  " + "  ".join(row[position] for position in under if row[position])))
+    click.echo("\n".join(lines))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 message`, `2 messages`; `many` where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def say(text: str) -> None:

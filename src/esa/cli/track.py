@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esa.cli.state import find_state, iso, local, parse_since, size_for_people, state_options
-from esa.cli.terminal import console, json_option, print_json, printable, say
+from esa.cli.terminal import counted, json_option, print_json, print_table, printable, say
 
 if TYPE_CHECKING:
     from esa.store.record import Event
@@ -64,7 +64,7 @@ def command(
         _print_table(found)
     if not found or identifier is None:
         more = f"; there may be more, see --limit {limit}" if len(found) == limit else ""
-        say(f"{len(found)} messages{more}")
+        say(f"{counted(len(found), 'message')}{more}")
 
 
 def _document(message: Tracked) -> dict[str, object]:
@@ -98,26 +98,21 @@ def _score(message: Tracked) -> str:
 
 
 def _print_table(found: list[Tracked]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "received", "from", "to", "status", "verdict", "size", "subject"):
-        table.add_column(column, no_wrap=column in ("id", "received", "size"), justify="right" if column == "size" else "left")
-    for message in found:
-        to = ", ".join(recipient.address for recipient in message.recipients)
-        cells = (
+    rows = [
+        (
             message.id,
             local(message.received_at),
-            f"<{message.reverse_path}>",
-            to,
             _status(message),
             _score(message),
             size_for_people(message.size),
+            f"<{message.reverse_path}>",
+            ", ".join(recipient.address for recipient in message.recipients),
             message.subject,
         )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    console().print(table)
+        for message in found
+    ]
+    columns = ("id", "received", "status", "verdict", "size", "from", "to", "subject")
+    print_table(columns, rows, right=("size",), below=("size", "from", "to", "subject"))
 
 
 def _print_history(message: Tracked) -> None:
