@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import subprocess
@@ -98,6 +99,9 @@ print(automaton.nbytes, grew, automaton.forms[form], automaton.forms["states"], 
 """
 
 
+IS_SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")  # ASan puts red zones around memory and keeps what was freed for a while
+
+
 def build_a_million(kind: str) -> tuple[int, int, int, int]:
     """Octets that stay for matching, octets the process grew by, states of the automaton, octets of the terms."""
     done = subprocess.run([sys.executable, "-c", MILLION, kind], capture_output=True, text=True, check=False)
@@ -112,7 +116,7 @@ def test_a_million_addresses_domains_or_words_take_under_70_octets_each(kind: st
     kept, grew, states, _ = build_a_million(kind)
     assert states == 0  # hash tables, no automaton
     assert kept < 70 * 1_000_000
-    assert kept / 4 < grew < 250 * 1_000_000
+    assert kept / 4 < grew < (700 if IS_SANITIZED else 250) * 1_000_000
 
 
 def test_a_million_phrases_take_eighteen_octets_a_state_and_rows_of_a_fixed_size() -> None:

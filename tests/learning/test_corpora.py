@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import tarfile
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import zstandard
 from esa.learning.corpora import Item, iter_corpora, iter_corpus
 from esa.learning.mbox import split_mbox
 
+COMPRESSIONS = [gzip.compress, lzma.compress, bz2.compress, zstandard.ZstdCompressor().compress]
 ONE = b"From: a@example.org\nSubject: one\n\nFirst.\n"
 TWO = b"From: b@example.org\nSubject: two\n\nSecond.\n"
 DATED = b"From a@example.org Mon Jan  1 00:00:00 2024\n"
@@ -79,7 +82,7 @@ def test_a_folder_far_above_tells_no_label(tmp_path: Path) -> None:
     assert [item.label for item in iter_corpus(tmp_path / "spam" / "archive" / "letters")] == [None]
 
 
-@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, zstandard.ZstdCompressor().compress])
+@pytest.mark.parametrize("pack", [lambda data: data, *COMPRESSIONS])
 def test_archives_are_read_as_the_folder_they_hold(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     archive = tmp_path / "some.tar.zst"
     archive.write_bytes(pack(packed(tmp_path, {"mail/ham/1": ONE, "mail/INDEX.tsv": b"x", "mail/spam/1": DATED + TWO})))
@@ -90,7 +93,7 @@ def test_archives_are_read_as_the_folder_they_hold(tmp_path: Path, pack: Callabl
     ]
 
 
-@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, zstandard.ZstdCompressor().compress])
+@pytest.mark.parametrize("pack", [lambda data: data, *COMPRESSIONS])
 def test_of_a_cut_archive_the_beginning_is_read_and_the_damage_told(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     whole = pack(packed(tmp_path, {f"mail/ham/{n}": ONE + os.urandom(3000) for n in range(20)}))
     archive = tmp_path / "cut.tar"
@@ -101,6 +104,24 @@ def test_of_a_cut_archive_the_beginning_is_read_and_the_damage_told(tmp_path: Pa
     assert error is not None
     assert "damaged or cut short" in str(error)
     assert error.where == str(archive)
+
+
+@pytest.mark.parametrize("pack", COMPRESSIONS)
+def test_a_compressed_message_or_mbox_is_read_as_what_it_holds(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    message, box = tmp_path / "1.eml.packed", tmp_path / "box.mbox.packed"
+    message.write_bytes(pack(ONE))
+    box.write_bytes(pack(b"".join(b"From a@example.org Thu Jan  1 00:00:00 2026\n" + one + b"\n" for one in (ONE, TWO))))
+    assert [item.content for item in iter_corpus(message)] == [ONE]
+    assert [item.path for item in iter_corpus(box)] == [f"{box}#1", f"{box}#2"]
+    assert [item.content for item in iter_corpus("-", stdin=io.BytesIO(pack(ONE)))] == [ONE]
+
+
+@pytest.mark.parametrize(("magic", "kind"), [(b"PK\x03\x04", "ZIP"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "RAR")])
+def test_an_archive_of_a_kind_not_read_is_told_and_never_taken_for_a_message(tmp_path: Path, magic: bytes, kind: str) -> None:
+    path = tmp_path / "mail.archive"
+    path.write_bytes(magic + b"\0" * 600)
+    [item] = iter_corpus(path)
+    assert f"a {kind} archive, which is not read" in str(item.error)
 
 
 def test_a_maildir_is_read_without_mail_in_the_making(tmp_path: Path) -> None:

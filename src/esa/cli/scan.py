@@ -43,8 +43,8 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, dictionar
       esa scan --json ~/Maildir archive.mbox corpus.tar.zst > verdicts.jsonl
       some-program | esa scan -
 
-    PATH is a message, an mbox, a folder of such, a Maildir, a tar archive (plain, .gz, .zst), a TREC index (full/index),
-    or - for standard input. Nothing is sent anywhere: scanning is offline.
+    PATH is a message, an mbox, a tar archive (each plain or compressed: .gz, .xz, .bz2, .zst), a folder of such, a Maildir,
+    a TREC index (full/index), or - for standard input. Nothing is sent anywhere: scanning is offline.
 
     The score runs from 0 to 100, the probability that the message is unwanted; above 36 it is suspect, above 74 positive.
     Reasons are contributions in log-odds (+ speaks for spam); all of them together sum to the score's logit.

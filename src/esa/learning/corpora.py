@@ -1,4 +1,4 @@
-"""Readers of recorded mail: a file, a folder, mbox, Maildir, tar archives, a TREC index, standard input.
+"""Readers of recorded mail: a file, a folder, mbox, Maildir, tar archives, a TREC index, standard input; compressed or not.
 
 Called by `esa scan`, `esa evaluate`, `esa train`, `esa bench`. Everything is read lazily and in a fixed order, nothing is extracted to
 disk, and nothing raises: what cannot be read is yielded as an item with an error, and the rest goes on.
@@ -6,9 +6,11 @@ disk, and nothing raises: what cannot be read is yielded as an item with an erro
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
 import io
+import lzma
 import os
 import re
 import stat
@@ -166,14 +168,17 @@ def _read_sniffed(
     file: io.BufferedReader, path: str, corpus: str, label: Label | None, *, whole: bool = False, size: int | None = None
 ) -> Iterator[Item]:
     head = file.peek(SNIFF)[:SNIFF]
-    if not whole and _is_archive(head):
-        yield from _read_archive(file, head, path, corpus if path == "-" else _stem(path), label)
+    if not whole and _is_packed(head):
+        yield from _read_packed(file, head, path, corpus if path == "-" else _stem(path), label)
         return
     if size is not None and size > MAX_ITEM and not head.startswith(b"From "):
         yield _fault(path, corpus, f"larger than {MAX_ITEM >> 20} MiB", "This is no message; leave it out.")
         return
-    content = file.read()
-    yield from _items_of(content, path, corpus, label, whole=whole)
+    foreign = next((kind for magic, kind in _FOREIGN.items() if head.startswith(magic)), None)
+    if foreign is not None and not whole:
+        yield _fault(path, corpus, f"{foreign}, which is not read", "Unpack it first, or pack the messages as .tar.gz or .tar.zst.")
+        return
+    yield from _items_of(file.read(), path, corpus, label, whole=whole)
 
 
 def _items_of(content: bytes, path: str, corpus: str, label: Label | None, *, whole: bool) -> Iterator[Item]:
@@ -188,37 +193,64 @@ def _items_of(content: bytes, path: str, corpus: str, label: Label | None, *, wh
 
 def _stem(path: str) -> str:
     name = PurePosixPath(path).name
-    return re.sub(r"\.(?:tar(?:\.\w+)?|tgz|tzst)$", "", name) or name
+    return re.sub(r"\.(?:tar(?:\.\w+)?|t(?:gz|xz|bz2?|zst))$", "", name) or name
 
 
 # --- archives --------------------------------------------------------------------------------------------------------------------
 
 
-def _is_archive(head: bytes) -> bool:
-    return head[:2] == b"\x1f\x8b" or head[:4] == b"\x28\xb5\x2f\xfd" or head[257:262] == b"ustar"
+_GZIP, _ZSTANDARD, _XZ, _BZIP2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh"
+_FOREIGN = {b"PK\x03\x04": "a ZIP archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\x07": "a RAR archive"}  # not read
 
 
-def _decompressed(file: io.BufferedReader, head: bytes, path: str) -> IO[bytes]:
-    if head[:2] == b"\x1f\x8b":
-        return io.BufferedReader(gzip.GzipFile(fileobj=file))
-    if head[:4] == b"\x28\xb5\x2f\xfd":
+def _is_packed(head: bytes) -> bool:
+    """Whether it is an archive, or one compressed file."""
+    return head.startswith((_GZIP, _ZSTANDARD, _XZ)) or (head[:3] == _BZIP2 and head[4:10] == b"1AY&SY") or head[257:262] == b"ustar"
+
+
+def _is_tar(head: bytes, path: str) -> bool:
+    """Whether what came out of a compressed file is an archive: by its first header, or by its name if that is damaged or missing."""
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "replace")
+    except tarfile.TarError:
+        return re.search(r"\.(?:tar(?:\.\w+)?|t(?:gz|xz|bz2?|zst))$", path) is not None or (path == "-" and not head.strip(b"\0"))
+    return True
+
+
+def _decompressed(file: io.BufferedReader, head: bytes, path: str) -> io.BufferedReader:
+    """What is in it, if it is compressed. Raises CorpusError if that needs a package; reading raises what each library has for damage."""
+    if head.startswith(_GZIP):
+        return io.BufferedReader(gzip.GzipFile(fileobj=file), 1 << 17)
+    if head.startswith(_XZ):
+        return io.BufferedReader(lzma.LZMAFile(file), 1 << 17)
+    if head.startswith(_BZIP2):
+        return io.BufferedReader(bz2.BZ2File(file), 1 << 17)
+    if head.startswith(_ZSTANDARD):
         try:
             import zstandard
         except ImportError:
             raise CorpusError(
-                "a .zst archive needs the package zstandard, which is not installed",
+                "a .zst file needs the package zstandard, which is not installed",
                 where=path,
-                mend="Install esa-appliance[learning], or decompress the archive first.",
+                mend="Install esa-appliance[learning], or decompress the file first.",
             ) from None
         return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True), 1 << 17)
     return file
 
 
-def _read_archive(file: io.BufferedReader, head: bytes, path: str, corpus: str, label: Label | None) -> Iterator[Item]:
-    """The members of a tar archive as they come; of a damaged one those before the damage, then an error."""
+def _read_packed(file: io.BufferedReader, head: bytes, path: str, corpus: str, label: Label | None) -> Iterator[Item]:
+    """The members of a tar archive as they come, or what one compressed file holds; of a damaged one those before the damage, then an error."""
     labels: Mapping[str, Label] | None = None
     try:
-        with tarfile.open(fileobj=_decompressed(file, head, path), mode="r|") as archive:
+        plain = _decompressed(file, head, path)
+        if plain is not file and not _is_tar(plain.peek(SNIFF)[:SNIFF], path):
+            content = plain.read(MAX_ITEM + 1)
+            if len(content) > MAX_ITEM:
+                yield _fault(path, corpus, f"larger than {MAX_ITEM >> 20} MiB when decompressed", "Decompress it first.")
+            else:
+                yield from _items_of(content, path, corpus, label, whole=False)
+            return
+        with tarfile.open(fileobj=plain, mode="r|") as archive:
             for member in archive:
                 where = f"{path}!{member.name}"
                 parts = PurePosixPath(member.name).parts
@@ -238,12 +270,12 @@ def _read_archive(file: io.BufferedReader, head: bytes, path: str, corpus: str, 
                 yield from _items_of(content, where, name, known, whole=known is not None)
     except CorpusError as error:
         yield Item(path, corpus, error=error)
-    except Exception as error:  # tarfile, gzip, zlib and zstandard each have their own for a damaged archive
+    except Exception as error:  # tarfile and each library of compression have their own for damage
         yield Item(
             path,
             corpus,
             error=CorpusError(
-                f"the archive is damaged or cut short: {str(error) or type(error).__name__}",
+                f"the file is damaged or cut short: {str(error) or type(error).__name__}",
                 where=path,
                 mend="Fetch or pack it again; the messages before the damage were read.",
             ),
