@@ -106,6 +106,19 @@ def test_of_a_cut_archive_the_beginning_is_read_and_the_damage_told(tmp_path: Pa
     assert error.where == str(archive)
 
 
+@pytest.mark.parametrize("pack", [lambda data: data, *COMPRESSIONS])
+@pytest.mark.parametrize("what", ["a header overwritten", "cut between two members"])
+def test_the_end_of_an_archive_is_its_end_mark_and_nothing_else(tmp_path: Path, pack: Callable[[bytes], bytes], what: str) -> None:
+    whole = packed(tmp_path, {f"mail/ham/{n}": ONE for n in range(5)})
+    member = whole.index(b"mail/ham/2")
+    assert member % 512 == 0
+    archive = tmp_path / "odd.tar"
+    archive.write_bytes(pack(whole[:member] if what.startswith("cut") else whole[:member] + b"\xff" * 512 + whole[member + 512 :]))
+    items = list(iter_corpus(archive))
+    assert [item.content for item in items[:-1]] == [ONE, ONE]
+    assert f"at octet {member}" in str(items[-1].error)
+
+
 @pytest.mark.parametrize("pack", COMPRESSIONS)
 def test_a_compressed_message_or_mbox_is_read_as_what_it_holds(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     message, box = tmp_path / "1.eml.packed", tmp_path / "box.mbox.packed"

@@ -19,7 +19,8 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from tarfile import EmptyHeaderError, EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]  # typeshed lacks the first two
+from typing import IO, Literal, Self
 
 from esa.errors import CorpusError
 from esa.learning.mbox import looks_like_mbox, split_mbox
@@ -208,6 +209,21 @@ def _is_packed(head: bytes) -> bool:
     return head.startswith((_GZIP, _ZSTANDARD, _XZ)) or (head[:3] == _BZIP2 and head[4:10] == b"1AY&SY") or head[257:262] == b"ustar"
 
 
+class _Member(tarfile.TarInfo):
+    """A member's header. tarfile takes whatever is no header for the end of the archive, and the rest would be lost unsaid: here only the
+    end mark is an end (POSIX: two blocks of zeros)."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except EOFHeaderError:
+            raise
+        except HeaderError as error:
+            what = "no end mark" if isinstance(error, EmptyHeaderError) else str(error)
+            raise ReadError(f"{what} at octet {tarfile.offset}") from error
+
+
 def _is_tar(head: bytes, path: str) -> bool:
     """Whether what came out of a compressed file is an archive: by its first header, or by its name if that is damaged or missing."""
     try:
@@ -250,7 +266,7 @@ def _read_packed(file: io.BufferedReader, head: bytes, path: str, corpus: str, l
             else:
                 yield from _items_of(content, path, corpus, label, whole=False)
             return
-        with tarfile.open(fileobj=plain, mode="r|") as archive:
+        with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Member) as archive:
             for member in archive:
                 where = f"{path}!{member.name}"
                 parts = PurePosixPath(member.name).parts
@@ -301,7 +317,7 @@ def _trec_labels_of_archive(path: str) -> dict[str, Label]:
         return {}
     with Path(path).open("rb") as file:
         head = file.peek(SNIFF)[:SNIFF]
-        with tarfile.open(fileobj=_decompressed(file, head, path), mode="r|") as archive:
+        with tarfile.open(fileobj=_decompressed(file, head, path), mode="r|", tarinfo=_Member) as archive:
             for member in archive:
                 if not member.isreg() or not re.search(r"(?:^|/)full/index$", member.name) or member.size > MAX_INDEX:
                     continue
