@@ -12,6 +12,8 @@ import pytest
 
 from esa.engine.verdict import Reason, Report, Verdict
 from esa.errors import StoreError
+from esa.gateway import events as gateway_events
+from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter, Counters
 from esa.gateway.receive import FORGED_LIMIT, LARGE, ListenerReceiver, Route
 from esa.gateway.receiver import Transaction
@@ -331,7 +333,11 @@ async def test_a_client_that_has_gone_changes_nothing_for_its_message(bench: Ben
     assert len(bench.stored()) == 1
 
 
-async def test_no_mail_is_begun_with_when_the_disk_is_nearly_full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_mail_is_begun_with_when_the_disk_is_nearly_full_and_it_is_told_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Log] = []
+    monkeypatch.setattr(gateway_events, "error", lambda event, **fields: told.append(event))
     transaction, _ = bench.transaction(CLEAN)
     assert bench.receiver.mail(transaction, ()) is None
     monkeypatch.setattr(bench, "free_bytes", lambda: 1 << 20)
@@ -339,6 +345,9 @@ async def test_no_mail_is_begun_with_when_the_disk_is_nearly_full(bench: Bench, 
     refusal = bench.receiver.mail(transaction, ())
     assert isinstance(refusal, Reply)
     assert (refusal.code, refusal.enhanced) == (452, "4.3.1")
+    bench.route._free_until = 0.0
+    assert bench.receiver.mail(transaction, ()) is not None
+    assert told == [Log.SPACE_LOW]
 
 
 async def test_drain_waits_for_every_reply_and_record(bench: Bench) -> None:

@@ -38,6 +38,7 @@ class Event(StrEnum):
     MESSAGE_DEFERRED = "message.deferred"
     SCAN_FAILED = "scan.failed"
     COMMIT_FAILED = "commit.failed"
+    SPACE_LOW = "space.low"
     DELIVERY_SENT = "delivery.sent"
     DELIVERY_DEFERRED = "delivery.deferred"
     DELIVERY_FAILED = "delivery.failed"

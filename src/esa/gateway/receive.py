@@ -57,6 +57,7 @@ TOO_MANY_FORGED = (554, "5.6.0", "the header is not acceptable")
 RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
 NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
 RESERVE_OCTETS = 64 << 20  # free space below which no mail is begun with, so that what was begun can end
+SPACE_TOLD_SECONDS = 60.0  # a full disk is told so often, not with every client that knocks
 FREE_SPACE_SECONDS = 1.0  # how long a look at the free space is good for
 
 
@@ -129,7 +130,7 @@ class Route:
         self._in_scan = self._in_commit = 0
         self._unhurried: list[Arrival] = []
         self._unhurried_timer: asyncio.TimerHandle | None = None
-        self._free, self._free_until = 0, 0.0
+        self._free, self._free_until, self._told_until = 0, 0.0, 0.0
         self._empty = asyncio.Event()
         self._empty.set()
         self._small = Stage(
@@ -152,6 +153,9 @@ class Route:
             except OSError as error:
                 events.error(Log.COMMIT_FAILED, cause=error)
                 self._free = 0
+            if self._free < RESERVE_OCTETS and now >= self._told_until:
+                self._told_until = now + SPACE_TOLD_SECONDS
+                events.error(Log.SPACE_LOW, free_bytes=self._free, needed=RESERVE_OCTETS, consequence="mail is put off with 452")
         return self._free >= RESERVE_OCTETS + size
 
     def take(self, transaction: Transaction) -> None:
