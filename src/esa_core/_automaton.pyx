@@ -45,7 +45,7 @@ cdef bint _emit(const Matcher *m, uint32_t state, const uint8_t *text, uint32_t 
 
 cdef void _match_rows(const Matcher *m, const uint8_t *text, uint32_t n, MatchSink *sink) noexcept nogil:
     cdef const uint32_t *rows = m.dense
-    cdef const uint8_t *classes = m.classes
+    cdef const uint8_t *classes = &m.classes[0]
     cdef uint32_t first = m.first_output
     cdef uint32_t width = m.n_classes
     cdef uint32_t warm = m.longest - 1
