@@ -10,7 +10,7 @@ Called by `esa.engine.scanner`.
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.math cimport sqrt
+from libc.math cimport fabs, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
@@ -367,6 +367,9 @@ cdef class Batch:
 
         With cards [n_facts + 1], the last is the prior; then with a linear model [n_families + 1], the last is the bias.
         """
+        return _array(self._contributions(row), "float64")
+
+    cdef bytes _contributions(self, Py_ssize_t row):
         cdef size_t of_cards = 0, of_families = 0
         cdef double *out
         cdef bytes memory
@@ -381,7 +384,25 @@ cdef class Batch:
             score_cards(&self.engine.cards.table, <const float *> PyBytes_AS_STRING(self._facts) + row * N_FACTS, out)
         if of_families:
             memcpy(out + of_cards, <const double *> PyBytes_AS_STRING(self._families) + row * of_families, of_families * sizeof(double))
-        return _array(memory, "float64")
+        return memory
+
+    def ranked(self, Py_ssize_t row):
+        """The contributions that are not zero, by falling size, equal ones in their order: (indices, values), two lists. Raises IndexError."""
+        cdef bytes memory = self._contributions(row)
+        cdef const double *values = <const double *> PyBytes_AS_STRING(memory)
+        cdef Py_ssize_t n = len(memory) // sizeof(double), length = 0, i, at
+        cdef bytes places = PyBytes_FromStringAndSize(NULL, n * sizeof(int32_t))
+        cdef int32_t *order = <int32_t *> PyBytes_AS_STRING(places)
+        for i in range(n):  # an insertion sort: there are about a hundred
+            if values[i] == 0.0:
+                continue
+            at = length
+            while at > 0 and fabs(values[order[at - 1]]) < fabs(values[i]):
+                order[at] = order[at - 1]
+                at -= 1
+            order[at] = <int32_t> i
+            length += 1
+        return [order[i] for i in range(length)], [values[order[i]] for i in range(length)]
 
     cdef int _check(self, Py_ssize_t row) except -1:
         if not 0 <= row < self.n:

@@ -70,6 +70,15 @@ def test_contributions_sum_to_the_logit(engine: Engine) -> None:
     assert batch.contributions(0).shape == (len(FACT_NAMES) + 1,)
 
 
+def test_ranked_contributions_fall_in_size_and_leave_out_what_says_nothing(engine: Engine) -> None:
+    batch = engine.scan([b"From: a@example.org\r\nSubject: free\r\n\r\nClick here!\r\n", b""])
+    for row in range(2):
+        values = batch.contributions(row)
+        order, ranked = batch.ranked(row)
+        assert order == np.argsort(-np.abs(values), kind="stable")[: np.count_nonzero(values)].tolist()
+        assert ranked == values[order].tolist()
+
+
 @pytest.mark.corpus
 @pytest.mark.parametrize("size", [1, 7, 256])
 def test_results_do_not_depend_on_the_size_of_the_batch(engine: Engine, mail: list[bytes], size: int) -> None:

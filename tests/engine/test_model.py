@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esa.engine.model import DEFAULT_MODEL, MAGIC, Model
+from esa.engine.model import DEFAULT_MODEL, MAGIC, Explained, Model
 from esa.errors import ModelError
 
 
@@ -129,8 +129,8 @@ def test_an_array_of_objects_cannot_be_saved() -> None:
         replace(small(), arrays={"a": np.array([object()])}).to_bytes()
 
 
-def test_reasons_are_by_falling_size_and_leave_out_what_says_nothing() -> None:
-    reasons = small().explain([0.5, 0.0, -1.0])
+def test_reasons_come_in_the_given_order_with_the_names_of_the_model() -> None:
+    reasons = Explained(small(), [2, 0], [-1.0, 0.5])
     assert [(reason.name, reason.family, reason.contribution) for reason in reasons] == [
         ("prior", "prior", -1.0),
         ("money", "content", 0.5),

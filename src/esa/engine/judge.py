@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esa.engine.lexicons import feature_space, shipped
-from esa.engine.model import Model
+from esa.engine.model import Explained, Model
 from esa.engine.verdict import Reason
 from esa.errors import ModelError
 from esa_core import FACT_NAMES, FAMILY_NAMES, TOKEN_SPACE, Automaton, Batch, Cards, Engine, LinearModel
@@ -27,6 +27,9 @@ def native_engine(model: Model, automaton: Automaton | None = None) -> Engine:
             mend="Use the model that came with this version, or train it again with this version.",
         )
     try:
+        parts = len(FAMILY_NAMES) if model.kind == "tokens" else len(FACT_NAMES)
+        if len(model.names) != parts + 1:  # the last is the bias or the prior
+            raise ValueError(f"{parts + 1} contributions have {len(model.names)} names")
         if model.kind == "tokens":
             return _token_engine(model, automaton)
         arrays = {name: model.arrays[name] for name in _CARD_ARRAYS}
@@ -48,4 +51,4 @@ def _token_engine(model: Model, automaton: Automaton | None) -> Engine:
 
 def explain(model: Model, batch: Batch, row: int) -> Sequence[Reason]:
     """The additive contributions of one message, by falling size; they sum to its logit."""
-    return model.explain(batch.contributions(row))
+    return Explained(model, *batch.ranked(row))

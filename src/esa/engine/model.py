@@ -157,29 +157,21 @@ class Model:
         except OSError as error:
             raise ModelError(f"the model cannot be written: {error.strerror}", where=str(path)) from error
 
-    def explain(self, contributions: Sequence[float] | npt.NDArray[np.float64]) -> Sequence[Reason]:
-        """One Reason per contribution that is not zero, by falling absolute contribution; they sum to the logit.
-
-        `contributions` are in the order of `names`.
-        """
-        values = np.asarray(contributions, dtype=np.float64)
-        if len(values) != len(self.names):
-            raise ValueError(f"there are {len(values)} contributions for {len(self.names)} names")
-        order = np.argsort(-np.abs(values), kind="stable")[: np.count_nonzero(values)]
-        return Explained(self, order, values[order])
-
 
 class Explained(Sequence[Reason]):
-    """Reasons by falling size, each made when it is asked for: a gateway reads five of a hundred."""
+    """Reasons by falling size, each made when it is asked for: a gateway reads five of a hundred.
+
+    `order` are indices into the model's names, `values` the contributions there (`esa_core.Batch.ranked`).
+    """
 
     __slots__ = ("_model", "_order", "_values")
 
-    def __init__(self, model: Model, order: npt.NDArray[np.intp], values: npt.NDArray[np.float64]) -> None:
+    def __init__(self, model: Model, order: Sequence[int], values: Sequence[float]) -> None:
         self._model, self._order, self._values = model, order, values
 
     def _at(self, place: int) -> Reason:
         index = self._order[place]
-        return Reason(self._model.names[index], self._model.families[index], float(self._values[place]))
+        return Reason(self._model.names[index], self._model.families[index], self._values[place])
 
     @overload
     def __getitem__(self, index: int) -> Reason: ...

@@ -81,10 +81,11 @@ def describe(cause: BaseException) -> str:
 
 def line(event: Event, fields: dict[str, FieldValue]) -> str:
     """`event=… key=value …`: values with white space, quotes or control characters stand quoted and escaped; None is left out."""
-    shown = {key: value if type(value) is str else quote(value) for key, value in fields.items() if value is not None}
-    if _NEEDS_QUOTING.search("".join(shown.values())) or "" in shown.values():  # rare: one look at all of them is cheaper than one at each
-        shown = {key: quote(value) for key, value in fields.items() if value is not None}
-    return " ".join([f"event={event}", *[f"{key}={text}" for key, text in shown.items()]])
+    shown = [(key, value if type(value) is str else quote(value)) for key, value in fields.items() if value is not None]
+    texts = [text for _, text in shown]
+    if "" in texts or _NEEDS_QUOTING.search("".join(texts)):  # rare: one look at all of them is cheaper than one at each
+        shown = [(key, quote(value)) for key, value in fields.items() if value is not None]
+    return " ".join([f"event={event}", *[f"{key}={text}" for key, text in shown]])
 
 
 def quote(value: FieldValue) -> str:
@@ -108,11 +109,21 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class EventRecord(logging.LogRecord):
-    """A log record that keeps its event and fields beside the finished line, for the JSON form."""
+    """A log record that is an event with its fields. What a record tells of code and threads, it has not: finding that out takes longer."""
+
+    pathname = filename = module = ""
+    lineno = 0
+    args = exc_info = exc_text = stack_info = funcName = None  # noqa: N815  (names of the base class)
+    thread = threadName = processName = process = taskName = None  # noqa: N815
 
     def __init__(self, level: int, event: Event, fields: dict[str, FieldValue]) -> None:
-        super().__init__("esa", level, "", 0, event, None, None)
-        self.event = event
+        self.name = "esa"
+        self.levelno = level
+        self.levelname = logging.getLevelName(level)
+        self.created = time.time()
+        self.msecs = self.created % 1 * 1000
+        self.relativeCreated = 0.0
+        self.msg = self.event = event
         self.fields = fields
 
 

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from esa.engine.verdict import Report, Verdict
+from esa.engine.verdict import Reason, Report, Verdict
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.batcher import Stage
@@ -29,7 +29,7 @@ from esa.gateway.receiver import Answer, Receiver, Transaction
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
 from esa.message.subject import subject_of
-from esa.message.trace import header_end, received_field, result_field_ranges, result_fields, strip_result_fields
+from esa.message.trace import REASONS_SHOWN, header_end, received_field, result_field_ranges, result_fields, strip_result_fields
 from esa.policy.access import RecipientAccess
 from esa.policy.disposition import Action, Disposition, Plan, plan
 from esa.policy.mail_policy import MailPolicy, decide, verdict_of
@@ -91,6 +91,7 @@ class Arrival:
     omitted: tuple[tuple[int, int], ...] = ()  # forged result fields of mapped content
     verdict: Verdict = Verdict.CLEAN
     report: Report | None = None
+    reasons: tuple[Reason, ...] = ()  # the heaviest of the report's, for the result field and tracking
     plan: Plan = field(default_factory=lambda: Plan(False, ()))
     record: Record | None = None
     reply: Reply | None = None  # the reply to give once committed
@@ -238,6 +239,7 @@ class Route:
 
     def _settle(self, arrival: Arrival, report: Report) -> None:
         arrival.report = report
+        arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
         arrival.verdict = verdict_of(report, self._policy)
         arrival.plan = plan(decide(report, arrival.envelope, self._policy))
         if arrival.plan.refused:
@@ -257,9 +259,8 @@ class Route:
         content: bytes | Path | None = None
         prefix = b""
         if arrival.plan.keeps_content:
-            reasons = [(reason.name, reason.contribution) for reason in islice(report.reasons, 5)]
             prefix = received_field(session, envelope, hostname=self._hostname, message_id=arrival.id) + result_fields(
-                arrival.id, arrival.verdict, report.score, reasons
+                arrival.id, arrival.verdict, report.score, [(name, weight) for name, _, weight in arrival.reasons]
             )
             content = arrival.path if arrival.path is not None else strip_result_fields(bytes(arrival.content))
         return Record(
@@ -465,7 +466,7 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
         fields |= {
             "verdict": str(arrival.verdict),
             "score": round(report.score, 2),
-            "reasons": [[reason.name, round(reason.contribution, 3)] for reason in islice(report.reasons, 5)],
+            "reasons": [[name, round(weight, 3)] for name, _, weight in arrival.reasons],
         }
         if report.flags:
             fields["flags"] = list(report.flags)
