@@ -3,8 +3,9 @@
     python benchmarks/gateway.py [--messages 2000] [--rounds 5] [--only rate|memory]
 
 Rate: Postfix's smtp-source, 16 KiB, 20 sessions, one connection a message and kept sessions. Both run all the time; each round offers to
-one, waits until its queue is empty, then to the other, so that neither delivers while the other accepts. Ours scans every message and hands
-it on to smtp-sink; Postfix does not scan and discards. Memory: anonymous memory of all processes of the gateway (smaps_rollup), sampled
+one, waits until its queue is empty, then to the next, so that none delivers while another accepts. Both throw the mail away after queueing
+it (Postfix: transport discard; ours: route /dev/null); ours has scanned it before. Beside it, without a bar, ours when it hands the mail
+on to smtp-sink meanwhile. Memory: anonymous memory of all processes of the gateway (smaps_rollup), sampled
 while large messages come in.
 """
 
@@ -41,11 +42,11 @@ MIB = 1 << 20
 class Gateway:
     """`esa serve` in a folder of its own."""
 
-    def __init__(self, folder: Path, *, route: int | None, message_size: str = "50 MiB") -> None:
+    def __init__(self, folder: Path, *, route: str, message_size: str = "50 MiB") -> None:
         folder.mkdir(parents=True)
         self.port, self.health = free_port(), free_port()
         configuration = folder / "esa.toml"
-        delivery = f'[delivery]\nroute = "{LOOPBACK}:{route}"\n' if route is not None else ""
+        delivery = f'[delivery]\nroute = "{route}"\n'
         configuration.write_text(
             f'[gateway]\nstate = "{folder / "state"}"\n[[listener]]\nport = {self.port}\nmax_message_size = "{message_size}"\n'
             # every message goes on after its scan, whatever its score: smtp-source's filler is no mail that a model could know
@@ -95,11 +96,14 @@ def quiet(look: Callable[[], int], patience: float = 120.0) -> None:
 def measure_rate(folder: Path, messages: int, rounds: int) -> tuple[str, bool]:
     sink_port, postfix_port = free_port(), free_port()
     sink = Server(["smtp-sink", "-u", "nobody", f"{LOOPBACK}:{sink_port}", "1000"], sink_port, log=folder / "sink.log")
-    gateway = Gateway(folder / "esa", route=sink_port)
+    ours = {
+        "/dev/null": Gateway(folder / "discarding", route="/dev/null"),
+        "smtp-sink": Gateway(folder / "handing-on", route=f"{LOOPBACK}:{sink_port}"),
+    }
     postfix = Postfix(folder / "postfix", postfix_port)
-    receivers = [process for name, process in gateway.processes().items() if name.startswith("receive")]
 
-    def run_ours(keep: bool) -> Run:
+    def run_ours(gateway: Gateway, keep: bool) -> Run:
+        receivers = [process for name, process in gateway.processes().items() if name.startswith("receive")]
         began, own = gateway.server.cpu_seconds(), sum(map(cpu_seconds, receivers))
         seconds = offer(gateway.port, messages, keep=keep)
         own = sum(map(cpu_seconds, receivers)) - own
@@ -112,30 +116,37 @@ def measure_rate(folder: Path, messages: int, rounds: int) -> tuple[str, bool]:
         quiet(postfix.waiting)
         return Run(messages / seconds, 1e6 * (postfix.cpu_seconds() - began) / messages, 0.0)
 
+    def run_all(keep: bool) -> dict[str, Run]:
+        return {**{where: run_ours(gateway, keep) for where, gateway in ours.items()}, "Postfix": run_postfix(keep)}
+
     try:
         rows, good = [], True
         for keep in (False, True):
-            run_ours(keep), run_postfix(keep)
-            pairs = [(run_ours(keep), run_postfix(keep)) for _ in range(rounds)]
-            ratios = [ours.rate / theirs.rate for ours, theirs in pairs]
-            ratio = statistics.median(ratios)
-            good = good and ratio >= BAR
-            ours_, theirs_ = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-            rows.append(
-                (
-                    "kept sessions" if keep else "one connection a message",
-                    spread([run.rate for run in ours_]),
-                    spread([run.rate for run in theirs_]),
-                    f"**{ratio:.1f}×** ({min(ratios):.1f}–{max(ratios):.1f})",
-                    f"≥ {BAR}×",
-                    f"{statistics.median(run.receive_cpu for run in ours_):.0f}",
-                    f"{statistics.median(run.cpu for run in ours_):.0f}",
-                    f"{statistics.median(run.cpu for run in theirs_):.0f}",
+            run_all(keep)
+            runs = [run_all(keep) for _ in range(rounds)]
+            theirs = [run["Postfix"] for run in runs]
+            for where in ours:
+                own = [run[where] for run in runs]
+                ratios = [one.rate / other.rate for one, other in zip(own, theirs, strict=True)]
+                ratio = statistics.median(ratios)
+                has_bar = where == "/dev/null"
+                good = good and (ratio >= BAR or not has_bar)
+                rows.append(
+                    (
+                        f"{'kept sessions' if keep else 'one connection a message'}; esa then to {where}",
+                        spread([run.rate for run in own]),
+                        spread([run.rate for run in theirs]),
+                        f"**{ratio:.1f}×** ({min(ratios):.1f}–{max(ratios):.1f})",
+                        f"≥ {BAR}×" if has_bar else "",
+                        f"{statistics.median(run.receive_cpu for run in own):.0f}",
+                        f"{statistics.median(run.cpu for run in own):.0f}",
+                        f"{statistics.median(run.cpu for run in theirs):.0f}",
+                    )
                 )
-            )
     finally:
         postfix.stop()
-        gateway.server.stop()
+        for gateway in ours.values():
+            gateway.server.stop()
         sink.stop()
     header = (
         f"{SIZE >> 10} KiB, {SESSIONS} sessions",
@@ -144,8 +155,8 @@ def measure_rate(folder: Path, messages: int, rounds: int) -> tuple[str, bool]:
         "median of the ratios",
         "bar",
         "esa receive, CPU µs/message with scan and spool",
-        "esa in all, with delivery",
-        "Postfix in all",
+        "esa in all",
+        "Postfix in all, to discard",
     )
     return table(header, rows), good
 
@@ -215,7 +226,7 @@ class Sampler:
 
 
 def measure_memory(folder: Path) -> tuple[str, bool]:
-    gateway = Gateway(folder / "large", route=None)
+    gateway = Gateway(folder / "large", route="")
     rows, good = [], True
     cases: tuple[tuple[str, int, int, str, bool, int], ...] = (
         ("200 MB × 4 in parallel, no SIZE given", 200_000_000, 4, "552", False, 64),

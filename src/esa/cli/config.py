@@ -71,8 +71,11 @@ def check(path: Path, as_json: bool) -> None:
         sys.exit(FOUND)
     if not as_json:
         listeners = ", ".join(f"{listener.name} on {listener.address} port {listener.port}" for listener in configuration.listener)
-        goes = f"route {configuration.delivery.route}" if configuration.delivery.route else f"Maildir {configuration.delivery.maildir}"
-        click.echo(f"{path} is right: {listeners}; mail goes to {goes}")
+        delivery = configuration.delivery
+        goes = f"to route {delivery.route}" if delivery.route else f"to Maildir {delivery.maildir}"
+        if configuration.discards:
+            goes = f"to {delivery.route}: it is thrown away"
+        click.echo(f"{path} is right: {listeners}; mail goes {goes}")
 
 
 def _fail(text: str) -> NoReturn:

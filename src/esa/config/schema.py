@@ -64,9 +64,12 @@ def _hostname(value: str) -> str:
     return _domain(value) if value else value
 
 
+DISCARD = "/dev/null"  # the route that throws mail away, by AsyncOS's name
+
+
 def _route(value: str) -> str:
-    if value and split_route(value) is None:
-        raise fault(f"{value!r} is no SMTP route", 'write host:port, as "mail.example.org:25" or "[2001:db8::25]:25"')
+    if value and value != DISCARD and split_route(value) is None:
+        raise fault(f"{value!r} is no SMTP route", f'write host:port, as "mail.example.org:25" or "[2001:db8::25]:25", or "{DISCARD}"')
     return value
 
 
@@ -178,7 +181,7 @@ class Delivery(Table):
     """Where accepted mail goes."""
 
     route: Annotated[str, AfterValidator(_route)] = Field(
-        default="", description="Next hop for all mail, host:port. Empty: mail is delivered to the Maildir."
+        default="", description='Next hop for all mail, host:port. Empty: mail is delivered to the Maildir. "/dev/null": it is thrown away.'
     )
     maildir: str = Field(
         default="Maildir", min_length=1, description="Maildir that mail goes to where there is no route. Relative to the state folder."
@@ -273,8 +276,13 @@ class Configuration(Table):
 
     @property
     def route(self) -> tuple[str, int] | None:
-        """Host and port of the next hop, or None where mail goes to the Maildir."""
+        """Host and port of the next hop, or None where mail goes to the Maildir or is thrown away."""
         return split_route(self.delivery.route)
+
+    @property
+    def discards(self) -> bool:
+        """Whether all accepted mail is thrown away."""
+        return self.delivery.route == DISCARD
 
     def to_json(self) -> str:
         """For a child process; `from_json` reads it back as the same value."""
@@ -304,7 +312,7 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     """All that is wrong with values that are each right by themselves."""
     names: set[str] = set()
     places: set[tuple[str, int]] = set()
-    route = configuration.delivery.route
+    route = configuration.delivery.route if configuration.route else ""
     if not configuration.listener:
         yield Contradiction(("listener",), "there is no listener", "add a table [[listener]], or leave listener out for its default")
     for number, listener in enumerate(configuration.listener):

@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from esa.config.schema import Delivery
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.client import Timeouts
 from esa.gateway.events import Event as Log
-from esa.gateway.next_hop import MaildirHop, NextHop, SmtpHop
+from esa.gateway.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop
 from esa.store.control import ControlServer, Request
 from esa.store.folder import make_private, take_lock
 from esa.store.outbox import stored_outbox
@@ -48,13 +48,16 @@ class SmtpRoute:
     port: int = 25
 
 
+DISCARD: Final = "discard"  # the route that throws mail away
+
+
 @dataclass(frozen=True, slots=True)
 class DeliverSettings:
     """What the deliver process needs to know. Times in seconds; what is not said is as in an empty configuration."""
 
     state: Path
     hostname: str  # argument of EHLO
-    route: SmtpRoute | None = None  # None: deliver to `maildir`
+    route: SmtpRoute | Literal["discard"] | None = None  # None: deliver to `maildir`
     maildir: Path | None = None  # None: state/Maildir
     retry_initial: float = _DEFAULTS.retry_initial
     retry_maximum: float = _DEFAULTS.retry_max
@@ -128,6 +131,8 @@ async def run_deliver(
         hop: NextHop
         if settings.route is None:
             hop = MaildirHop(settings.state / "spool", settings.maildir or settings.state / "Maildir")
+        elif settings.route == DISCARD:
+            hop = DiscardHop()
         else:
             timeouts = Timeouts(
                 connect=settings.connect_timeout,

@@ -1,6 +1,6 @@
 """Where delivery.py hands messages to: an SMTP next hop over kept connections, or a Maildir.
 
-Both answer with one Outcome an entry, always.
+Each answers with one Outcome an entry, always. The third, DiscardHop, throws mail away and says so.
 """
 
 from __future__ import annotations
@@ -50,6 +50,35 @@ def _unreadable(entry: Entry, fault: StoreError, next_hop: str) -> Outcome:
     status: Literal["failed", "deferred"] = "failed" if fault.is_damaged else "deferred"
     reply = f"the stored message cannot be read: {fault.what} ({fault.where})"
     return Outcome(entry, tuple(Result(address, status, reply) for address in entry.pending), next_hop, time.time())
+
+
+class DiscardHop:
+    """Throws mail away, as an administrator asked with the route /dev/null; tracking shows it as delivered there."""
+
+    _NAME = "/dev/null"
+    _GROUP = 512  # what one step of the queue settles at a time
+
+    def capacity(self, now: float) -> int:
+        return self._GROUP
+
+    def groups(self, entries: Sequence[Entry]) -> list[Sequence[Entry]]:
+        return [entries]
+
+    async def send(self, group: Sequence[Entry]) -> list[Outcome]:
+        now = time.time()
+        return [
+            Outcome(entry, tuple(Result(address, "delivered", "250 2.0.0 thrown away") for address in entry.pending), self._NAME, now)
+            for entry in group
+        ]
+
+    def trouble(self) -> str | None:
+        return None
+
+    def forgive(self) -> None:
+        """Nothing is held back here."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class MaildirHop:

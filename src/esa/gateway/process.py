@@ -25,7 +25,7 @@ from esa.engine.checks.dictionaries import Dictionary
 from esa.engine.scanner import Scanner
 from esa.errors import EsaError
 from esa.gateway import events
-from esa.gateway.delivery import DeliverSettings, Kind, SmtpRoute, run_deliver
+from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
 from esa.gateway.events import Event as Log
 from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.limits import Limits
@@ -225,7 +225,7 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
     return DeliverSettings(
         state=configuration.state,
         hostname=configuration.gateway.hostname,
-        route=SmtpRoute(*configuration.route) if configuration.route else None,
+        route=DISCARD if configuration.discards else SmtpRoute(*configuration.route) if configuration.route else None,
         maildir=configuration.maildir,
         retry_initial=delivery.retry_initial,
         retry_maximum=delivery.retry_max,
