@@ -52,7 +52,8 @@ class Stage(Generic[Item, Result]):
         self._busy = False
         self._scheduled = False
         self._closed = False
-        self._wake = threading.Semaphore(0)
+        self._wake = threading.Lock()  # held but for the moment the thread shall look: lighter than a Semaphore, which is made of four
+        self._wake.acquire()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -71,7 +72,11 @@ class Stage(Generic[Item, Result]):
 
     def close(self) -> None:
         """Let the thread end when it has worked off what waits. Nothing may be put in afterwards."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
+            if self._busy:
+                return  # the thread looks when it is done
+            self._busy = True
         self._wake.release()
 
     def _start(self) -> None:
@@ -125,6 +130,8 @@ class Stage(Generic[Item, Result]):
                 with self._lock:
                     items, octets = self._take()
                     if not items:
+                        if self._closed:
+                            return
                         self._busy = False
                         break
                 started, used = perf_counter_ns(), thread_time_ns()
@@ -136,8 +143,6 @@ class Stage(Generic[Item, Result]):
                     microseconds, used = (perf_counter_ns() - started) / 1000, thread_time_ns() - used
                     self._post(self._done, items, result, octets, microseconds, used / 1000)
                 del items
-            if self._closed:
-                return
 
     def _post(self, callback: Callable[..., None], *arguments: object) -> None:
         try:

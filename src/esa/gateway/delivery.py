@@ -29,6 +29,7 @@ from esa.store.outbox import stored_outbox
 from esa.store.queue import Entry, Outcome, Queue, Result, RetrySchedule
 from esa.store.segments import SpoolReader
 
+PACE = 0.005  # seconds from one step to the next at least: each costs a commit, and what comes meanwhile shares it
 POLL = 0.02  # seconds between looks for new mail
 _SLOW_POLL = 0.1  # when nothing has come for a second
 _FAULT_PAUSE = 1.0  # after a fault of the disk
@@ -202,9 +203,11 @@ class Deliverer:
         try:
             while not stop.is_set():
                 self._wake.clear()
+                began = time.monotonic()
                 try:
                     if await self._step():
                         quiet_since = time.monotonic()
+                        await asyncio.sleep(began + PACE - quiet_since)
                         continue
                     pause = POLL if self._in_flight or time.monotonic() - quiet_since < 1 else _SLOW_POLL
                 except StoreError as fault:

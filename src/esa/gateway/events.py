@@ -108,21 +108,18 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-class EventRecord(logging.LogRecord):
-    """A log record that is an event with its fields. What a record tells of code and threads, it has not: finding that out takes longer."""
+_PLAIN = vars(logging.LogRecord("esa", logging.INFO, "", 0, "", None, None))
 
-    pathname = filename = module = ""
-    lineno = 0
-    args = exc_info = exc_text = stack_info = funcName = None  # noqa: N815  (names of the base class)
-    thread = threadName = processName = process = taskName = None  # noqa: N815
+
+class EventRecord(logging.LogRecord):
+    """A log record that is an event with its fields. It copies what any record holds: finding out code and thread anew takes longer."""
 
     def __init__(self, level: int, event: Event, fields: dict[str, FieldValue]) -> None:
-        self.name = "esa"
+        self.__dict__.update(_PLAIN)
         self.levelno = level
         self.levelname = logging.getLevelName(level)
         self.created = time.time()
         self.msecs = self.created % 1 * 1000
-        self.relativeCreated = 0.0
         self.msg = self.event = event
         self.fields = fields
 
