@@ -153,6 +153,14 @@ def test_a_relay_for_this_machine_alone_and_a_maildir_for_everybody_are_allowed(
     assert check('[[listener]]\naddress = "0.0.0.0"\n')[1] == []
 
 
+def test_mail_that_is_thrown_away_relays_nothing() -> None:
+    configuration, faults = check('[delivery]\nroute = "/dev/null"\n[[listener]]\naddress = "0.0.0.0"\n')
+    assert faults == []
+    assert configuration is not None
+    assert configuration.discards
+    assert configuration.route is None
+
+
 def test_listeners_differ_in_name_and_place() -> None:
     faults = faults_of('[[listener]]\nname = "a"\n[[listener]]\nname = "a"\n')
     assert {fault.key for fault in faults} == {"name", "port"}

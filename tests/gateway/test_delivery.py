@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from esa.errors import StoreError
-from esa.gateway.delivery import DeliverSettings, OpenQueue, SmtpRoute, obey, run_deliver, socket_path
+from esa.gateway.delivery import DISCARD, DeliverSettings, OpenQueue, SmtpRoute, obey, run_deliver, socket_path
 from esa.gateway.keep import KeepSettings, OpenKeep
 from esa.store.control import ask
 from esa.store.queue import Entry, QueueView
@@ -305,3 +305,14 @@ async def test_a_fault_of_our_own_defers_instead_of_leaving_mail_in_flight(tmp_p
     [entry] = entries(tmp_path)
     assert entry.state == "waiting"
     assert "RuntimeError" in entry.reason
+
+
+async def test_the_route_dev_null_throws_mail_away_and_tells_tracking(tmp_path: Path) -> None:
+    fill(tmp_path, [make_record() for _ in range(3)])
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_deliver(DeliverSettings(tmp_path, "mx.example.net", DISCARD), stop))
+    await until(lambda: QueueView.open(tmp_path) is not None and names(tmp_path).count(EventName.DELIVERED) == 3)
+    stop.set()
+    await running
+    assert entries(tmp_path) == []
+    assert {event.fields["next_hop"] for event in events(tmp_path) if event.name is EventName.DELIVERED} == {"/dev/null"}
