@@ -21,7 +21,8 @@ from esa_core._facts cimport N_FACTS, extract_facts_of
 from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features
 from esa_core._lexicon cimport Lexicon
 from esa_core._linear cimport LinearModel, mean_weight
-from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
+from esa_core._document cimport document_free, document_init, document_reset
+from esa_core._mime cimport parse_structure
 from esa_core._text cimport decode_text, fold_text
 from esa_core._terms cimport MatchSink, sink_free, sink_init, sink_reset
 from esa_core._types cimport TOO_MANY_MATCHES, Document

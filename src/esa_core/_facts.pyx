@@ -14,7 +14,8 @@ from libc.string cimport memchr, memcmp, memset
 
 from esa_core._lexicon cimport *
 from esa_core._link_facts cimport Url, count_links, shown_host
-from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
+from esa_core._document cimport document_free, document_init, document_reset
+from esa_core._mime cimport parse_structure
 from esa_core._names cimport (
     Domain, Identity, Name, common_share, contains, filter_of, has_recipient, is_name_word, is_own_brand, looks_random, made_of_words,
     names_origin_joined, read_domain, read_name, same_organisation,

@@ -12,7 +12,8 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from esa_core._buffer cimport lower
-from esa_core._mime cimport document_free, document_init, document_reset, parse_structure
+from esa_core._document cimport document_free, document_init, document_reset
+from esa_core._mime cimport parse_structure
 
 from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport *

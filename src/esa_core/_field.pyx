@@ -10,7 +10,7 @@ from libc.string cimport memchr, memcmp
 
 from esa_core._buffer cimport equals_caseless, lower, reserve
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UNKNOWN, convert, find_charset
-from esa_core._mime cimport find_field
+from esa_core._header cimport find_field
 from esa_core._parameter cimport Parameter, first_parameter, hexadecimal, is_blank, next_parameter, skip_comment
 from esa_core._transfer cimport decode_base64, decode_quoted_printable
 from esa_core._types cimport *

@@ -14,7 +14,7 @@ from esa_core._field cimport Mailbox, decode_address, decode_file_name, decode_p
 from esa_core._fold cimport fold_octets
 from esa_core._html cimport add_region, find_meta_charset, read_html
 from esa_core._link cimport add_link
-from esa_core._mime cimport find_field
+from esa_core._header cimport find_field
 from esa_core._transfer cimport decode_transfer
 from esa_core._types cimport *
 
