@@ -54,7 +54,7 @@ class Link(NamedTuple):
 
 @disjoint_base
 class Part:
-    """One body part, a view on its message. Offsets count octets of the raw message."""
+    """One body part, a view on its message. Offsets count octets of the raw message, or of what it was taken out of (`origin`)."""
 
     @property
     def index(self) -> int: ...
@@ -71,7 +71,13 @@ class Part:
     @property
     def file_name(self) -> str: ...
     @property
+    def file_names(self) -> list[str]: ...
+    @property
     def attachment(self) -> bool: ...
+    @property
+    def another(self) -> bool: ...  # only in another reading of the message than the usual one
+    @property
+    def origin(self) -> int: ...  # the part it was taken out of, -1: the raw message
     @property
     def start(self) -> int: ...
     @property
@@ -83,6 +89,7 @@ class Part:
     @property
     def headers(self) -> list[tuple[str, bytes]]: ...
     def content(self) -> bytes: ...
+    def contents(self) -> list[bytes]: ...  # in every reading, the usual one first
     @property
     def text(self) -> str: ...
 

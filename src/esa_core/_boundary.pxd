@@ -10,6 +10,7 @@ cdef struct Frame:               # an open multipart
     uint32_t part
     uint32_t start               # its boundary, without the leading hyphens: scratch[start : start + length]
     uint32_t length
+    uint32_t given               # how many boundary parameters stand in the field
     bint cut                     # longer than ESA_MAX_BOUNDARY: only the beginning is compared
 
 
@@ -32,5 +33,6 @@ cdef inline bint begins_delimiter(const uint8_t *raw, size_t at, size_t length) 
     return at + 1 < length and raw[at] == 45 and raw[at + 1] == 45
 
 
-cdef int read_boundary(Document *document, Part *part, const Parameter *parameter, Frame *frame) noexcept nogil
-cdef int find_delimiter(Document *document, const Frame *frames, uint32_t n_frames, size_t at, size_t end, bint *closes) noexcept nogil
+cdef int read_boundary(Document *document, const uint8_t *raw, Part *part, const Parameter *parameter, Frame *frame) noexcept nogil
+cdef int find_delimiter(Document *document, const uint8_t *raw, const Frame *frames, uint32_t n_frames, size_t at, size_t end,
+                        bint *closes) noexcept nogil

@@ -11,11 +11,11 @@ from esa_core._parameter cimport Parameter, behind_charset, hexadecimal, is_blan
 from esa_core._types cimport ESA_MAX_BOUNDARY, ODD_BOUNDARY, Document, Part, Span
 
 
-cdef int read_boundary(Document *document, Part *part, const Parameter *parameter, Frame *frame) noexcept nogil:
+cdef int read_boundary(Document *document, const uint8_t *raw, Part *part, const Parameter *parameter, Frame *frame) noexcept nogil:
     """Append the boundary, without quotes, escapes and folds, to the frame's; -1 for no memory."""
-    cdef Span where = behind_charset(document.raw, parameter)
-    cdef const uint8_t *value = document.raw + where.start
-    cdef bint percent = document.raw[parameter.name.start + parameter.name.length - 1] == 42
+    cdef Span where = behind_charset(raw, parameter)
+    cdef const uint8_t *value = raw + where.start
+    cdef bint percent = raw[parameter.name.start + parameter.name.length - 1] == 42
     cdef uint32_t at = 0
     cdef uint32_t put = frame.length
     cdef uint8_t octet
@@ -45,10 +45,10 @@ cdef int read_boundary(Document *document, Part *part, const Parameter *paramete
     return 0
 
 
-cdef int find_delimiter(Document *document, const Frame *frames, uint32_t n_frames, size_t at, size_t end,
+cdef int find_delimiter(Document *document, const uint8_t *raw, const Frame *frames, uint32_t n_frames, size_t at, size_t end,
                         bint *closes) noexcept nogil:
     """`at` is at "--": the frame whose delimiter the line at[:end] is, outermost first, or -1; the whole line must be it (RFC 2046 5.1)."""
-    cdef const uint8_t *line = document.raw + at + 2
+    cdef const uint8_t *line = raw + at + 2
     cdef size_t length = end - at - 2
     cdef const Frame *frame
     cdef const uint8_t *boundary

@@ -5,7 +5,9 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from esa_core._buffer cimport grow
-from esa_core._types cimport Document, HeaderField, HtmlCounts, Link, Part, Region, Span
+from esa_core._types cimport (
+    ESA_MAX_READINGS, ESA_PADDING, NOT_ALL_READ, Buffer, Document, HeaderField, HtmlCounts, Link, Part, Region, Source, Span,
+)
 
 
 cdef int document_init(Document *document) noexcept nogil:
@@ -26,7 +28,16 @@ cdef int document_init(Document *document) noexcept nogil:
     return reserve_scratch(document, 4096)
 
 
+cdef void free_sources(Document *document) noexcept nogil:
+    cdef uint32_t index
+    for index in range(1, document.n_sources):
+        free(document.sources[index].data)
+    document.n_sources = 0
+
+
 cdef void document_free(Document *document) noexcept nogil:
+    free_sources(document)
+    free(document.sources)
     free(document.fields)
     free(document.parts)
     free(document.regions)
@@ -60,6 +71,11 @@ cdef void document_reset(Document *document) noexcept nogil:
     shrink(&document.hidden.data, &document.hidden.capacity)
     shrink(&document.targets.data, &document.targets.capacity)
     shrink(&document.alternatives.data, &document.alternatives.capacity)
+    if document.n_sources:
+        free_sources(document)
+    document.n_readings = 0
+    document.budget = 0
+    document.waiting = document.may_uuencode = False
     document.raw = NULL
     document.raw_length = document.header_end = 0
     document.flags = 0
@@ -79,3 +95,29 @@ cdef int reserve_text(Document *document, size_t more) noexcept nogil:
 cdef int reserve_scratch(Document *document, size_t needed) noexcept nogil:
     """Scratch of at least `needed` octets; its contents are kept when it grows."""
     return grow(<void **>&document.scratch, &document.cap_scratch, needed, 1)
+
+
+cdef bint may_read_again(Document *document, size_t length) noexcept nogil:
+    """Take `length` octets from what may be read again; False, and NOT_ALL_READ, when that is used up."""
+    if length > document.budget or document.n_readings >= ESA_MAX_READINGS:
+        document.flags |= NOT_ALL_READ
+        return False
+    document.budget -= length
+    document.n_readings += 1
+    return True
+
+
+cdef int add_source(Document *document, uint32_t part, Buffer *octets) noexcept nogil:
+    """Take over the memory of `octets`, which were taken out of `part`: the number of the source, or -1 for no memory."""
+    cdef uint32_t first = max(document.n_sources, 1)  # 0 stands for the raw message
+    if grow(<void **>&document.sources, &document.cap_sources, <size_t>first + 1, sizeof(Source)) < 0:
+        return -1
+    if first == 1:
+        document.sources[0] = Source(NULL, 0, 0)
+    if octets.data == NULL and grow(<void **>&octets.data, &octets.capacity, 1, 1) < 0:
+        return -1
+    memset(octets.data + octets.length, 0, ESA_PADDING)
+    document.sources[first] = Source(octets.data, octets.length, part)
+    octets[0] = Buffer(NULL, 0, 0)
+    document.n_sources = first + 1
+    return <int>first

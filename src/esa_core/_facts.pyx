@@ -14,7 +14,7 @@ from libc.string cimport memchr, memcmp, memset
 
 from esa_core._lexicon cimport *
 from esa_core._link_facts cimport Url, count_links, shown_host
-from esa_core._document cimport document_free, document_init, document_reset
+from esa_core._document cimport document_free, document_init, document_reset, octets_of
 from esa_core._mime cimport parse_structure
 from esa_core._names cimport (
     Domain, Identity, Name, common_share, contains, filter_of, has_recipient, is_name_word, is_own_brand, looks_random, made_of_words,
@@ -257,7 +257,7 @@ cdef bint has_text(const Document *d, const Region *region) noexcept nogil:
     if d.html.seen_bytes < 20 or d.parts[region.part].parent < 0:
         return True
     parent = <uint32_t> d.parts[region.part].parent
-    kind = d.raw + d.parts[parent].media_type.start
+    kind = octets_of(d, &d.parts[parent]) + d.parts[parent].media_type.start
     for i in range(d.parts[parent].media_type.length):
         if kind[i] == 47:
             return not (d.parts[parent].media_type.length - i > 11 and (kind[i + 1] | 32) == 97 and (kind[i + 2] | 32) == 108)

@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from esa_core._buffer cimport lower
-from esa_core._document cimport document_free, document_init, document_reset
+from esa_core._document cimport document_free, document_init, document_reset, octets_of, source_length
 from esa_core._mime cimport parse_structure
 
 from esa_core._text cimport decode_text, fold_text
@@ -188,18 +188,21 @@ cdef Py_ssize_t _header_tokens(Document *d, FeatureScratch *scratch, Py_ssize_t 
     """Words of every field, seeded with the field's name and whether the field is the message's own or a part's."""
     cdef uint32_t i, j, budget = ESA_WORD_WINDOW, length
     cdef const HeaderField *field
+    cdef const uint8_t *raw
     cdef uint64_t seed
     for i in range(d.n_fields):
         field = &d.fields[i]
+        raw = octets_of(d, &d.parts[field.part])
         seed = ESA_SEED_FIELD + (field.part != 0)
         for j in range(field.name_length):
-            seed = (seed ^ lower(d.raw[field.name_start + j])) * ESA_MULTIPLIER
+            seed = (seed ^ lower(raw[field.name_start + j])) * ESA_MULTIPLIER
             seed ^= seed >> 32
         if _reserve(scratch, n + 1) < 0:
             return -1
         n = _keep(scratch, <uint32_t> n, seed * ESA_MULTIPLIER)          # the field is there
         length = min(field.value_length, budget)
-        n = _words(scratch, <uint32_t> n, d.raw + field.value_start, length, d.raw_length - field.value_start, seed)
+        n = _words(scratch, <uint32_t> n, raw + field.value_start, length,
+                   source_length(d, &d.parts[field.part]) - field.value_start, seed)
         budget -= length
         if n < 0 or budget == 0:
             return n

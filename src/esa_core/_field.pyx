@@ -6,11 +6,11 @@ appends to `out`, and gives -1 only for no memory.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr
 
 from esa_core._buffer cimport equals_caseless, lower, reserve
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UNKNOWN, convert, find_charset
-from esa_core._header cimport find_field
+from esa_core._document cimport octets_of
 from esa_core._parameter cimport Parameter, first_parameter, hexadecimal, is_blank, next_parameter, skip_comment
 from esa_core._transfer cimport decode_base64, decode_quoted_printable
 from esa_core._types cimport *
@@ -182,6 +182,19 @@ cdef size_t skip_quoted(const uint8_t *value, size_t at, size_t length) noexcept
     return min(at + 1, length)
 
 
+cdef bint has_word(const uint8_t *value, size_t at, size_t end) noexcept nogil:
+    """Does an encoded word begin in value[at:end]?"""
+    cdef const uint8_t *found
+    while at < end:
+        found = <const uint8_t *>memchr(value + at, 63, end - at)
+        if found == NULL:
+            return False
+        if found > value and (found - 1)[0] == 61:
+            return True
+        at = <size_t>(found - value) + 1
+    return False
+
+
 cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first) noexcept nogil:
     """Count the mailboxes of an address list and give the first. Commas in quotes, comments and encoded words do not separate.
 
@@ -199,9 +212,11 @@ cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first
     cdef bint comment = False
     cdef bint any_text = False
     cdef bint is_address
+    cdef bint odd = False
     cdef const uint8_t *found
     cdef uint8_t octet
     first.found = False
+    mailbox.found = mailbox.odd = False
     first.name = first.address = Span(0, 0)
     mailbox.name = mailbox.address = Span(0, 0)
     while True:
@@ -209,12 +224,16 @@ cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first
         if octet == 34:
             at = skip_quoted(value, at, length)
             any_text = True
+            if at < length and value[at] == 64:  # a quoted local part
+                odd = True
         elif octet == 40 and open_comments:
             end = skip_comment(value, at, length)
             if end == length and value[length - 1] != 41:  # never closed: an ordinary character, and not looked for again
                 open_comments = False
                 at += 1
                 continue
+            if memchr(value + at, 64, end - at) != NULL:
+                odd = True
             if not angle and not comment:
                 mailbox.name = trimmed(value, at + 1, end - 1)
                 comment = True
@@ -226,6 +245,8 @@ cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first
         elif octet == 60:
             found = <const uint8_t *>memchr(value + at, 62, length - at)
             end = <size_t>(found - value) if found != NULL else length
+            if angle or memchr(value + at + 1, 60, end - at - 1) != NULL or has_word(value, at, end):
+                odd = True  # several angle brackets, or an encoded word in them
             if not angle or mailbox.address.length == 0:
                 mailbox.address = trimmed(value, at + 1, end)
                 if any_text and not angle:
@@ -235,8 +256,11 @@ cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first
         elif octet == 61 and at + 1 < length and value[at + 1] == 63 and read_word(value, at, length, &word, &exhausted):
             at = word.end
             any_text = True
+            if at < length and value[at] == 64:
+                odd = True
         elif octet == 58 and not angle:  # the name of a group was read
             start = at + 1
+            odd = True
             any_text = comment = False
             mailbox.name = mailbox.address = Span(0, 0)
             at += 1
@@ -256,6 +280,7 @@ cdef uint32_t read_mailboxes(const uint8_t *value, size_t length, Mailbox *first
                 elif first.address.length == 0:  # an unquoted comma in a name: the address belongs to what stands before it
                     first.address = mailbox.address
             if at >= length:
+                first.odd = odd
                 return max(count, <uint32_t>1) if first.found else 0
             at += 1
             start = at
@@ -377,12 +402,14 @@ cdef int section_number(const uint8_t *name, uint32_t length, uint32_t stem, bin
     return number if at == length else -2
 
 
-cdef int read_sections(Document *document, const HeaderField *field, const char *name, uint32_t stem, Buffer *out) noexcept nogil:
-    """One parameter, with all its RFC 2231 sections, or (RFC 2047 in quotes, against its rules but common) its plain form.
+cdef int read_sections(Document *document, const HeaderField *field, const char *name, uint32_t stem, uint32_t which, Buffer *out,
+                       bint *more) noexcept nogil:
+    """A reading of one parameter: with all its RFC 2231 sections, or (RFC 2047 in quotes, against its rules but common) in its plain form.
 
-    1: found; 0: not there; -1: no memory. The sectioned form wins over the plain one, as in browsers.
+    1: found; 0: not there; -1: no memory. The sectioned form comes first, as in browsers, then the plain ones in their order; `which` is
+    the number of the one wanted, `more` whether there are others behind it.
     """
-    cdef const uint8_t *raw = document.raw
+    cdef const uint8_t *raw = octets_of(document, &document.parts[field.part])
     cdef size_t end = <size_t>field.value_start + field.value_length
     cdef size_t begin = first_parameter(raw, field.value_start, end)
     cdef size_t at, skip
@@ -390,10 +417,11 @@ cdef int read_sections(Document *document, const HeaderField *field, const char 
     cdef Parameter parameter
     cdef Parameter plain
     cdef uint32_t charset = CHARSET_ABSENT
+    cdef uint32_t plains = 0     # plain forms seen
+    cdef bint sectioned
     cdef int wanted = 0
     cdef int number, before, round_number
     cdef bint percent = False
-    cdef bint has_plain = False
     plain.name = plain.value = Span(0, 0)
     plain.quoted = False
     octets.length = 0
@@ -405,45 +433,50 @@ cdef int read_sections(Document *document, const HeaderField *field, const char 
                 continue
             number = section_number(raw + parameter.name.start, parameter.name.length, stem, &percent)
             if number == -1:
-                if has_plain and round_number == 0 and (plain.value.length != parameter.value.length or memcmp(
-                        raw + plain.value.start, raw + parameter.value.start, plain.value.length) != 0):
-                    document.flags |= AMBIGUOUS
-                elif not has_plain:
-                    plain = parameter
-                    has_plain = True
+                if round_number == 0:
+                    plains += 1
             elif number == wanted and wanted < <int>ESA_MAX_SECTIONS:
                 skip = 0
                 if number == 0 and percent:
                     skip = split_charset(raw + parameter.value.start, parameter.value.length, &charset)
-                if put_section(raw + parameter.value.start + skip, parameter.value.length - skip, percent, parameter.quoted, octets) < 0:
+                if which == 0 and put_section(
+                        raw + parameter.value.start + skip, parameter.value.length - skip, percent, parameter.quoted, octets) < 0:
                     return -1
                 wanted += 1
         if wanted == before or wanted == 0:
             break
-    if wanted:
-        if has_plain:
-            document.flags |= AMBIGUOUS
+    sectioned = wanted > 0
+    more[0] = which + 1 < plains + sectioned
+    if sectioned and which == 0:
         return -1 if convert(charset, octets.data, octets.length, out, &document.flags) < 0 else 1
-    if not has_plain:
+    if which >= plains + sectioned:
         return 0
+    plains = which - sectioned   # before the one that is wanted
+    at = begin
+    while next_parameter(raw, &at, end, &parameter):
+        if parameter.name.length == stem and equals_caseless(raw + parameter.name.start, name, stem):
+            plain = parameter
+            if plains == 0:
+                break
+            plains -= 1
     if put_section(raw + plain.value.start, plain.value.length, False, plain.quoted, octets) < 0:
         return -1
     return -1 if decode_words(octets.data, octets.length, &document.octets, out, &document.flags) < 0 else 1
 
 
-cdef int decode_file_name(Document *document, const Part *part, Buffer *out) noexcept nogil:
-    """Append the part's file name: Content-Disposition's filename, else Content-Type's name. 0 also without one."""
-    cdef HeaderField *field = find_field(document, part, FIELD_CONTENT_DISPOSITION)
+cdef int decode_file_name(Document *document, const HeaderField *field, uint32_t which, Buffer *out, bint *more) noexcept nogil:
+    """Append a reading of the file name in a Content-Disposition or Content-Type field; 1, 0 if there is none, -1 for no memory.
+
+    `which` counts the readings from 0, `more` tells whether there are others.
+    """
     cdef uint32_t start = out.length
-    cdef int found = 0
     cdef uint32_t at
-    if field != NULL:
-        found = read_sections(document, field, b"filename", 8, out)
-    if found == 0:
-        field = find_field(document, part, FIELD_CONTENT_TYPE)
-        if field != NULL:
-            found = read_sections(document, field, b"name", 4, out)
+    cdef int found
+    if field.known == FIELD_CONTENT_DISPOSITION:
+        found = read_sections(document, field, b"filename", 8, which, out, more)
+    else:
+        found = read_sections(document, field, b"name", 4, which, out, more)
     for at in range(start, out.length):
         if out.data[at] < 32:  # a name is one line
             out.data[at] = 32
-    return -1 if found < 0 else 0
+    return found

@@ -9,6 +9,7 @@ from libc.string cimport memcmp
 
 from esa_core._boundary cimport Frame, before_break, begins_delimiter, find_delimiter, line_end
 from esa_core._buffer cimport equals_caseless, grow
+from esa_core._document cimport octets_of
 from esa_core._types cimport *
 
 
@@ -91,8 +92,52 @@ cdef HeaderField *find_field(Document *document, const Part *part, uint32_t know
     return NULL
 
 
-cdef int add_field(Document *document, uint32_t index, size_t name, size_t name_length, size_t value, Header *header,
-                   uint32_t *seen) noexcept nogil:
+cdef void note_field(Part *part, const HeaderField *field, uint32_t index, Header *header) noexcept nogil:
+    """Where the MIME fields stand, and what stands twice."""
+    cdef uint32_t bit = <uint32_t>1 << field.known
+    if header.seen & bit == 0:
+        header.seen |= bit
+        if field.known == FIELD_CONTENT_TYPE:
+            header.content_type = <int32_t>index
+        elif field.known == FIELD_CONTENT_TRANSFER_ENCODING:
+            header.encoding = <int32_t>index
+        elif field.known == FIELD_CONTENT_DISPOSITION:
+            header.disposition = <int32_t>index
+    elif may_stand_once(field.known):
+        part.flags |= DUPLICATE_FIELD
+        header.twice |= bit
+        if field.known == FIELD_FROM:
+            part.flags |= SEVERAL_FROM | AMBIGUOUS
+        elif FIELD_CONTENT_TYPE <= field.known <= FIELD_CONTENT_TRANSFER_ENCODING:
+            part.flags |= AMBIGUOUS
+
+
+cdef int copy_fields(Document *document, uint32_t source, uint32_t target, Header *header) noexcept nogil:
+    """Give the fields of part `source` to part `target`, the last one, too. -1 for no memory."""
+    cdef uint32_t first = document.parts[source].field_first
+    cdef uint32_t count = min(document.parts[source].field_count, ESA_MAX_FIELDS - min(document.n_fields, ESA_MAX_FIELDS))
+    cdef uint32_t index
+    if grow(<void **>&document.fields, &document.cap_fields, <size_t>document.n_fields + count, sizeof(HeaderField)) < 0:
+        return -1
+    for index in range(count):
+        document.fields[document.n_fields] = document.fields[first + index]
+        if document.fields[first + index].known != FIELD_OTHER:
+            note_field(&document.parts[target], &document.fields[first + index], document.n_fields, header)
+        document.n_fields += 1
+    document.parts[target].field_count = count
+    return 0
+
+
+cdef bint begins_field(const uint8_t *raw, size_t at, size_t length) noexcept nogil:
+    """Does a line that looks like a header field begin at `at`?"""
+    cdef size_t start = at
+    while at < length and 33 <= raw[at] <= 126 and raw[at] != 58:
+        at += 1
+    return at > start and at < length and raw[at] == 58
+
+
+cdef int add_field(Document *document, const uint8_t *raw, uint32_t index, size_t name, size_t name_length, size_t value,
+                   Header *header) noexcept nogil:
     """Record a field whose value begins at `value` and is still open; notes the MIME fields and repeated ones. -1 for no memory."""
     cdef HeaderField *field
     cdef Part *part = &document.parts[index]
@@ -106,44 +151,30 @@ cdef int add_field(Document *document, uint32_t index, size_t name, size_t name_
     field.name_length = <uint16_t>min(name_length, 65535)
     field.value_start = <uint32_t>value
     field.value_length = 0
-    field.known = known_field(document.raw + name, name_length)
+    field.known = known_field(raw + name, name_length)
     field.part = index
     if field.known != FIELD_OTHER:
-        if seen[0] & (<uint32_t>1 << field.known):
-            if may_stand_once(field.known):
-                part.flags |= DUPLICATE_FIELD
-                if field.known == FIELD_FROM:
-                    part.flags |= SEVERAL_FROM | AMBIGUOUS
-                elif FIELD_CONTENT_TYPE <= field.known <= FIELD_CONTENT_TRANSFER_ENCODING:
-                    part.flags |= AMBIGUOUS
-        else:
-            seen[0] |= <uint32_t>1 << field.known
-            if field.known == FIELD_CONTENT_TYPE:
-                header.content_type = <int32_t>document.n_fields
-            elif field.known == FIELD_CONTENT_TRANSFER_ENCODING:
-                header.encoding = <int32_t>document.n_fields
-            elif field.known == FIELD_CONTENT_DISPOSITION:
-                header.disposition = <int32_t>document.n_fields
+        note_field(part, field, document.n_fields, header)
     document.n_fields += 1
     part.field_count += 1
     return 1
 
 
-cdef int read_header(Document *document, uint32_t index, size_t *position, const Frame *frames, uint32_t n_frames,
+cdef int read_header(Document *document, uint32_t index, size_t *position, size_t length, const Frame *frames, uint32_t n_frames,
                      Header *header) noexcept nogil:
-    """Read the fields of part `index` from `position` and move it to the body; -1 for no memory."""
-    cdef const uint8_t *raw = document.raw
-    cdef size_t length = document.raw_length
+    """Read the fields of part `index` from `position` and move it to the body, at most to `length`; -1 for no memory.
+
+    `header` begins as no_header(), or as what stood before.
+    """
+    cdef const uint8_t *raw = octets_of(document, &document.parts[index])
     cdef size_t at = position[0]
     cdef size_t start = at
     cdef size_t end, name, colon
-    cdef uint32_t seen = 0
     cdef int added = 0
     cdef bint ended = False
     cdef bint closes = False
     cdef HeaderField *field
     cdef uint64_t flags = 0
-    header.content_type = header.encoding = header.disposition = -1
     while at < length:
         end = line_end(raw, at, length)
         if raw[at] == 32 or raw[at] == 9:  # a continuation of the field before
@@ -161,9 +192,9 @@ cdef int read_header(Document *document, uint32_t index, size_t *position, const
         while colon < end and (raw[colon] == 32 or raw[colon] == 9):  # RFC 5322 4.5: obsolete white space before the colon
             colon += 1
         if colon < end and raw[colon] == 58 and name > at and not (
-            n_frames and begins_delimiter(raw, at, length) and find_delimiter(document, frames, n_frames, at, end, &closes) >= 0
+            n_frames and begins_delimiter(raw, at, length) and find_delimiter(document, raw, frames, n_frames, at, end, &closes) >= 0
         ):
-            added = add_field(document, index, at, name - at, colon + 1, header, &seen)
+            added = add_field(document, raw, index, at, name - at, colon + 1, header)
             if added < 0:
                 return -1
             if added:
@@ -178,15 +209,16 @@ cdef int read_header(Document *document, uint32_t index, size_t *position, const
         if name < end and raw[name] == 10 and (name == at or raw[at] == 13):
             ended = True
             break
-        if n_frames and begins_delimiter(raw, at, length) and find_delimiter(document, frames, n_frames, at, end, &closes) >= 0:
+        if n_frames and begins_delimiter(raw, at, length) and find_delimiter(document, raw, frames, n_frames, at, end, &closes) >= 0:
             end = at
             break
         flags |= BAD_HEADER_LINE
-        if raw[at] == 58 or (end - at > 5 and memcmp(raw + at, b"From ", 5) == 0):  # a nameless field, an mbox line: skipped
+        if header.drops_lines or raw[at] == 58 or (end - at > 5 and memcmp(raw + at, b"From ", 5) == 0):  # a nameless field, an mbox line
             added = 0
             at = end
             continue
         flags |= AMBIGUOUS  # the header ends here, or the line is dropped: readers differ
+        document.parts[index].waits |= WAIT_HEADER
         end = at
         break
     else:

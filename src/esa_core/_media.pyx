@@ -9,6 +9,7 @@ from libc.string cimport memcmp
 from esa_core._boundary cimport Frame, read_boundary
 from esa_core._buffer cimport equals_caseless
 from esa_core._charset cimport find_charset
+from esa_core._document cimport octets_of, source_length
 from esa_core._header cimport Header
 from esa_core._parameter cimport Parameter, behind_charset, first_parameter, is_blank, is_named, is_section, next_parameter, skip_blank
 from esa_core._types cimport *
@@ -44,19 +45,47 @@ cdef void read_media_type(const uint8_t *raw, size_t at, size_t end, Part *part)
             part.media = MEDIA_TEXT_HTML
     elif length > 10 and equals_caseless(written, b"multipart/", 10):
         part.media = MEDIA_MULTIPART
+        if length == 19 and equals_caseless(written, b"multipart/encrypted", 19):
+            part.flags |= ENCRYPTED
     elif length == 14 and equals_caseless(written, b"message/rfc822", 14):
         part.media = MEDIA_MESSAGE
     elif length == 14 and equals_caseless(written, b"message/global", 14):
         part.media = MEDIA_MESSAGE
     elif length == 12 and equals_caseless(written, b"message/news", 12):
         part.media = MEDIA_MESSAGE
+    elif length == 15 and equals_caseless(written, b"message/partial", 15):
+        part.media = MEDIA_MESSAGE
+        part.flags |= PARTIAL_MESSAGE
+    elif length == 21 and equals_caseless(written, b"message/external-body", 21):
+        part.media = MEDIA_MESSAGE
+        part.flags |= EXTERNAL_BODY
+    elif length == 19 and equals_caseless(written, b"application/ms-tnef", 19):
+        part.waits |= WAIT_TNEF
+    elif length == 23 and equals_caseless(written, b"application/vnd.ms-tnef", 23):
+        part.waits |= WAIT_TNEF
+    elif length == 22 and equals_caseless(written, b"application/pkcs7-mime", 22):
+        part.waits |= WAIT_CMS
+    elif length == 24 and equals_caseless(written, b"application/x-pkcs7-mime", 24):
+        part.waits |= WAIT_CMS
     elif length == 21 and equals_caseless(written, b"application/xhtml+xml", 21):
         part.media = MEDIA_TEXT_HTML
 
 
-cdef int read_content_type(Document *document, Part *part, const HeaderField *field, Frame *frame) noexcept nogil:
-    """Media type, charset, boundary (frame.length stays 0 without one) and whether there is a name; -1 for no memory."""
-    cdef const uint8_t *raw = document.raw
+cdef uint32_t names_container(const uint8_t *raw, Span name) noexcept nogil:
+    """WAIT_TNEF of "winmail.dat", WAIT_CMS of "*.p7m", else 0."""
+    if name.length == 11 and equals_caseless(raw + name.start, b"winmail.dat", 11):
+        return WAIT_TNEF
+    if name.length > 4 and equals_caseless(raw + name.start + name.length - 4, b".p7m", 4):
+        return WAIT_CMS
+    return 0
+
+
+cdef int read_content_type(Document *document, Part *part, const HeaderField *field, Frame *frame, uint32_t skip) noexcept nogil:
+    """Media type, charset, boundary (frame.length stays 0 without one) and whether there is a name; -1 for no memory.
+
+    `skip` boundary parameters are passed over: another reading of the field. frame.given is how many there are.
+    """
+    cdef const uint8_t *raw = octets_of(document, &document.parts[field.part])
     cdef size_t end = <size_t>field.value_start + field.value_length
     cdef size_t at = first_parameter(raw, field.value_start, end)
     cdef Parameter parameter
@@ -66,40 +95,54 @@ cdef int read_content_type(Document *document, Part *part, const HeaderField *fi
     while next_parameter(raw, &at, end, &parameter):
         if is_named(raw, &parameter, b"charset", 7):
             if part.charset_label.length == 0:
-                part.charset_label = behind_charset(raw, &parameter)
-                for length in range(part.charset_label.length):  # charset=us-ascii (plain text)
-                    if is_blank(raw[part.charset_label.start + length]) or raw[part.charset_label.start + length] == 40:
-                        part.charset_label.length = length
-                        break
-            elif not same_octets(raw, part.charset_label, behind_charset(raw, &parameter)):
-                part.flags |= AMBIGUOUS
+                part.charset_label = charset_label(raw, &parameter)
+            elif not same_octets(raw, part.charset_label, charset_label(raw, &parameter)):
+                part.flags |= SEVERAL_CHARSETS | AMBIGUOUS
+                part.waits |= WAIT_TEXT
         elif is_named(raw, &parameter, b"boundary", 8) and part.media == MEDIA_MULTIPART:
-            if part.boundary.length == 0:
+            frame.given += 1
+            if frame.given == skip + 1:
                 section = 1 if is_section(raw, &parameter, 8, 0) else 0
-                if read_boundary(document, part, &parameter, frame) < 0:
+                if read_boundary(document, raw, part, &parameter, frame) < 0:
                     return -1
-            else:
-                part.flags |= ODD_BOUNDARY | AMBIGUOUS
         elif section and parameter.name.length > 8 and equals_caseless(raw + parameter.name.start, b"boundary", 8) and is_section(
                 raw, &parameter, 8, section):
             section += 1
-            if read_boundary(document, part, &parameter, frame) < 0:
+            if read_boundary(document, raw, part, &parameter, frame) < 0:
                 return -1
         elif is_named(raw, &parameter, b"name", 4):
             part.attachment = 1
+            if part.media == MEDIA_OTHER:
+                part.waits |= names_container(raw, parameter.value)
     if part.charset_label.length:
         part.charset = <uint16_t>find_charset(raw + part.charset_label.start, part.charset_label.length)
-    if part.media == MEDIA_MULTIPART and frame.length == 0:
-        part.flags |= ODD_BOUNDARY
+    if part.media == MEDIA_MULTIPART:
+        if frame.length == 0:
+            part.flags |= ODD_BOUNDARY
+        if frame.given > 1:
+            part.flags |= ODD_BOUNDARY | SEVERAL_BOUNDARIES | AMBIGUOUS
+            part.waits |= WAIT_TYPE
     return 0
+
+
+cdef Span charset_label(const uint8_t *raw, const Parameter *parameter) noexcept nogil:
+    """Up to a blank or comment: charset=us-ascii (plain text)."""
+    cdef Span label = behind_charset(raw, parameter)
+    cdef uint32_t length
+    for length in range(label.length):
+        if is_blank(raw[label.start + length]) or raw[label.start + length] == 40:
+            label.length = length
+            break
+    return label
 
 
 cdef bint same_octets(const uint8_t *raw, Span one, Span other) noexcept nogil:
     return one.length == other.length and memcmp(raw + one.start, raw + other.start, one.length) == 0
 
 
-cdef void read_encoding(Document *document, Part *part, const HeaderField *field) noexcept nogil:
-    cdef const uint8_t *raw = document.raw
+cdef uint32_t encoding_of(const Document *document, const HeaderField *field) noexcept nogil:
+    """The Encoding that a Content-Transfer-Encoding field names."""
+    cdef const uint8_t *raw = octets_of(document, &document.parts[field.part])
     cdef size_t end = <size_t>field.value_start + field.value_length
     cdef size_t start = skip_blank(raw, field.value_start, end)
     cdef size_t at = start
@@ -107,53 +150,78 @@ cdef void read_encoding(Document *document, Part *part, const HeaderField *field
     while at < end and not is_blank(raw[at]) and raw[at] != 59 and raw[at] != 40:
         at += 1
     length = at - start
-    part.encoding = ENCODING_UNKNOWN
-    if length == 0 or (length == 4 and (equals_caseless(raw + start, b"7bit", 4) or equals_caseless(raw + start, b"8bit", 4))):
-        part.encoding = ENCODING_IDENTITY
-    elif length == 6 and equals_caseless(raw + start, b"binary", 6):
-        part.encoding = ENCODING_IDENTITY
-    elif length == 6 and equals_caseless(raw + start, b"base64", 6):
-        part.encoding = ENCODING_BASE64
-    elif length == 16 and equals_caseless(raw + start, b"quoted-printable", 16):
-        part.encoding = ENCODING_QUOTED_PRINTABLE
-    elif length == 3 and equals_caseless(raw + start, b"uue", 3):
-        part.encoding = ENCODING_UUENCODE
-    elif length == 8 and equals_caseless(raw + start, b"uuencode", 8):
-        part.encoding = ENCODING_UUENCODE
-    elif length == 10 and equals_caseless(raw + start, b"x-uuencode", 10):
-        part.encoding = ENCODING_UUENCODE
-    elif length == 5 and equals_caseless(raw + start, b"x-uue", 5):
-        part.encoding = ENCODING_UUENCODE
+    raw += start
+    if length == 0 or (length == 4 and (equals_caseless(raw, b"7bit", 4) or equals_caseless(raw, b"8bit", 4))):
+        return ENCODING_IDENTITY
+    if length == 6 and equals_caseless(raw, b"binary", 6):
+        return ENCODING_IDENTITY
+    if length == 6 and equals_caseless(raw, b"base64", 6):
+        return ENCODING_BASE64
+    if length == 16 and equals_caseless(raw, b"quoted-printable", 16):
+        return ENCODING_QUOTED_PRINTABLE
+    if length == 3 and equals_caseless(raw, b"uue", 3):
+        return ENCODING_UUENCODE
+    if length == 8 and equals_caseless(raw, b"uuencode", 8):
+        return ENCODING_UUENCODE
+    if length == 10 and equals_caseless(raw, b"x-uuencode", 10):
+        return ENCODING_UUENCODE
+    if length == 5 and equals_caseless(raw, b"x-uue", 5):
+        return ENCODING_UUENCODE
+    return ENCODING_UNKNOWN
 
 
 cdef void read_disposition(Document *document, Part *part, const HeaderField *field) noexcept nogil:
-    cdef const uint8_t *raw = document.raw
+    cdef const uint8_t *raw = octets_of(document, &document.parts[field.part])
     cdef size_t end = <size_t>field.value_start + field.value_length
     cdef size_t start = skip_blank(raw, field.value_start, end)
     cdef size_t at = first_parameter(raw, start, end)
     cdef Parameter parameter
+    cdef bint told = True
     if at - start >= 10 and equals_caseless(raw + start, b"attachment", 10):
         part.attachment = 1
     elif at - start >= 6 and equals_caseless(raw + start, b"inline", 6):
         part.attachment = 0
     else:
-        while next_parameter(raw, &at, end, &parameter):
-            if is_named(raw, &parameter, b"filename", 8):
+        told = False
+    if told and part.media != MEDIA_OTHER:
+        return
+    while next_parameter(raw, &at, end, &parameter):
+        if is_named(raw, &parameter, b"filename", 8):
+            if not told:
                 part.attachment = 1
+            if part.media == MEDIA_OTHER:
+                part.waits |= names_container(raw, parameter.value)
 
 
 cdef int read_mime_fields(Document *document, uint32_t index, const Header *header, bint digest, Frame *frame) noexcept nogil:
+    """What a header said of its part; waits for what cannot be told yet. -1 for no memory."""
     cdef Part *part = &document.parts[index]
     if digest:  # RFC 2046 5.1.5: the default inside a digest
         part.media = MEDIA_MESSAGE
     if header.content_type >= 0:
-        if read_content_type(document, part, &document.fields[header.content_type], frame) < 0:
+        if read_content_type(document, part, &document.fields[header.content_type], frame, 0) < 0:
             return -1
+        if header.twice & (<uint32_t>1 << FIELD_CONTENT_TYPE):
+            part.flags |= SEVERAL_CONTENT_TYPES | AMBIGUOUS
+            part.waits |= WAIT_TYPE
     if header.encoding >= 0:
-        read_encoding(document, part, &document.fields[header.encoding])
+        part.encoding = <uint16_t>encoding_of(document, &document.fields[header.encoding])
+        if part.encoding == ENCODING_UNKNOWN or header.twice & (<uint32_t>1 << FIELD_CONTENT_TRANSFER_ENCODING):
+            part.flags |= SEVERAL_ENCODINGS | AMBIGUOUS
+            part.waits |= WAIT_TEXT
     if header.disposition >= 0:
         read_disposition(document, part, &document.fields[header.disposition])
     if part.media == MEDIA_MULTIPART or part.media == MEDIA_MESSAGE:
-        if part.encoding != ENCODING_IDENTITY:  # RFC 2045 6.4 forbids it; some clients decode, others do not
-            part.flags |= AMBIGUOUS
+        if part.encoding != ENCODING_IDENTITY or part.waits & WAIT_TEXT:  # RFC 2045 6.4 forbids it; some clients decode, others do not
+            part.flags |= ENCODED_CONTAINER | AMBIGUOUS
+            part.waits |= WAIT_DECODED
+    elif part.media == MEDIA_OTHER and part.encoding == ENCODING_BASE64 and begins_tnef(document, part):
+        part.waits |= WAIT_TNEF
+    if part.waits:
+        document.waiting = True
     return 0
+
+
+cdef bint begins_tnef(const Document *document, const Part *part) noexcept nogil:
+    """Whatever it is called: TNEF begins with 0x223E9F78 (MS-OXTNEF 2.1.3.1), in base64 "eJ8+Ig"."""
+    return part.body_start + 6 <= source_length(document, part) and memcmp(octets_of(document, part) + part.body_start, b"eJ8+Ig", 6) == 0

@@ -1,6 +1,6 @@
-"""Structure of one message: header fields and parts as offsets into the raw bytes. Called by _parsed and _batch; nothing here can raise."""
+"""Structure of one message: header fields and parts as offsets. Called by _parsed, _batch, _facts and _features; nothing here can raise."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t
 
 from esa_core._types cimport Document
 

@@ -5,6 +5,7 @@ from cpython.buffer cimport Py_buffer
 from libc.stdint cimport uint32_t
 
 from esa_core._types cimport Document, Span
+from esa_core._types cimport Part as EsaPart
 
 cdef class Parsed:
     cdef Document document
@@ -13,6 +14,6 @@ cdef class Parsed:
     cdef int decode(self) except -1
     cdef int fold(self) except -1
     cdef str arena_text(self, Span where)
-    cdef str raw_text(self, Span where)
+    cdef str source_text(self, const EsaPart *part, Span where)
     cdef list header_list(self, uint32_t index)
     cdef str region_text(self, tuple kinds)

@@ -12,15 +12,17 @@ from libc.stdlib cimport free
 from collections import namedtuple
 
 from esa_core._charset cimport charset_name
-from esa_core._document cimport document_free, document_init
+from esa_core._document cimport document_free, document_init, octets_of
 from esa_core._field cimport decode_words
 from esa_core._fold cimport fold_octets
+from esa_core._media cimport encoding_of
 from esa_core._mime cimport parse_structure
+from esa_core._reading cimport header_holder
 from esa_core._text cimport decode_text, fold_text
-from esa_core._transfer cimport decode_transfer
+from esa_core._transfer cimport decode_joined, decode_transfer, is_joined_base64
 from esa_core._types cimport (
-    ENCODING_IDENTITY, ENCODING_UNKNOWN, MEDIA_MESSAGE, MEDIA_MULTIPART, REGION_HTML_HIDDEN, REGION_HTML_SEEN, REGION_PLAIN, Buffer,
-    HeaderField, Region, Span,
+    ENCODING_BASE64, ENCODING_IDENTITY, ENCODING_QUOTED_PRINTABLE, ENCODING_UNKNOWN, FIELD_CONTENT_TRANSFER_ENCODING, MEDIA_MESSAGE,
+    MEDIA_MULTIPART, REGION_FILE_NAME, REGION_HTML_HIDDEN, REGION_HTML_SEEN, REGION_PLAIN, WAIT_TEXT, Buffer, HeaderField, Region, Span,
 )
 from esa_core._types cimport Link as EsaLink
 from esa_core._types cimport Part as EsaPart
@@ -29,8 +31,11 @@ FLAG_NAMES = (
     "oversized", "too_many_fields", "too_many_parts", "too_deep", "text_truncated", "too_many_links", "odd_boundary",
     "unterminated_multipart", "bad_header_line", "no_header_end", "nul_bytes", "eight_bit_header", "bad_base64", "bad_quoted_printable",
     "bad_charset", "bad_encoded_word", "several_from", "duplicate_field", "bare_cr", "mbox_line", "ambiguous", "defective_html", "empty",
-    "too_many_matches",
+    "too_many_matches", "text_outside_parts", "parts_after_close", "several_boundaries", "several_content_types", "several_encodings",
+    "several_charsets", "several_file_names", "joined_base64", "encoded_container", "header_goes_on", "odd_from", "no_from", "other_sender",
+    "partial_message", "external_body", "uuencoded", "tnef", "opaque_signed", "encrypted", "bad_container", "not_all_read", "html_script",
 )
+UNNAMED_TYPES = ("text/plain", "text/html", "text/plain", "multipart/mixed", "message/rfc822", "application/octet-stream")  # by Media
 ENCODING_NAMES = ("identity", "quoted-printable", "base64", "x-uuencode", "unknown")
 LINK_KINDS = ("anchor", "image", "form", "text", "other")
 
@@ -44,7 +49,7 @@ cdef tuple flag_names(uint64_t flags):
 
 
 cdef class Part:
-    """One body part, a view on its message. Offsets count octets of the raw message."""
+    """One body part, a view on its message. Offsets count octets of the raw message, or of what it was taken out of (`origin`)."""
 
     cdef Parsed message
     cdef readonly uint32_t index
@@ -63,8 +68,20 @@ cdef class Part:
         """Lower-case "type/subtype" as it is read: "text/plain" where none or a malformed one is written."""
         cdef EsaPart *part = &self.message.document.parts[self.index]
         if part.media_type.length == 0:
-            return "message/rfc822" if part.media == MEDIA_MESSAGE else "text/plain"
-        return self.message.raw_text(part.media_type).lower()
+            return UNNAMED_TYPES[part.media]
+        return self.message.source_text(part, part.media_type).lower()
+
+    @property
+    def another(self):
+        """It stands only in another reading of the message than the usual one; its flags or its parent's tell why."""
+        return self.message.document.parts[self.index].another != 0
+
+    @property
+    def origin(self):
+        """Index of the part it was taken out of (base64 message, winmail.dat, signed content): its offsets count octets of that part's
+        opened content. -1: they count octets of the raw message."""
+        cdef uint32_t source = self.message.document.parts[self.index].source
+        return <int>self.message.document.sources[source].part if source else -1
 
     @property
     def charset(self):
@@ -78,9 +95,22 @@ cdef class Part:
 
     @property
     def file_name(self):
-        """Decoded, on one line; "" if none."""
+        """Decoded, on one line; "" if none. Where several are given, the one that most clients show."""
         self.message.decode()
         return self.message.arena_text(self.message.document.parts[self.index].file_name)
+
+    @property
+    def file_names(self):
+        """Every name that some client may show, `file_name` first."""
+        cdef Region *region
+        cdef uint32_t at
+        cdef list found = []
+        self.message.decode()
+        for at in range(self.message.document.n_regions):
+            region = &self.message.document.regions[at]
+            if region.kind == REGION_FILE_NAME and region.part == self.index:
+                found.append(self.message.arena_text(region.text))
+        return found
 
     @property
     def attachment(self):
@@ -111,18 +141,55 @@ cdef class Part:
     def content(self):
         """The octets without their transfer encoding (of a multipart or message: as they stand)."""
         cdef EsaPart *part = &self.message.document.parts[self.index]
-        cdef const uint8_t *source = self.message.document.raw + part.body_start
+        if part.media == MEDIA_MULTIPART or part.media == MEDIA_MESSAGE:
+            return self._decoded(ENCODING_IDENTITY)
+        return self._decoded(part.encoding)
+
+    cdef bytes _decoded(self, uint32_t encoding):
+        cdef EsaPart *part = &self.message.document.parts[self.index]
+        cdef const uint8_t *source = octets_of(&self.message.document, part) + part.body_start
         cdef size_t length = part.body_end - part.body_start
         cdef Buffer out = Buffer(NULL, 0, 0)
         cdef uint64_t flags = 0
-        if part.media == MEDIA_MULTIPART or part.media == MEDIA_MESSAGE or part.encoding in (ENCODING_IDENTITY, ENCODING_UNKNOWN):
+        if encoding == ENCODING_IDENTITY or encoding == ENCODING_UNKNOWN:
             return source[:length]
         try:
-            if decode_transfer(part.encoding, source, length, &out, &flags) < 0:
+            if decode_transfer(encoding, source, length, &out, &flags) < 0:
                 raise MemoryError
-            return out.data[:out.length]
+            return out.data[:out.length] if out.length else b""
         finally:
             free(out.data)
+
+    def contents(self):
+        """The octets in every reading: `content()`, then what joined base64 streams give other readers, then the other encodings the
+        header names. Each once."""
+        cdef EsaPart *part = &self.message.document.parts[self.index]
+        cdef const uint8_t *source = octets_of(&self.message.document, part) + part.body_start
+        cdef size_t length = part.body_end - part.body_start
+        cdef uint32_t holder = header_holder(&self.message.document, self.index)
+        cdef uint32_t at, encoding
+        cdef HeaderField *field
+        cdef Buffer out = Buffer(NULL, 0, 0)
+        cdef list found = [self.content()]
+        if part.encoding == ENCODING_BASE64 and is_joined_base64(source, length):
+            for at in range(2):
+                try:
+                    if decode_joined(source, length, at == 0, &out) < 0:
+                        raise MemoryError
+                    found.append(out.data[:out.length])
+                finally:
+                    free(out.data)
+                    out = Buffer(NULL, 0, 0)
+        if part.waits & WAIT_TEXT:
+            for at in range(self.message.document.parts[holder].field_first,
+                            self.message.document.parts[holder].field_first + self.message.document.parts[holder].field_count):
+                field = &self.message.document.fields[at]
+                if field.known == FIELD_CONTENT_TRANSFER_ENCODING:
+                    encoding = encoding_of(&self.message.document, field)
+                    found.append(self._decoded(encoding))
+                    if encoding == ENCODING_UNKNOWN:
+                        found += [self._decoded(ENCODING_BASE64), self._decoded(ENCODING_QUOTED_PRINTABLE)]
+        return list(dict.fromkeys(found))
 
     @property
     def text(self):
@@ -174,8 +241,8 @@ cdef class Parsed:
     cdef str arena_text(self, Span where):
         return self.document.text[where.start:where.start + where.length].decode("utf-8", "replace")
 
-    cdef str raw_text(self, Span where):
-        return self.document.raw[where.start:where.start + where.length].decode("latin-1")
+    cdef str source_text(self, const EsaPart *part, Span where):
+        return octets_of(&self.document, part)[where.start:where.start + where.length].decode("latin-1")
 
     cdef list header_list(self, uint32_t index):
         cdef EsaPart *part = &self.document.parts[index]
@@ -185,8 +252,8 @@ cdef class Parsed:
         cdef bytes value
         for at in range(part.field_first, part.field_first + part.field_count):
             field = &self.document.fields[at]
-            value = self.document.raw[field.value_start:field.value_start + field.value_length]
-            found.append((self.raw_text(Span(field.name_start, field.name_length)),
+            value = octets_of(&self.document, &self.document.parts[field.part])[field.value_start:field.value_start + field.value_length]
+            found.append((self.source_text(&self.document.parts[field.part], Span(field.name_start, field.name_length)),
                           value.replace(b"\r", b"").replace(b"\n", b"").strip(b" \t")))
         return found
 
@@ -265,10 +332,12 @@ cdef class Parsed:
 
     @property
     def parts(self):
-        """All parts, the message itself first, each before its children."""
+        """All parts: as most clients read the raw message, the message itself first, each before its children; then what other readings
+        and opened containers add (`another`, `origin`)."""
         cdef list found = []
         cdef Part part
         cdef uint32_t index
+        self.decode()  # files uuencoded in a text are found there
         for index in range(self.document.n_parts):
             part = Part.__new__(Part)
             part.message = self

@@ -1,120 +1,27 @@
 """Decode what a reader sees of a message into the text arena (UTF-8, line ends LF) and fold it for matching.
 
-Regions stand in this order: subject, name of the author, other names and addresses, then per part in order its file name and its text.
-A multipart without parts, and a part nested too deep, is read as plain text so that nothing escapes a scan. Both functions give 0, or
--1 for no memory; odd content sets flags. Cost is linear in the decoded text.
+Regions stand in this order: subject, name of the author, other names and addresses, then per part in order its file names and its text in
+every reading. A multipart without parts, and a part nested too deep, is read as plain text so that nothing escapes a scan. Both functions
+give 0, or -1 for no memory; odd content sets flags. Cost is linear in the decoded text.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memchr, memmove
 
 from esa_core._buffer cimport append_octet, equals_caseless
-from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, is_ascii
-from esa_core._field cimport Mailbox, decode_address, decode_file_name, decode_phrase, decode_words, read_mailboxes
+from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, find_charset, is_ascii
+from esa_core._document cimport give_back, lend, may_read_again, octets_of
+from esa_core._field_text cimport decode_fields, decode_inner_header, decode_names
 from esa_core._fold cimport fold_octets
 from esa_core._html cimport add_region, find_meta_charset, read_html
 from esa_core._link cimport add_link
-from esa_core._header cimport find_field
-from esa_core._transfer cimport decode_transfer
+from esa_core._media cimport charset_label, encoding_of
+from esa_core._parameter cimport Parameter, first_parameter, is_named, next_parameter
+from esa_core._reading cimport header_holder
+from esa_core._transfer cimport decode_joined, decode_transfer, has_foreign_octets, is_joined_base64
 from esa_core._types cimport *
-
-
-# ---- the arena as a buffer ----
-
-cdef inline Buffer lend(Document *document) noexcept nogil:
-    return Buffer(document.text, document.n_text, document.cap_text)
-
-
-cdef inline void give_back(Document *document, const Buffer *arena) noexcept nogil:
-    document.text = arena.data
-    document.n_text = arena.length
-    document.cap_text = arena.capacity
-
-
-# ---- header fields ----
-
-cdef int decode_subject(Document *document, const HeaderField *field, Span *where) noexcept nogil:
-    cdef Buffer arena = lend(document)
-    cdef int outcome = decode_words(document.raw + field.value_start, field.value_length, &document.octets, &arena, &document.flags)
-    where[0] = Span(document.n_text, arena.length - document.n_text)
-    give_back(document, &arena)
-    return outcome
-
-
-cdef int decode_mailbox(Document *document, const HeaderField *field, uint32_t kind, Span *name, Span *address,
-                        uint32_t *count) noexcept nogil:
-    """Write "name <line break> address" of the first mailbox; the name is a region of `kind`, the address a header region."""
-    cdef Buffer arena
-    cdef Mailbox mailbox
-    cdef const uint8_t *value = document.raw + field.value_start
-    cdef uint32_t start = document.n_text
-    count[0] += read_mailboxes(value, field.value_length, &mailbox)
-    if not mailbox.found:
-        return 0
-    arena = lend(document)
-    if decode_phrase(value + mailbox.name.start, mailbox.name.length, document, &arena) < 0:
-        give_back(document, &arena)
-        return -1
-    name[0] = Span(start, arena.length - start)
-    start = arena.length
-    if decode_address(value + mailbox.address.start, mailbox.address.length, &document.octets, &arena) < 0:
-        give_back(document, &arena)
-        return -1
-    address[0] = Span(start, arena.length - start)
-    give_back(document, &arena)
-    if add_region(document, 0, kind, name.start, name.length) < 0:
-        return -1
-    return add_region(document, 0, REGION_HEADER, address.start, address.length)
-
-
-cdef int decode_fields(Document *document) noexcept nogil:
-    """Subject, From, Reply-To, Sender, To and Cc of the message itself; of a repeated field the first."""
-    cdef Part *part = &document.parts[0]
-    cdef HeaderField *field
-    cdef HeaderField *author = NULL
-    cdef HeaderField *answer = NULL
-    cdef HeaderField *sender = NULL
-    cdef HeaderField *recipient = NULL
-    cdef Span name = Span(0, 0)
-    cdef uint32_t ignored = 0
-    cdef uint32_t index
-    cdef Mailbox mailbox
-    for index in range(part.field_first, part.field_first + part.field_count):
-        field = &document.fields[index]
-        if field.known == FIELD_SUBJECT:
-            if document.subject.length == 0:
-                if decode_subject(document, field, &document.subject) < 0:
-                    return -1
-        elif field.known == FIELD_FROM:
-            if author == NULL:
-                author = field
-            else:
-                document.n_from += read_mailboxes(document.raw + field.value_start, field.value_length, &mailbox)
-        elif field.known == FIELD_REPLY_TO:
-            if answer == NULL:
-                answer = field
-        elif field.known == FIELD_SENDER:
-            if sender == NULL:
-                sender = field
-        elif field.known == FIELD_TO and recipient == NULL:
-            recipient = field
-        elif field.known == FIELD_TO or field.known == FIELD_CC:
-            document.n_recipients += read_mailboxes(document.raw + field.value_start, field.value_length, &mailbox)
-    if add_region(document, 0, REGION_SUBJECT, document.subject.start, document.subject.length) < 0:
-        return -1
-    if author != NULL:
-        if decode_mailbox(document, author, REGION_FROM_NAME, &document.from_name, &document.from_address, &document.n_from) < 0:
-            return -1
-    if document.n_from > 1:
-        document.flags |= SEVERAL_FROM
-    if answer != NULL and decode_mailbox(document, answer, REGION_HEADER, &name, &document.reply_to_address, &ignored) < 0:
-        return -1
-    if sender != NULL and decode_mailbox(document, sender, REGION_HEADER, &name, &document.sender_address, &ignored) < 0:
-        return -1
-    if recipient != NULL:
-        return decode_mailbox(document, recipient, REGION_HEADER, &document.to_name, &document.to_address, &document.n_recipients)
-    return 0
-
+from esa_core._uuencode cimport find_uuencoded
 
 # ---- bare URLs ----
 
@@ -271,87 +178,227 @@ cdef int decode_html(Document *document, uint32_t index, const uint8_t *source, 
     return read_html(document, index, source, length)
 
 
-cdef bint has_parts(Document *document, uint32_t index) noexcept nogil:
-    """A part's first child stands directly behind it."""
-    return index + 1 < document.n_parts and document.parts[index + 1].parent == <int>index
-
-
-cdef int decode_part(Document *document, uint32_t index) noexcept nogil:
-    """The text of one leaf; what is not text leaves nothing."""
-    cdef Part *part = &document.parts[index]
-    cdef const uint8_t *source = document.raw + part.body_start
-    cdef size_t length = part.body_end - part.body_start
+cdef int decode_in(Document *document, uint32_t index, const uint8_t *source, size_t length, uint32_t charset) noexcept nogil:
+    """Text without transfer encoding in one charset."""
     cdef uint64_t flags = 0
-    cdef uint32_t encoding = part.encoding
     cdef int outcome
-    if part.media == MEDIA_OTHER or has_parts(document, index) or length == 0:
-        return 0
     if document.n_text >= ESA_MAX_TEXT:
         document.flags |= TEXT_TRUNCATED
         return 0
-    if part.media == MEDIA_MULTIPART:
-        encoding = ENCODING_IDENTITY
-    if encoding != ENCODING_IDENTITY and encoding != ENCODING_UNKNOWN:
-        document.octets.length = 0
-        if decode_transfer(encoding, source, length, &document.octets, &flags) < 0:
-            return -1
-        source = document.octets.data
-        length = document.octets.length
     if length > ESA_MAX_TEXT:
         flags |= TEXT_TRUNCATED
         length = ESA_MAX_TEXT
-    if part.media == MEDIA_TEXT_HTML:
-        outcome = decode_html(document, index, source, length, part.charset, &flags)
+    if document.parts[index].media == MEDIA_TEXT_HTML:
+        outcome = decode_html(document, index, source, length, charset, &flags)
     else:
-        outcome = decode_plain(document, index, source, length, part.charset, &flags)
+        outcome = decode_plain(document, index, source, length, charset, &flags)
     document.parts[index].flags |= flags
     document.flags |= flags
     return outcome
 
 
-cdef int decode_name(Document *document, uint32_t index) noexcept nogil:
-    """The file name of a part, if it has one."""
-    cdef Buffer arena = lend(document)
-    cdef uint32_t start = arena.length
-    cdef int outcome = decode_file_name(document, &document.parts[index], &arena)
-    give_back(document, &arena)
-    document.parts[index].file_name = Span(start, document.n_text - start)
-    if outcome < 0:
-        return -1
-    return add_region(document, index, REGION_FILE_NAME, start, document.n_text - start)
-
-
-cdef int decode_nested_subject(Document *document, uint32_t index) noexcept nogil:
-    """The subject of a message inside the message."""
-    cdef HeaderField *field = find_field(document, &document.parts[index], FIELD_SUBJECT)
-    cdef Span where = Span(0, 0)
-    if field == NULL:
+cdef int decode_part(Document *document, uint32_t index) noexcept nogil:
+    """The text of one leaf in every reading; what is not text leaves nothing."""
+    cdef Part *part = &document.parts[index]
+    cdef const uint8_t *source = octets_of(document, part) + part.body_start
+    cdef size_t length = part.body_end - part.body_start
+    cdef uint64_t flags = 0
+    cdef uint32_t encoding = part.encoding
+    cdef bint is_plain = part.media == MEDIA_TEXT_PLAIN
+    if length == 0:
         return 0
-    if decode_subject(document, field, &where) < 0:
-        return -1
-    return add_region(document, index, REGION_HEADER, where.start, where.length)
+    if part.media == MEDIA_OTHER:
+        if encoding == ENCODING_BASE64 and is_joined_base64(source, length):
+            part.flags |= JOINED_BASE64 | AMBIGUOUS
+            document.flags |= JOINED_BASE64 | AMBIGUOUS
+        return 0
+    if part.media == MEDIA_MULTIPART:
+        if part.children:
+            return decode_outside(document, index)
+        encoding = ENCODING_IDENTITY
+    elif part.media == MEDIA_MESSAGE and part.children:
+        return 0
+    if encoding == ENCODING_IDENTITY or encoding == ENCODING_UNKNOWN:
+        if decode_in(document, index, source, length, part.charset) < 0:
+            return -1
+        if is_plain and document.may_uuencode and find_uuencoded(document, index, source, length, False) < 0:
+            return -1
+    else:
+        document.octets.length = 0
+        if decode_transfer(encoding, source, length, &document.octets, &flags) < 0:
+            return -1
+        document.flags |= flags
+        part.flags |= flags
+        if decode_in(document, index, document.octets.data, document.octets.length, part.charset) < 0:
+            return -1
+        if is_plain and (document.may_uuencode or encoding == ENCODING_BASE64):
+            if find_uuencoded(document, index, document.octets.data, document.octets.length, True) < 0:
+                return -1
+    if document.parts[index].waits & WAIT_TEXT or flags & (JOINED_BASE64 | BAD_BASE64):
+        return decode_otherwise(document, index)
+    return 0
+
+
+cdef int decode_outside(Document *document, uint32_t index) noexcept nogil:
+    """Text before the first and behind the last part of a multipart: only some readers show it."""
+    cdef Part *part = &document.parts[index]
+    cdef uint32_t preamble_end = max(part.preamble_end, part.body_start)
+    cdef uint32_t epilogue_start = part.epilogue_start if part.epilogue_start else part.body_end
+    if preamble_end > part.body_start + 2:
+        if add_outside(document, index, part.body_start, preamble_end) < 0:
+            return -1
+        if preamble_end - part.body_start > ESA_USUAL_PREAMBLE:
+            document.parts[index].flags |= TEXT_OUTSIDE_PARTS | AMBIGUOUS
+    part = &document.parts[index]
+    if epilogue_start < part.body_end:
+        if add_outside(document, index, epilogue_start, part.body_end) < 0:
+            return -1
+    document.flags |= document.parts[index].flags
+    return 0
+
+
+cdef int add_outside(Document *document, uint32_t index, uint32_t start, uint32_t end) noexcept nogil:
+    cdef Part *part = &document.parts[index]
+    cdef const uint8_t *raw = octets_of(document, part)
+    cdef bint behind = start != part.body_start
+    cdef Buffer arena
+    cdef uint64_t flags = 0
+    cdef uint32_t first
+    cdef int outcome
+    while start < end and raw[start] <= 32:
+        start += 1
+    while end > start and raw[end - 1] <= 32:
+        end -= 1
+    if start == end or document.n_text >= ESA_MAX_TEXT:
+        return 0
+    if behind:
+        part.flags |= TEXT_OUTSIDE_PARTS | AMBIGUOUS
+    arena = lend(document)
+    first = arena.length
+    outcome = convert(CHARSET_ABSENT, raw + start, end - start, &arena, &flags)
+    join_line_ends(&arena, first)
+    end = arena.length - first
+    give_back(document, &arena)
+    return -1 if outcome < 0 else add_region(document, index, REGION_OUTSIDE, first, end)
+
+
+# ---- other readings of a text ----
+
+cdef int decode_otherwise(Document *document, uint32_t index) noexcept nogil:
+    """The text of a part in its other transfer encodings and charsets, and base64 as other readers decode it. The part's own text stays."""
+    cdef Part *part = &document.parts[index]
+    cdef Span text = part.text
+    cdef const uint8_t *source = octets_of(document, part) + part.body_start
+    cdef size_t length = part.body_end - part.body_start
+    cdef uint32_t holder = header_holder(document, index)
+    cdef uint32_t encodings = 1 << part.encoding  # bit per Encoding that is to be read
+    cdef uint32_t charsets[4]
+    cdef uint32_t n_charsets = 0
+    cdef uint32_t at, encoding
+    cdef HeaderField *field
+    cdef Buffer octets = Buffer(NULL, 0, 0)
+    cdef uint64_t flags = 0
+    # what is odd about text in an encoding that is not its own says nothing
+    cdef uint64_t of_part = ~<uint64_t>(BAD_BASE64 | BAD_QUOTED_PRINTABLE | BAD_CHARSET) | part.flags
+    cdef uint64_t of_all = ~<uint64_t>(BAD_BASE64 | BAD_QUOTED_PRINTABLE | BAD_CHARSET) | document.flags
+    cdef int outcome = 0
+    for at in range(document.parts[holder].field_first, document.parts[holder].field_first + document.parts[holder].field_count):
+        field = &document.fields[at]
+        if field.known == FIELD_CONTENT_TRANSFER_ENCODING:
+            encodings |= <uint32_t>1 << encoding_of(document, field)
+        elif field.known == FIELD_CONTENT_TYPE:
+            find_charsets(document, field, charsets, &n_charsets)
+    if encodings >> ENCODING_UNKNOWN & 1:
+        encodings |= 1 << ENCODING_BASE64 | 1 << ENCODING_QUOTED_PRINTABLE
+    if n_charsets == 0:
+        charsets[0] = part.charset
+        n_charsets = 1
+    for encoding in range(ENCODING_UNKNOWN):
+        if not encodings >> encoding & 1:
+            continue
+        for at in range(n_charsets):
+            part = &document.parts[index]
+            if encoding == part.encoding and charsets[at] == part.charset:
+                continue
+            if not may_read_again(document, length):
+                break
+            octets.length = 0
+            outcome = decode_transfer(encoding, source, length, &octets, &flags)
+            if outcome == 0:
+                outcome = decode_in(document, index, octets.data, octets.length, charsets[at])
+            if outcome < 0:
+                break
+        if outcome < 0:
+            break
+    if outcome == 0 and document.parts[index].encoding == ENCODING_BASE64:
+        outcome = decode_base64_otherwise(document, index, source, length, &octets)
+    free(octets.data)
+    document.parts[index].text = text
+    document.parts[index].flags &= of_part
+    document.flags &= of_all
+    return outcome
+
+
+cdef int decode_base64_otherwise(Document *document, uint32_t index, const uint8_t *source, size_t length, Buffer *octets) noexcept nogil:
+    """Streams that are joined, in two ways; and what is no base64 as the text that some readers show."""
+    cdef uint32_t padded
+    if document.parts[index].flags & JOINED_BASE64:
+        for padded in range(2):
+            if not may_read_again(document, length):
+                return 0
+            octets.length = 0
+            if decode_joined(source, length, padded != 0, octets) < 0:
+                return -1
+            if decode_in(document, index, octets.data, octets.length, document.parts[index].charset) < 0:
+                return -1
+    if has_foreign_octets(source, length) and may_read_again(document, length):
+        return add_outside(document, index, document.parts[index].body_start, document.parts[index].body_end)
+    return 0
+
+
+cdef void find_charsets(const Document *document, const HeaderField *field, uint32_t *charsets, uint32_t *count) noexcept nogil:
+    """Add the character sets that a Content-Type field names, four at most, each once."""
+    cdef const uint8_t *raw = octets_of(document, &document.parts[field.part])
+    cdef size_t end = <size_t>field.value_start + field.value_length
+    cdef size_t at = first_parameter(raw, field.value_start, end)
+    cdef Parameter parameter
+    cdef Span label
+    cdef uint32_t charset, index
+    while next_parameter(raw, &at, end, &parameter) and count[0] < 4:
+        if not is_named(raw, &parameter, b"charset", 7):
+            continue
+        label = charset_label(raw, &parameter)
+        charset = find_charset(raw + label.start, label.length) if label.length else <uint32_t>CHARSET_ABSENT
+        for index in range(count[0]):
+            if charsets[index] == charset:
+                break
+        else:
+            charsets[count[0]] = charset
+            count[0] += 1
 
 
 # ---- the doors ----
 
 cdef int decode_text(Document *document) noexcept nogil:
     """Fill the text arena, regions, links, HTML counts and the decoded fields. Does nothing the second time."""
-    cdef uint32_t index
+    cdef uint32_t index = 0
     cdef Part *part
     if document.decoded:
         return 0
     if decode_fields(document) < 0:
         return -1
-    for index in range(document.n_parts):
+    while index < document.n_parts:  # a text may add parts
         part = &document.parts[index]
-        if part.parent >= 0 and document.parts[part.parent].media == MEDIA_MESSAGE:
-            if decode_nested_subject(document, index) < 0:
+        if part.parent >= 0 and part.field_count and (document.parts[part.parent].media == MEDIA_MESSAGE or part.another):
+            if decode_inner_header(document, index) < 0:
                 return -1
-        if part.media != MEDIA_MULTIPART:
-            if decode_name(document, index) < 0:
-                return -1
+        if part.media != MEDIA_MULTIPART and decode_names(document, index) < 0:
+            return -1
         if decode_part(document, index) < 0:
             return -1
+        index += 1
+    if document.html.scripts:
+        document.flags |= HTML_SCRIPT
     document.decoded = True
     return 0
 

@@ -9,7 +9,8 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from esa_core._buffer cimport append, reserve
 from esa_core._types cimport (
-    AMBIGUOUS, BAD_BASE64, BAD_QUOTED_PRINTABLE, ENCODING_BASE64, ENCODING_QUOTED_PRINTABLE, ENCODING_UUENCODE, Buffer,
+    AMBIGUOUS, BAD_BASE64, BAD_QUOTED_PRINTABLE, ENCODING_BASE64, ENCODING_QUOTED_PRINTABLE, ENCODING_UUENCODE, JOINED_BASE64,
+    Buffer,
 )
 
 cdef extern from *:
@@ -32,15 +33,15 @@ cdef extern from *:
     const int8_t *base64_value
 
 
-cdef int decode_base64(const uint8_t *source, size_t length, Buffer *out, uint64_t *flags) noexcept nogil:
-    """Ends at complete padding, as Python and most clients do; more behind it is AMBIGUOUS (others read on)."""
-    cdef size_t at = 0
+cdef int decode_stream(const uint8_t *source, size_t *position, size_t length, bint padded, Buffer *out, uint64_t *flags) noexcept nogil:
+    """Append from `position` up to complete padding (not `padded`: up to the end, padding passed over) and move behind it."""
+    cdef size_t at = position[0]
     cdef uint8_t *put
     cdef int a, b, c, d, value
     cdef uint32_t bits = 0
     cdef uint32_t digits = 0
     cdef uint32_t padding = 0
-    if reserve(out, length) < 0:
+    if reserve(out, length - at) < 0:
         return -1
     put = out.data + out.length
     while at < length:
@@ -73,7 +74,7 @@ cdef int decode_base64(const uint8_t *source, size_t length, Buffer *out, uint64
                 digits = 0
         elif value == -1:
             flags[0] |= BAD_BASE64
-        elif value == -3:
+        elif value == -3 and padded:
             padding += 1
             if digits >= 2 and digits + padding >= 4:
                 break
@@ -89,11 +90,50 @@ cdef int decode_base64(const uint8_t *source, size_t length, Buffer *out, uint64
     if digits == 1 or (digits and digits + padding < 4):
         flags[0] |= BAD_BASE64
     out.length = <uint32_t>(put - out.data)
+    position[0] = at
+    return 0
+
+
+cdef int decode_base64(const uint8_t *source, size_t length, Buffer *out, uint64_t *flags) noexcept nogil:
+    """Ends at complete padding, as Python and most clients do; more behind it is JOINED_BASE64 (others read on)."""
+    cdef size_t at = 0
+    if decode_stream(source, &at, length, True, out, flags) < 0:
+        return -1
     while at < length:
         if base64_value[source[at]] >= 0:
-            flags[0] |= BAD_BASE64 | AMBIGUOUS
+            flags[0] |= BAD_BASE64 | JOINED_BASE64 | AMBIGUOUS
             break
         at += 1
+    return 0
+
+
+cdef bint is_joined_base64(const uint8_t *source, size_t length) noexcept nogil:
+    """Are there digits behind the first padding? Looks for it only."""
+    cdef const uint8_t *found = <const uint8_t *>memchr(source, 61, length)
+    cdef size_t at = <size_t>(found - source) if found != NULL else length
+    while at < length:
+        if base64_value[source[at]] >= 0:
+            return True
+        at += 1
+    return False
+
+
+cdef bint has_foreign_octets(const uint8_t *source, size_t length) noexcept nogil:
+    """Is there anything but digits, padding and white space?"""
+    cdef size_t at
+    for at in range(length):
+        if base64_value[source[at]] == -1:
+            return True
+    return False
+
+
+cdef int decode_joined(const uint8_t *source, size_t length, bint padded, Buffer *out) noexcept nogil:
+    """Append base64 streams that stand one behind the other; not `padded`: as one stream whose padding means nothing."""
+    cdef size_t at = 0
+    cdef uint64_t flags = 0
+    while at < length:
+        if decode_stream(source, &at, length, padded, out, &flags) < 0:
+            return -1
     return 0
 
 

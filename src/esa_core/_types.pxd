@@ -33,6 +33,14 @@ cdef extern from *:
     #define ESA_MAX_TARGET 4096u
     /* Sections of one RFC 2231 parameter: real ones have under ten. */
     #define ESA_MAX_SECTIONS 64u
+    /* Octets that all other readings and opened containers of one message may cost together: this many times its own, and room for a short
+       one. Nested signatures open nearly the same octets again at each level; this keeps the whole linear. More: NOT_ALL_READ. */
+    #define ESA_READ_AGAIN 4u
+    #define ESA_READ_AGAIN_ROOM 65536u
+    /* Other readings and opened containers of one message: an attack has many, a broken mailer one or two. More: NOT_ALL_READ. */
+    #define ESA_MAX_READINGS 256u
+    /* Text before the first or behind the last part: what mailers write there for readers without MIME is shorter. */
+    #define ESA_USUAL_PREAMBLE 256u
     """
     const uint32_t ESA_PADDING
     const uint32_t ESA_MAX_MESSAGE
@@ -46,6 +54,10 @@ cdef extern from *:
     const uint32_t ESA_FACT_WINDOW
     const uint32_t ESA_MAX_TARGET
     const uint32_t ESA_MAX_SECTIONS
+    const uint32_t ESA_READ_AGAIN
+    const uint32_t ESA_READ_AGAIN_ROOM
+    const uint32_t ESA_MAX_READINGS
+    const uint32_t ESA_USUAL_PREAMBLE
 
 # What was odd about a message (bits of Document.flags); the names are public, in lower case, in `Parsed.flags` and reports.
 cdef enum Flag:
@@ -73,6 +85,64 @@ cdef enum Flag:
     DEFECTIVE_HTML = 1 << 21     # nesting or attributes past the limits
     EMPTY = 1 << 22              # no bytes at all
     TOO_MANY_MATCHES = 1 << 23   # more matches of dictionary terms than are counted: the rest was not matched
+
+# The flags past 24 bits, as macros: an enumerator is an int. The first of them are the reasons of AMBIGUOUS: every reading was scanned.
+cdef extern from *:
+    """
+    #define TEXT_OUTSIDE_PARTS (1ull << 24)     /* much text before the first part of a multipart, or any behind the last */
+    #define PARTS_AFTER_CLOSE (1ull << 25)      /* parts behind the close delimiter: some readers show them */
+    #define SEVERAL_BOUNDARIES (1ull << 26)
+    #define SEVERAL_CONTENT_TYPES (1ull << 27)
+    #define SEVERAL_ENCODINGS (1ull << 28)      /* several transfer encodings, or one that nobody knows */
+    #define SEVERAL_CHARSETS (1ull << 29)
+    #define SEVERAL_FILE_NAMES (1ull << 30)     /* different names for one attachment */
+    #define JOINED_BASE64 (1ull << 31)          /* base64 that goes on behind its padding */
+    #define ENCODED_CONTAINER (1ull << 32)      /* a message or multipart in base64 or quoted-printable (RFC 2045 6.4 forbids it) */
+    #define HEADER_GOES_ON (1ull << 33)         /* fields behind the line that ended the header */
+    #define ODD_FROM (1ull << 34)               /* group, several angle brackets, address in a comment or encoded word, quoted, no domain */
+    #define NO_FROM (1ull << 35)                /* and these are not ambiguous, but someone may want to know */
+    #define OTHER_SENDER (1ull << 36)           /* Sender in another domain than From */
+    #define PARTIAL_MESSAGE (1ull << 37)        /* message/partial: the rest is elsewhere */
+    #define EXTERNAL_BODY (1ull << 38)          /* message/external-body: the content is elsewhere */
+    #define UUENCODED (1ull << 39)              /* uuencoded files in the text */
+    #define TNEF (1ull << 40)                   /* winmail.dat */
+    #define OPAQUE_SIGNED (1ull << 41)          /* CMS signed-data that holds its content */
+    #define ENCRYPTED (1ull << 42)              /* content that only its reader can open */
+    #define BAD_CONTAINER (1ull << 43)          /* TNEF or CMS that is damaged: what could be read was */
+    #define NOT_ALL_READ (1ull << 44)           /* more readings or containers than ESA_READ_AGAIN or ESA_MAX_READINGS allow */
+    #define HTML_SCRIPT (1ull << 45)            /* a script in HTML: it may make what a reader sees, or a file */
+    """
+    const uint64_t TEXT_OUTSIDE_PARTS
+    const uint64_t PARTS_AFTER_CLOSE
+    const uint64_t SEVERAL_BOUNDARIES
+    const uint64_t SEVERAL_CONTENT_TYPES
+    const uint64_t SEVERAL_ENCODINGS
+    const uint64_t SEVERAL_CHARSETS
+    const uint64_t SEVERAL_FILE_NAMES
+    const uint64_t JOINED_BASE64
+    const uint64_t ENCODED_CONTAINER
+    const uint64_t HEADER_GOES_ON
+    const uint64_t ODD_FROM
+    const uint64_t NO_FROM
+    const uint64_t OTHER_SENDER
+    const uint64_t PARTIAL_MESSAGE
+    const uint64_t EXTERNAL_BODY
+    const uint64_t UUENCODED
+    const uint64_t TNEF
+    const uint64_t OPAQUE_SIGNED
+    const uint64_t ENCRYPTED
+    const uint64_t BAD_CONTAINER
+    const uint64_t NOT_ALL_READ
+    const uint64_t HTML_SCRIPT
+
+# What a part waits for once the structure is read (bits of Part.waits); ordinary parts wait for nothing.
+cdef enum Wait:
+    WAIT_TYPE = 1 << 0           # several Content-Type fields or boundaries: other readings of its structure
+    WAIT_TEXT = 1 << 1           # several transfer encodings or charsets: other readings of its text
+    WAIT_DECODED = 1 << 2        # a message or multipart under a transfer encoding
+    WAIT_HEADER = 1 << 3         # fields behind the line that ended the header
+    WAIT_TNEF = 1 << 4
+    WAIT_CMS = 1 << 5
 
 # Header fields that the core itself reads; every other name is FIELD_OTHER.
 cdef enum Known:
@@ -122,6 +192,7 @@ cdef enum RegionKind:
     REGION_ALT = 5               # alt texts of images
     REGION_FILE_NAME = 6         # attachment names
     REGION_HEADER = 7            # any other decoded header value that matching should see (To, Reply-To ... names)
+    REGION_OUTSIDE = 8           # text before the first and behind the last part of a multipart
 
 cdef enum LinkKind:
     LINK_ANCHOR = 0              # <a href>, <area href>
@@ -139,9 +210,14 @@ cdef struct Span:
     uint32_t start
     uint32_t length
 
+cdef struct Source:              # octets that parts stand in: 0 is the raw message, the others were taken out of parts
+    uint8_t *data                # padded, and owned by the document; NULL for 0
+    uint32_t length
+    uint32_t part                # the part it was taken out of
+
 cdef struct HeaderField:
-    uint32_t name_start          # offset in raw
-    uint32_t value_start         # offset in raw: first byte behind the colon
+    uint32_t name_start          # offset in the source of its part
+    uint32_t value_start         # the same: first byte behind the colon
     uint32_t value_length        # up to, not including, the line break that ends the field; inner folds are still in it
     uint16_t name_length
     uint16_t known               # Known
@@ -150,18 +226,26 @@ cdef struct HeaderField:
 cdef struct Part:
     int32_t parent               # part index, -1 for the message itself (part 0)
     uint32_t depth
+    uint32_t source              # what its offsets count in: 0 the raw message, else an index of sources
+    uint32_t children            # parts directly in it, other readings not counted
     uint32_t field_first         # its header fields: fields[field_first : field_first + field_count]
     uint32_t field_count
-    uint32_t header_start        # offsets in raw
+    uint32_t header_start        # offsets in its source
     uint32_t body_start
     uint32_t body_end            # exclusive; the line break before a delimiter belongs to the delimiter (RFC 2046 5.1.1)
+    uint32_t preamble_end        # of a multipart: where the first delimiter begins, and
+    uint32_t epilogue_start      # behind its first close delimiter; 0 if there is none
+    uint16_t another             # 1: stands only in another reading of the message than the usual one
+    uint16_t waits               # Wait bits
     uint16_t media               # Media
     uint16_t encoding            # Encoding
     uint16_t charset             # index of the character table, CHARSET_* in _charset.pxd
     uint16_t attachment          # 1: Content-Disposition attachment, or a file name on a part that is not shown inline
-    Span media_type              # offsets in raw: "type/subtype" as written, length 0 if absent
-    Span charset_label           # offsets in raw: the charset parameter as written, length 0 if absent
-    Span boundary                # offsets in raw, quotes removed where there are no escapes; length 0 if none
+    Span media_type              # offsets in its source: "type/subtype" as written, length 0 if absent
+    Span charset_label           # the same: the charset parameter as written, length 0 if absent
+    Span boundary                # the same, quotes removed where there are no escapes; length 0 if none
+    Span given_name              # offsets in its source: the name a container gives it, in given_charset; length 0 if none
+    uint32_t given_charset
     Span file_name               # offsets in the text arena, UTF-8; length 0 if none
     Span text                    # offsets in the text arena: decoded text as seen (leaf text parts)
     uint64_t flags               # Flag bits of this part
@@ -210,6 +294,13 @@ cdef struct Document:
     Part *parts
     uint32_t n_parts
     uint32_t cap_parts
+    Source *sources
+    uint32_t n_sources
+    uint32_t cap_sources
+    uint32_t n_readings          # of ESA_MAX_READINGS
+    size_t budget                # octets that may still be read again
+    bint waiting                 # a part has Wait bits
+    bint may_uuencode            # a line begins with "be"
     Region *regions
     uint32_t n_regions
     uint32_t cap_regions

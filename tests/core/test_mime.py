@@ -70,7 +70,7 @@ def test_offsets_point_into_the_raw_message() -> None:
 
 def test_nothing_is_an_empty_message() -> None:
     parsed = parse(b"")
-    assert parsed.flags == ("no_header_end", "empty")
+    assert parsed.flags == ("no_header_end", "empty", "no_from")
     assert (parsed.headers, parsed.text, len(parsed.parts)) == ([], "", 1)
 
 

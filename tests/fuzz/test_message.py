@@ -36,7 +36,9 @@ WORDS = [
     b'<span style="display:none">', b"<td>", b"<table>", b"<pre>", b"<li>", b"<!--", b"-->", b"<script>", b"</script>", b"<title>",
     b"<textarea>", b"<img src=x alt='", b"<input type=submit value=", b"<plaintext>", b"&amp", b"&#65;", b"&#x1F600;", b"&nGt;",
     b"&#", b"&", b'<meta http-equiv=refresh content="0;url=x">', b"http://", b"www.", b"://", b"\xef\xb7\xba", b"\xc4\xb0",
-    b"\xe2\x80\x8b", b"\xf0\x9f\x98\x80", b"\xc3\x9f",
+    b"\xe2\x80\x8b", b"\xf0\x9f\x98\x80", b"\xc3\x9f", b"\nbegin 644 a.exe\n#0V%T\n`\nend\n", b"boundary=b; boundary=c\n",
+    b"Content-Type: application/ms-tnef\n", b"Content-Type: application/pkcs7-mime\n", b"--b--\n--b\n", b"====AAAA",
+    b"Content-Type: message/partial\n\n", b"Content-Transfer-Encoding: base64\nContent-Transfer-Encoding: 8bit\n",
 ]  # fmt: skip
 
 
@@ -47,15 +49,19 @@ def check(raw: bytes) -> None:
     assert len(parsed.subject) + len(parsed.text) + len(parsed.written) + len(repr(parsed.links)) >= 0
     parts = parsed.parts
     for part in parts:
-        assert 0 <= part.start <= part.body_start <= part.end <= len(raw)
+        assert 0 <= part.start <= part.body_start <= part.end
+        assert part.origin < part.index
+        if part.origin < 0:
+            assert part.end <= len(raw)
         assert part.depth <= 64
         if part.parent >= 0:
             above = parts[part.parent]
             assert part.parent < part.index
-            assert above.body_start <= part.start
-            assert part.end <= above.end
-        part.content()
-        assert "\n" not in part.file_name
+            if above.origin == part.origin:
+                assert above.body_start <= part.start
+                assert part.end <= above.end
+        assert part.content() == part.contents()[0]
+        assert "\n" not in "".join(part.file_names)
         part.text.encode("utf-8", "strict")
     assert "\n" not in parsed.subject + parsed.from_name + parsed.from_address
     for name, value in parsed.headers:
