@@ -1,18 +1,18 @@
-"""Structure of a message: our golden mail read with LF and with CRLF, shapes that attack a parser, and agreement with Python's `email`."""
+"""Structure of a message: our golden mail read with LF and with CRLF, and shapes that attack a parser.
+
+Agreement with Python's `email` is tests/conformance/differential.py.
+"""
 
 from __future__ import annotations
 
-import email
 import json
-from collections.abc import Callable, Iterator
-from email.message import Message
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esa_core import Parsed, Part, parse
-from tests.conftest import REQUIRE_ALL
 
 MAIL = Path(__file__).resolve().parent.parent / "mail"
 GOLDEN = sorted(MAIL.glob("*/*.eml"))
@@ -198,74 +198,3 @@ def test_hostile_input_is_read_to_its_end(name: str) -> None:
     parsed = parse(raw)
     assert parsed.parts[0].end == len(raw)
     assert parsed.folded is not None
-
-
-# ---- Python's email ----
-
-
-def messages(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """The corpus; every eighth message unless everything is required."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "INDEX.tsv")
-    for path in paths if REQUIRE_ALL else paths[::8]:
-        raw = path.read_bytes()
-        if len(raw) < 1_000_000:
-            yield str(path.relative_to(folder)), raw
-
-
-def has_obsolete_white_space(raw: bytes) -> bool:
-    """White space before a colon (RFC 5322 4.5): we read the field, Python ends the header there."""
-    head = raw.replace(b"\r\n", b"\n").split(b"\n\n", 1)[0]
-    return any(b":" in line and line.split(b":")[0].rstrip(b" \t") != line.split(b":")[0] for line in head.split(b"\n") if line[:1].strip())
-
-
-def email_leaves(message: Message) -> Iterator[Message]:
-    descends = message.get_content_maintype() == "multipart" or message.get_content_type() in ("message/rfc822", "message/global")
-    if descends and message.is_multipart():
-        for part in message.get_payload():
-            assert isinstance(part, Message)
-            yield from email_leaves(part)
-    else:
-        yield message
-
-
-def agrees(theirs: Message, ours: Part) -> bool:
-    """Octets, or for text the decoded text, are equal but for what we read as clients do and Python does not."""
-    if theirs.is_multipart():
-        return True
-    content = theirs.get_payload(decode=True)
-    assert isinstance(content, bytes)
-    if content.replace(b"\r\n", b"\n").rstrip(b"\n") != ours.content().replace(b"\r\n", b"\n").rstrip(b"\n"):
-        return False
-    if theirs.get_content_maintype() != "text" or ours.media_type == "text/html":
-        return True
-    if ours.charset in ("", "us-ascii", "unknown", "windows-1252") and not content.isascii():
-        return True  # Python has no guess for unlabelled octets and takes ISO-8859-1 literally
-    try:
-        text = content.decode(theirs.get_content_charset() or "ascii", "replace")
-    except LookupError:
-        return True
-    return text.replace("\r\n", "\n").rstrip("\n") == ours.text.rstrip("\n") or ours.charset == "gb18030"
-
-
-@pytest.mark.corpus
-@pytest.mark.parametrize("name", ["spamassassin", "list-nvdimm", "list-usrp", "foff-2025", "phishing_pot", "mime-fixtures"])
-def test_python_email_reads_the_same_structure(name: str, corpus: Callable[[str], Path]) -> None:
-    """Field names agree on every message, leaves and their decoded contents on 99 of 100."""
-    read = structure = contents = leaf_count = 0
-    for path, raw in messages(corpus(name)):
-        theirs = email.message_from_bytes(raw)
-        ours = parse(raw)
-        names = [field.encode("ascii", "surrogateescape").decode("latin-1") for field in theirs.keys()]  # noqa: SIM118
-        if has_obsolete_white_space(raw):
-            continue
-        assert [field for field, _ in ours.headers] == names, path
-        read += 1
-        pairs = list(zip(email_leaves(theirs), leaves(ours), strict=False))
-        if len(leaves(ours)) != sum(1 for _ in email_leaves(theirs)):
-            structure += 1
-            continue
-        leaf_count += len(pairs)
-        contents += sum(not agrees(one, other) for one, other in pairs)
-    assert read > 30
-    assert structure <= read // 100
-    assert contents <= leaf_count // 100
