@@ -7,6 +7,7 @@ ESA_MAX_READINGS (the rest: NOT_ALL_READ) and by ESA_MAX_DEPTH. -1 only says tha
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
+from libc.string cimport memcmp
 
 from esa_core._boundary cimport Frame, line_end
 from esa_core._cms cimport open_signed
@@ -157,6 +158,12 @@ cdef int read_decoded_as(Document *document, uint32_t index, uint32_t encoding) 
         free(octets.data)
         return -1
     length = octets.length
+    part = &document.parts[index]
+    if another and length == part.body_end - part.body_start and memcmp(
+            octets.data, octets_of(document, part) + part.body_start, length) == 0:  # nothing was encoded
+        document.n_parts -= 1
+        free(octets.data)
+        return 0
     source = add_source(document, index, &octets)
     if source < 0:
         free(octets.data)

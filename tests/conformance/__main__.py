@@ -22,8 +22,8 @@ PACKS = (
     Pack("header-fields", fields.run, share=0.98, floor=0.98),
     Pack("limits", limits.run),
     Pack("markers", markers.run),
-    Pack("mime-ambiguity", structure.run_ambiguity, floor=0.8),  # odd authors, opaque S/MIME and scripts are not flagged yet
-    Pack("mime-mime4j", structure.run_mime4j, floor=0.95),  # message/rfc822 in base64 is flagged as ambiguous, not opened
+    Pack("mime-ambiguity", structure.run_ambiguity),
+    Pack("mime-mime4j", structure.run_mime4j),
     Pack("smtp-dialogues", wire.run_dialogues),
     Pack("smtp-smuggling", wire.run_smuggling),
     Pack("strings-blns", strings.run),

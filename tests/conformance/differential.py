@@ -34,6 +34,7 @@ REASONS = {
     "byte order mark": "a BOM wins over the label, and is not shown (WHATWG Encoding Standard 6)",
     "ill-formed octets": "the same text but for the number of U+FFFD for octets that are not valid in the charset",
     "base64 that Python refuses": "clients decode what there is; Python leaves the base64 standing",
+    "malformed quoted-printable": "`=` that encodes nothing stays as it is (RFC 2045 6.7, note 2), as clients show it; Python drops one of `==`",
     "encoded container": "a message in base64 is opened, as Thunderbird and Outlook do; Python reads the base64 as its text",
     "unknown message type": "message/* other than those of RFC 2046 and 6532 are an attachment (RFC 2046 5.2.4); Python opens them",
     "malformed structure": "boundaries or headers are broken (flagged): the same content, parted in another place",
@@ -130,6 +131,8 @@ def difference(theirs: Message, ours: Part) -> str:
     if normal(content) != normal(ours.content()):
         if "bad_base64" in ours.flags:
             return "base64 that Python refuses"
+        if "bad_quoted_printable" in ours.flags:
+            return "malformed quoted-printable"
         if ours.encoding == "unknown":
             return "unknown transfer encoding"
         return "malformed structure" if ours.flags else "unexplained"

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import esa_core
-from tests.conformance.outcome import Outcome, judged
+from tests.conformance.outcome import Outcome, judged, skipped
 
 MARKER = b"esa-conformance-marker-9c1f7e"
 EXECUTABLE = (".exe",)
+LATER = {"from/from-punycode": "look-alike domains come with the checks of authors"}
 
 
 def run_mime4j(folder: Path) -> Iterator[Outcome]:
@@ -38,6 +39,9 @@ def run_ambiguity(folder: Path) -> Iterator[Outcome]:
             "no-crash": True,
         }[case["must"]]
         name = f"{case['group']}/{Path(case['file']).stem}"
+        if name in LATER:
+            yield skipped(name, LATER[name])
+            continue
         yield judged(name, holds, f"must be {case['must']}; flags: {', '.join(parsed.flags) or 'none'}")
 
 
@@ -45,7 +49,7 @@ def _readings(parsed: esa_core.Parsed) -> list[bytes]:
     """Every reading of every leaf: decoded octets, and text in UTF-8."""
     found: list[bytes] = []
     for part in parsed.parts:
-        found.append(_normal(part.content()))
+        found.extend(_normal(content) for content in part.contents())
         found.append(_normal(part.text.encode("utf-8", "replace")))
     return found
 
@@ -68,8 +72,8 @@ def _is_found(parsed: esa_core.Parsed) -> bool:
     if MARKER in parsed.folded:
         return True
     for part in parsed.parts:
-        content = part.content()
-        name = part.file_name.lower().rstrip(" .\x00")
-        if MARKER in content.lower() or content[:2] == b"MZ" or name.endswith(EXECUTABLE):
+        if any(MARKER in content.lower() or content[:2] == b"MZ" for content in part.contents()):
+            return True
+        if any(name.lower().rstrip(" .\x00").endswith(EXECUTABLE) for name in part.file_names):
             return True
     return False
