@@ -75,7 +75,7 @@ cdef void document_reset(Document *document) noexcept nogil:
         free_sources(document)
     document.n_readings = 0
     document.budget = 0
-    document.waiting = document.may_uuencode = False
+    document.waiting = document.may_uuencode = document.eight_bit = False
     document.raw = NULL
     document.raw_length = document.header_end = 0
     document.flags = 0

@@ -14,7 +14,7 @@ from esa_core._html cimport add_region
 from esa_core._types cimport *
 
 cdef enum:
-    MAX_NAMES = 8                # readings of one field's file name: real ones have one, or two that differ in form
+    MAX_NAMES = 4                # readings of one field's file name: real ones have one, or two that differ in form
 
 
 # ---- header fields ----

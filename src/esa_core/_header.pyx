@@ -12,6 +12,12 @@ from esa_core._buffer cimport equals_caseless, grow
 from esa_core._document cimport octets_of
 from esa_core._types cimport *
 
+cdef extern from *:
+    """
+    static const uint8_t name_octet[256] = { ['!' ... '9'] = 1, [';' ... '~'] = 1 };  /* ftext (RFC 5322 2.2) */
+    """
+    const uint8_t *name_octet
+
 
 cdef bint has_eight_bit(const uint8_t *raw, size_t length) noexcept nogil:
     cdef uint8_t together = 0
@@ -131,7 +137,7 @@ cdef int copy_fields(Document *document, uint32_t source, uint32_t target, Heade
 cdef bint begins_field(const uint8_t *raw, size_t at, size_t length) noexcept nogil:
     """Does a line that looks like a header field begin at `at`?"""
     cdef size_t start = at
-    while at < length and 33 <= raw[at] <= 126 and raw[at] != 58:
+    while at < length and name_octet[raw[at]]:
         at += 1
     return at > start and at < length and raw[at] == 58
 
@@ -186,7 +192,7 @@ cdef int read_header(Document *document, uint32_t index, size_t *position, size_
             at = end
             continue
         name = at
-        while name < end and 33 <= raw[name] <= 126 and raw[name] != 58:
+        while name < end and name_octet[raw[name]]:
             name += 1
         colon = name
         while colon < end and (raw[colon] == 32 or raw[colon] == 9):  # RFC 5322 4.5: obsolete white space before the colon
@@ -225,7 +231,7 @@ cdef int read_header(Document *document, uint32_t index, size_t *position, size_
         end = length
     if not ended:
         flags |= NO_HEADER_END
-    if has_eight_bit(raw + start, at - start):
+    if (document.eight_bit or document.parts[index].source) and has_eight_bit(raw + start, at - start):
         flags |= EIGHT_BIT_HEADER
     document.parts[index].flags |= flags
     document.parts[index].body_start = <uint32_t>end

@@ -300,7 +300,8 @@ cdef struct Document:
     uint32_t n_readings          # of ESA_MAX_READINGS
     size_t budget                # octets that may still be read again
     bint waiting                 # a part has Wait bits
-    bint may_uuencode            # a line begins with "be"
+    bint may_uuencode            # a line may begin with "begin"
+    bint eight_bit               # an octet over 127 stands somewhere in the raw message
     Region *regions
     uint32_t n_regions
     uint32_t cap_regions
