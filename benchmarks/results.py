@@ -33,9 +33,6 @@ def machine() -> str:
 
 def command() -> str:
     """The command of this process, as anyone would repeat it from the repository's root."""
-    module = getattr(sys.modules["__main__"], "__spec__", None)
-    if module is not None:
-        return shlex.join(["python", "-m", module.name, *sys.argv[1:]])
     script = Path(sys.argv[0]).resolve()
     root = RESULTS.parent.parent
     shown = script.relative_to(root) if script.is_relative_to(root) else Path(script.name)

@@ -113,7 +113,7 @@ cdef int open_signed(const uint8_t *ber, size_t length, Buffer *out, uint64_t *f
     cdef Element element
     cdef Element outer
     cdef uint64_t odd = BAD_CONTAINER
-    cdef int number
+    cdef int number, _number
     # ContentInfo: SEQUENCE { OBJECT IDENTIFIER, [0] content }
     if not read_element(ber, 0, length, &element, flags) or element.tag != SEQUENCE:
         flags[0] |= odd
@@ -140,7 +140,7 @@ cdef int open_signed(const uint8_t *ber, size_t length, Buffer *out, uint64_t *f
     outer = element
     element.end = outer.start
     element.indefinite = False
-    for number in range(3):
+    for _number in range(3):
         if not read_element(ber, behind(ber, &element, flags), outer.end, &element, flags):
             flags[0] |= odd
             return 0

@@ -89,7 +89,6 @@ cdef int read_content_type(Document *document, Part *part, const HeaderField *fi
     cdef size_t end = <size_t>field.value_start + field.value_length
     cdef size_t at = first_parameter(raw, field.value_start, end)
     cdef Parameter parameter
-    cdef uint32_t length
     cdef uint32_t section = 0    # of a boundary in RFC 2231 sections: the one that is wanted next, 0 if it has none
     read_media_type(raw, field.value_start, end, part)
     while next_parameter(raw, &at, end, &parameter):

@@ -15,8 +15,8 @@ cdef extern from *:
     """
     /* The dictionary that both sides begin with (MS-OXRTFCP 2.1.3.1.5). */
     static const char rtf_dictionary[] =
-        "{\\\\rtf1\\\\ansi\\\\mac\\\\deff0\\\\deftab720{\\\\fonttbl;}{\\\\f0\\\\fnil \\\\froman \\\\fswiss \\\\fmodern \\\\fscript \\\\fdecor MS Sans SerifSymbolArialTimes "
-        "New RomanCourier{\\\\colortbl\\\\red0\\\\green0\\\\blue0\\r\\n\\\\par \\\\pard\\\\plain\\\\f0\\\\fs20\\\\b\\\\i\\\\u\\\\tab\\\\tx";
+        "{\\\\rtf1\\\\ansi\\\\mac\\\\deff0\\\\deftab720{\\\\fonttbl;}{\\\\f0\\\\fnil \\\\froman \\\\fswiss \\\\fmodern \\\\fscript \\\\fdecor "
+        "MS Sans SerifSymbolArialTimes New RomanCourier{\\\\colortbl\\\\red0\\\\green0\\\\blue0\\r\\n\\\\par \\\\pard\\\\plain\\\\f0\\\\fs20\\\\b\\\\i\\\\u\\\\tab\\\\tx";
     """
     const char *rtf_dictionary
 
@@ -40,7 +40,8 @@ cdef int unpack_rtf(const uint8_t *packed, size_t length, size_t room, Buffer *o
     """Append the rich text of PidTagRtfCompressed, at most `room` octets; what is damaged or too long is cut (BAD_CONTAINER)."""
     cdef uint8_t window[4096]
     cdef uint32_t put = BEGINNING
-    cdef uint32_t kind, bits, source, count, token
+    cdef uint32_t kind, bits, source, count
+    cdef int _token
     cdef size_t at = 16
     cdef size_t wanted
     if length < 16:
@@ -61,7 +62,7 @@ cdef int unpack_rtf(const uint8_t *packed, size_t length, size_t room, Buffer *o
         at += 1
         if reserve(out, 8 * 17) < 0:
             return -1
-        for token in range(8):
+        for _token in range(8):
             if at >= length:
                 break
             if bits & 1 == 0:

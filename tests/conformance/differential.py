@@ -6,7 +6,8 @@ Names are those of the message and, where both see the same parts, of every part
 and its kin are fields, no texts. Plain text is compared as decoded characters, HTML as octets without their transfer encoding (what is seen
 of HTML has no counterpart in `email`), line ends as LF. Where a message names no charset for octets over 127, `email` has octets and no text:
 such texts are counted apart, and their octets are compared. Every difference is put into one of the named classes below, each with the
-reason why a mail client shows ours; what fits into none is `unexplained`. The figures go to benchmarks/RESULTS.md. Exit 1 if names differ
+reason why a mail client shows ours; what fits into none is `unexplained`. benchmarks/email_differential.py
+writes the figures into RESULTS.md. Exit 1 if names differ
 anywhere, if less than 99.5 % of the texts are equal, or if a difference is unexplained.
 """
 
@@ -215,28 +216,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th message")
     parser.add_argument("--show", metavar="CLASS", help="name the messages of one class")
     options = parser.parse_args(arguments)
-    rows, whole = [], Tally()
-    for name in options.corpora or CORPORA:
-        total = Tally()
-        for path, raw in messages(folder_of(name), options.every):
-            tally = compare(raw)
-            total += tally
-            if options.show and tally.classes[options.show]:
-                print(f"{name}/{path}: {dict(tally.classes)}")
-        rows.append(row(Path(name).name, total))
-        whole += total
-    text = report([*rows, row("all", whole)], whole)
-    print(text)
-    if options.every == 1 and not options.corpora:
-        sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-        from results import write_section
-
-        write_section("email-differential", text, title="The core and Python's email on every message of the corpora")
+    rows, whole = read_all(options.corpora or CORPORA, options.every, options.show)
+    print(report([*rows, row("all", whole)], whole))
     return 0 if holds(whole) else 1
 
 
 def holds(tally: Tally) -> bool:
     return tally.names_equal + tally.names_explained == tally.messages and tally.equal_share >= 0.995 and not tally.classes["unexplained"]
+
+
+def read_all(corpora: Sequence[str], every: int = 1, show: str | None = None) -> tuple[list[tuple[str, ...]], Tally]:
+    """A row for each corpus, and the sum; messages of the class `show` are named on the way."""
+    rows, whole = [], Tally()
+    for name in corpora:
+        total = Tally()
+        for path, raw in messages(folder_of(name), every):
+            tally = compare(raw)
+            total += tally
+            if show and tally.classes[show]:
+                print(f"{name}/{path}: {dict(tally.classes)}")
+        rows.append(row(Path(name).name, total))
+        whole += total
+    return rows, whole
 
 
 def folder_of(name: str) -> Path:
