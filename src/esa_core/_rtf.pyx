@@ -16,7 +16,8 @@ cdef extern from *:
     /* The dictionary that both sides begin with (MS-OXRTFCP 2.1.3.1.5). */
     static const char rtf_dictionary[] =
         "{\\\\rtf1\\\\ansi\\\\mac\\\\deff0\\\\deftab720{\\\\fonttbl;}{\\\\f0\\\\fnil \\\\froman \\\\fswiss \\\\fmodern \\\\fscript \\\\fdecor "
-        "MS Sans SerifSymbolArialTimes New RomanCourier{\\\\colortbl\\\\red0\\\\green0\\\\blue0\\r\\n\\\\par \\\\pard\\\\plain\\\\f0\\\\fs20\\\\b\\\\i\\\\u\\\\tab\\\\tx";
+        "MS Sans SerifSymbolArialTimes New RomanCourier{\\\\colortbl\\\\red0\\\\green0\\\\blue0\\r\\n"
+        "\\\\par \\\\pard\\\\plain\\\\f0\\\\fs20\\\\b\\\\i\\\\u\\\\tab\\\\tx";
     """
     const char *rtf_dictionary
 
