@@ -154,7 +154,7 @@ cdef int add_field(Document *document, const uint8_t *raw, uint32_t index, size_
         return -1
     field = &document.fields[document.n_fields]
     field.name_start = <uint32_t>name
-    field.name_length = <uint16_t>min(name_length, 65535)
+    field.name_length = <uint16_t>min(name_length, <size_t>65535)
     field.value_start = <uint32_t>value
     field.value_length = 0
     field.known = known_field(raw + name, name_length)

@@ -9,7 +9,7 @@ from libc.string cimport memcmp
 
 from esa_core._boundary cimport line_end
 from esa_core._header cimport Header, no_header
-from esa_core._reading cimport read_again
+from esa_core._reading cimport read_again, read_lone_returns
 from esa_core._tree cimport add_part, read_parts
 from esa_core._types cimport *
 
@@ -86,6 +86,8 @@ cdef int parse_structure(Document *document, const uint8_t *raw, size_t length) 
     if document.parts[0].field_count == 0 and document.header_end < length:
         document.parts[0].waits |= WAIT_HEADER
         document.waiting = True
+    if document.flags & BARE_CR and read_lone_returns(document) < 0:
+        return -1
     if document.waiting and read_again(document) < 0:
         return -1
     for index in range(document.n_parts):

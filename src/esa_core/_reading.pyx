@@ -7,9 +7,10 @@ ESA_MAX_READINGS (the rest: NOT_ALL_READ) and by ESA_MAX_DEPTH. -1 only says tha
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcmp
+from libc.string cimport memchr, memcmp
 
 from esa_core._boundary cimport Frame, line_end
+from esa_core._buffer cimport append, equals_caseless
 from esa_core._cms cimport open_signed
 from esa_core._document cimport add_source, may_read_again, octets_of
 from esa_core._header cimport Header, begins_field, copy_fields, find_field, no_header
@@ -72,6 +73,56 @@ cdef int read_on(Document *document, uint32_t index) noexcept nogil:
         return -1
     header.drops_lines = True
     return read_parts(document, other, at, end, &header, NULL)
+
+
+# ---- lines ----
+
+cdef bint breaks_structure(const uint8_t *raw, size_t at, size_t length, size_t header_end) noexcept nogil:
+    """Would a line that begins at `at`, behind a lone carriage return, change header or parts?"""
+    if at >= length:
+        return False
+    if at <= header_end:
+        return True
+    if raw[at] == 45:
+        return at + 1 < length and raw[at + 1] == 45
+    return length - at > 8 and equals_caseless(raw + at, b"content-", 8)
+
+
+cdef int read_lone_returns(Document *document) noexcept nogil:
+    """The message as readers see it for whom a lone carriage return ends a line (RFC 5322 2.3 forbids it), where that makes a difference."""
+    cdef const uint8_t *raw = document.raw
+    cdef size_t length = document.raw_length
+    cdef size_t at = 0
+    cdef const uint8_t *found
+    cdef Buffer octets = Buffer(NULL, 0, 0)
+    cdef Header header = no_header()
+    cdef bint differs = False
+    cdef int outcome, source
+    while at < length and not differs:
+        found = <const uint8_t *>memchr(raw + at, 13, length - at)
+        if found == NULL:
+            break
+        at = <size_t>(found - raw) + 1
+        differs = (at == length or raw[at] != 10) and breaks_structure(raw, at, length, document.header_end)
+    if not differs:
+        return 0
+    outcome = add_reading(document, 0, document.parts[0].header_start, length, True)
+    if outcome <= 0:
+        return outcome
+    document.parts[0].flags |= AMBIGUOUS
+    at = document.n_parts - 1
+    if append(&octets, raw, length) < 0:
+        return -1
+    for length in range(octets.length):
+        if octets.data[length] == 13 and (length + 1 == octets.length or octets.data[length + 1] != 10):
+            octets.data[length] = 10
+    length = octets.length
+    source = add_source(document, 0, &octets)
+    if source < 0:
+        free(octets.data)
+        return -1
+    document.parts[at].source = <uint32_t>source
+    return read_parts(document, <uint32_t>at, document.parts[0].header_start, length, &header, NULL)
 
 
 # ---- types and boundaries ----

@@ -186,6 +186,15 @@ def test_a_script_in_html_is_told() -> None:
     assert "html_script" in reasons(HEAD + b"Content-Type: text/html\n\n<script>x = atob('TVo=')</script>\n")
 
 
+def test_a_lone_carriage_return_that_hides_a_field_or_a_part_is_read_both_ways() -> None:
+    hidden = parse(HEAD + b"X-A: b\rContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(b"hidden marker"))
+    assert b"hidden marker" in hidden.folded
+    assert {"bare_cr", "ambiguous"} <= set(hidden.flags)
+    parts = parse(MIXED + b"\n--b\n\nx\r--b\rContent-Transfer-Encoding: base64\r\r" + base64.encodebytes(b"hidden marker") + b"--b--\n")
+    assert b"hidden marker" in parts.folded
+    assert parse(HEAD + b"\nold\rlines\rof text\n").flags == ("bare_cr",)
+
+
 # ---- bounds ----
 
 
