@@ -6,13 +6,13 @@ Agreement with Python's `email` is tests/conformance/differential.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from esa_core import Parsed, Part, parse
+from tests.core.hostile import GREAT, HOSTILE, nested
 
 MAIL = Path(__file__).resolve().parent.parent / "mail"
 GOLDEN = sorted(MAIL.glob("*/*.eml"))
@@ -122,11 +122,6 @@ def test_the_raw_message_may_be_any_buffer() -> None:
 # ---- limits ----
 
 
-def nested(depth: int) -> bytes:
-    head = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\n\n--b%d\n' % (level, level) for level in range(depth))
-    return head + b"\ninnermost\n"
-
-
 def test_a_thousand_nested_multiparts_are_cut_at_the_depth_limit_and_still_read() -> None:
     parsed = parse(nested(1000))
     assert "too_deep" in parsed.flags
@@ -159,36 +154,6 @@ def test_an_overlong_boundary_is_cut_and_still_found() -> None:
     parsed = parse(b"Content-Type: multipart/mixed; boundary=" + boundary + b"\n\n--" + boundary + b"\n\nin\n--" + boundary + b"--\n")
     assert [part.text for part in leaves(parsed)] == ["in"]
     assert "odd_boundary" in parsed.flags
-
-
-HTML = b"Content-Type: text/html\n\n"
-GREAT = 1_000_000
-HOSTILE: dict[str, Callable[[int], bytes]] = {
-    "one line": lambda n: b"\n" + b"a" * 8 * n,
-    "one header line": lambda n: b"Subject: " + b"=?" * 4 * n,
-    "continuations": lambda n: b"Subject: x\n" + b" \n" * n,
-    "delimiter-like lines under 63 multiparts": lambda n: nested(63) + b"--x\n" * n,
-    "delimiters": lambda n: b"Content-Type: multipart/mixed; boundary=x\n\n" + b"--x\n" * n,
-    "parameters": lambda n: b"Content-Type: a/b" + b"; name*1=a" * n + b"\n\n",
-    "comments": lambda n: b"Content-Type: " + b"(" * n + b"\nFrom: " + b"(" * n + b"\n\n",
-    "angles": lambda n: b"From: " + b"a<" * n + b"\n\n",
-    "encoded words without end": lambda n: b"Subject: " + b"=?a?q?" * n + b"\n\n",
-    "less-than": lambda n: HTML + b"<" * n,
-    "unended tags": lambda n: HTML + b"<a " * n,
-    "unended quotes": lambda n: HTML + b'<a b="' * n,
-    "open elements": lambda n: HTML + b"<i><td>" + b"<b>" * 500 + b"</i>" * n,
-    "unknown elements": lambda n: HTML + b"<x>" * 500 + b"</y><z>" * n,
-    "comments without end": lambda n: HTML + b"<!-- >" * n,
-    "scripts without end": lambda n: HTML + b"<script>" + b"</scrip" * n,
-    "attributes": lambda n: HTML + b"<p" + b" a=b" * n + b">",
-    "references": lambda n: HTML + b"&CounterClockwiseContourIntegra" * (n // 8),
-    "styles": lambda n: HTML + b'<p style="' + b"a:(;" * n + b'">',
-    "anchors": lambda n: HTML + b"<a href=x>" * n,
-    "schemes": lambda n: b"\nhttp://" * n,
-    "hosts": lambda n: b"\n" + b"www. a:// " * n,
-    "carriage returns": lambda n: b"\n" + b"\r" * n,
-    "soft line breaks": lambda n: b"Content-Transfer-Encoding: quoted-printable\n\n" + b"= " * n,
-}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
