@@ -210,7 +210,7 @@ cdef int read_decoded_as(Document *document, uint32_t index, uint32_t encoding) 
         return -1
     length = octets.length
     part = &document.parts[index]
-    if another and length == part.body_end - part.body_start and memcmp(
+    if another and length and length == part.body_end - part.body_start and memcmp(
             octets.data, octets_of(document, part) + part.body_start, length) == 0:  # nothing was encoded
         document.n_parts -= 1
         free(octets.data)
