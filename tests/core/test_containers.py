@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import resource
 
 import pytest
 from cryptography import x509
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa_core import Parsed, Part, parse
+from esa_core import Engine, Parsed, Part, parse
 from tests.core import containers
 
 HEAD = b"From: ann@example.org\n"
@@ -284,3 +285,18 @@ def test_a_uuencoded_file_without_end_is_read_to_where_its_lines_end() -> None:
 @given(st.binary(max_size=300))
 def test_what_python_uuencodes_is_decoded(content: bytes) -> None:
     assert parse(HEAD + b"\n" + uuencoded(content)).parts[1].content() == content
+
+
+def test_opened_contents_leave_no_memory_behind() -> None:
+    engine = Engine()
+    content = containers.tnef(*[containers.attachment(b"x" * 4000, title=b"a.exe")] * 5)
+    raw = HEAD + b"Content-Type: application/ms-tnef\nContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(content)
+
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    engine.scan([raw] * 500)
+    before = peak()
+    for _ in range(20):
+        engine.scan([raw] * 500)
+    assert peak() - before < 8192  # KiB; kept, it would be 200 MB
