@@ -245,22 +245,20 @@ cdef int decode_outside(Document *document, uint32_t index) noexcept nogil:
     cdef uint32_t preamble_end = max(part.preamble_end, part.body_start)
     cdef uint32_t epilogue_start = part.epilogue_start if part.epilogue_start else part.body_end
     if preamble_end > part.body_start + 2:
-        if add_outside(document, index, part.body_start, preamble_end) < 0:
+        if add_outside(document, index, part.body_start, preamble_end, ESA_USUAL_PREAMBLE) < 0:
             return -1
-        if preamble_end - part.body_start > ESA_USUAL_PREAMBLE:
-            document.parts[index].flags |= TEXT_OUTSIDE_PARTS | AMBIGUOUS
     part = &document.parts[index]
     if epilogue_start < part.body_end:
-        if add_outside(document, index, epilogue_start, part.body_end) < 0:
+        if add_outside(document, index, epilogue_start, part.body_end, 0) < 0:
             return -1
     document.flags |= document.parts[index].flags
     return 0
 
 
-cdef int add_outside(Document *document, uint32_t index, uint32_t start, uint32_t end) noexcept nogil:
+cdef int add_outside(Document *document, uint32_t index, uint32_t start, uint32_t end, uint32_t usual) noexcept nogil:
+    """Text for matching alone; more than `usual` octets of it (UTF-8, line ends LF) make the part ambiguous."""
     cdef Part *part = &document.parts[index]
     cdef const uint8_t *raw = octets_of(document, part)
-    cdef bint behind = start != part.body_start
     cdef Buffer arena
     cdef uint64_t flags = 0
     cdef uint32_t first
@@ -271,14 +269,14 @@ cdef int add_outside(Document *document, uint32_t index, uint32_t start, uint32_
         end -= 1
     if start == end or document.n_text >= ESA_MAX_TEXT:
         return 0
-    if behind:
-        part.flags |= TEXT_OUTSIDE_PARTS | AMBIGUOUS
     arena = lend(document)
     first = arena.length
     outcome = convert(CHARSET_ABSENT, raw + start, end - start, &arena, &flags)
     join_line_ends(&arena, first)
     end = arena.length - first
     give_back(document, &arena)
+    if end > usual:
+        part.flags |= TEXT_OUTSIDE_PARTS | AMBIGUOUS
     return -1 if outcome < 0 else add_region(document, index, REGION_OUTSIDE, first, end)
 
 
@@ -352,7 +350,7 @@ cdef int decode_base64_otherwise(Document *document, uint32_t index, const uint8
             if decode_in(document, index, octets.data, octets.length, document.parts[index].charset) < 0:
                 return -1
     if has_foreign_octets(source, length) and may_read_again(document, length):
-        return add_outside(document, index, document.parts[index].body_start, document.parts[index].body_end)
+        return add_outside(document, index, document.parts[index].body_start, document.parts[index].body_end, ESA_MAX_TEXT)
     return 0
 
 
