@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strlen
 
 from esa_core._types cimport ESA_PADDING, Buffer
 
@@ -80,3 +80,17 @@ cdef inline bint equals_caseless(const uint8_t *octets, const char *lower_case, 
         if lower(octets[at]) != <uint8_t>lower_case[at]:
             return False
     return True
+
+
+cdef struct Word:                # an entry of a table that ends with the text NULL
+    const char *text             # ASCII in lower case
+    uint32_t meaning
+
+
+cdef inline uint32_t meaning_of(const Word *words, const uint8_t *text, size_t length, uint32_t otherwise) noexcept nogil:
+    """What a word means by a table, in any case; `otherwise` if it does not stand there."""
+    while words.text != NULL:
+        if strlen(words.text) == length and equals_caseless(text, words.text, length):
+            return words.meaning
+        words += 1
+    return otherwise

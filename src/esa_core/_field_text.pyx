@@ -222,21 +222,23 @@ cdef int decode_names_in(Document *document, uint32_t index, const HeaderField *
     return 0
 
 
-cdef int decode_names(Document *document, uint32_t index) noexcept nogil:
-    """The file names of a part: Content-Disposition's first, then Content-Type's."""
-    cdef Part *part = &document.parts[index]
-    cdef uint32_t first = part.field_first
-    cdef uint32_t end = part.field_first + part.field_count
+cdef int decode_names_of(Document *document, uint32_t index, uint32_t known) noexcept nogil:
+    """The file names in all fields of one kind."""
+    cdef uint32_t first = document.parts[index].field_first
     cdef uint32_t at
-    if part.given_name.length:
-        return decode_given_name(document, index)
-    for at in range(first, end):
-        if document.fields[at].known == FIELD_CONTENT_DISPOSITION and decode_names_in(document, index, &document.fields[at]) < 0:
-            return -1
-    for at in range(first, end):
-        if document.fields[at].known == FIELD_CONTENT_TYPE and decode_names_in(document, index, &document.fields[at]) < 0:
+    for at in range(first, first + document.parts[index].field_count):
+        if document.fields[at].known == known and decode_names_in(document, index, &document.fields[at]) < 0:
             return -1
     return 0
+
+
+cdef int decode_names(Document *document, uint32_t index) noexcept nogil:
+    """The file names of a part: Content-Disposition's first, then Content-Type's."""
+    if document.parts[index].given_name.length:
+        return decode_given_name(document, index)
+    if decode_names_of(document, index, FIELD_CONTENT_DISPOSITION) < 0:
+        return -1
+    return decode_names_of(document, index, FIELD_CONTENT_TYPE)
 
 
 cdef int decode_inner_header(Document *document, uint32_t index) noexcept nogil:

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp
 
 from esa_core._boundary cimport Frame, read_boundary
-from esa_core._buffer cimport equals_caseless
+from esa_core._buffer cimport Word, equals_caseless, meaning_of
 from esa_core._charset cimport find_charset
 from esa_core._document cimport octets_of, source_length
 from esa_core._header cimport Header
@@ -139,6 +139,15 @@ cdef bint same_octets(const uint8_t *raw, Span one, Span other) noexcept nogil:
     return one.length == other.length and memcmp(raw + one.start, raw + other.start, one.length) == 0
 
 
+cdef Word[10] ENCODINGS
+ENCODINGS = [
+    Word(b"7bit", ENCODING_IDENTITY), Word(b"8bit", ENCODING_IDENTITY), Word(b"binary", ENCODING_IDENTITY),
+    Word(b"base64", ENCODING_BASE64), Word(b"quoted-printable", ENCODING_QUOTED_PRINTABLE),
+    Word(b"x-uuencode", ENCODING_UUENCODE), Word(b"uuencode", ENCODING_UUENCODE), Word(b"x-uue", ENCODING_UUENCODE),
+    Word(b"uue", ENCODING_UUENCODE), Word(NULL, 0),
+]
+
+
 cdef uint32_t encoding_of(const Document *document, const HeaderField *field) noexcept nogil:
     """The Encoding that a Content-Transfer-Encoding field names."""
     cdef const uint8_t *raw = octets_of(document, &document.parts[field.part])
@@ -150,23 +159,9 @@ cdef uint32_t encoding_of(const Document *document, const HeaderField *field) no
         at += 1
     length = at - start
     raw += start
-    if length == 0 or (length == 4 and (equals_caseless(raw, b"7bit", 4) or equals_caseless(raw, b"8bit", 4))):
+    if length == 0:
         return ENCODING_IDENTITY
-    if length == 6 and equals_caseless(raw, b"binary", 6):
-        return ENCODING_IDENTITY
-    if length == 6 and equals_caseless(raw, b"base64", 6):
-        return ENCODING_BASE64
-    if length == 16 and equals_caseless(raw, b"quoted-printable", 16):
-        return ENCODING_QUOTED_PRINTABLE
-    if length == 3 and equals_caseless(raw, b"uue", 3):
-        return ENCODING_UUENCODE
-    if length == 8 and equals_caseless(raw, b"uuencode", 8):
-        return ENCODING_UUENCODE
-    if length == 10 and equals_caseless(raw, b"x-uuencode", 10):
-        return ENCODING_UUENCODE
-    if length == 5 and equals_caseless(raw, b"x-uue", 5):
-        return ENCODING_UUENCODE
-    return ENCODING_UNKNOWN
+    return meaning_of(ENCODINGS, raw, length, ENCODING_UNKNOWN)
 
 
 cdef void read_disposition(Document *document, Part *part, const HeaderField *field) noexcept nogil:

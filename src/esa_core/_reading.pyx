@@ -17,20 +17,14 @@ from esa_core._header cimport Header, begins_field, copy_fields, find_field, no_
 from esa_core._media cimport encoding_of, read_content_type
 from esa_core._tnef cimport open_tnef
 from esa_core._transfer cimport decode_transfer
-from esa_core._tree cimport add_part, read_parts
+from esa_core._tree cimport add_part, may_hold_part, read_parts
 from esa_core._types cimport *
 
 
 cdef int add_reading(Document *document, uint32_t index, size_t at, size_t length, bint another) noexcept nogil:
     """A part inside part `index` that reads `length` octets again from `at`; 1, or 0 if it may not be read, or -1 for no memory."""
     cdef Part *part = &document.parts[index]
-    if part.depth >= ESA_MAX_DEPTH:
-        part.flags |= TOO_DEEP
-        return 0
-    if document.n_parts >= ESA_MAX_PARTS:
-        part.flags |= TOO_MANY_PARTS
-        return 0
-    if not may_read_again(document, length):
+    if not may_hold_part(document, index) or not may_read_again(document, length):
         return 0
     if not another:
         part.children += 1

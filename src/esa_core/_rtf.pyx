@@ -5,9 +5,9 @@ read as one group. -1 only says that there is no memory.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset, strlen
 
-from esa_core._buffer cimport append, append_octet, encode_utf8, reserve
+from esa_core._buffer cimport Word, append, append_octet, encode_utf8, meaning_of, reserve
 from esa_core._charset cimport CHARSET_WINDOWS_1252, convert
 from esa_core._types cimport BAD_CONTAINER, Buffer
 
@@ -93,42 +93,20 @@ cdef int unpack_rtf(const uint8_t *packed, size_t length, size_t room, Buffer *o
 
 
 cdef bint is_word(const uint8_t *word, size_t length, const char *wanted) noexcept nogil:
-    cdef size_t at = 0
-    while at < length and wanted[at] != 0 and word[at] == <uint8_t>wanted[at]:
-        at += 1
-    return at == length and wanted[at] == 0
+    return strlen(wanted) == length and memcmp(word, wanted, length) == 0
 
 
-cdef bint is_unseen(const uint8_t *word, size_t length) noexcept nogil:
-    """Destinations whose text is not part of the document."""
-    return (
-        is_word(word, length, b"fonttbl") or is_word(word, length, b"colortbl") or is_word(word, length, b"stylesheet")
-        or is_word(word, length, b"info") or is_word(word, length, b"pict") or is_word(word, length, b"objdata")
-        or is_word(word, length, b"filetbl") or is_word(word, length, b"listtable") or is_word(word, length, b"revtbl")
-    )
-
-
-cdef uint32_t character_of(const uint8_t *word, size_t length) noexcept nogil:
-    """The character a control word stands for, 0 if it is none."""
-    if is_word(word, length, b"par") or is_word(word, length, b"line") or is_word(word, length, b"row") or is_word(word, length, b"sect"):
-        return 10
-    if is_word(word, length, b"tab") or is_word(word, length, b"cell"):
-        return 9
-    if is_word(word, length, b"lquote"):
-        return 0x2018
-    if is_word(word, length, b"rquote"):
-        return 0x2019
-    if is_word(word, length, b"ldblquote"):
-        return 0x201C
-    if is_word(word, length, b"rdblquote"):
-        return 0x201D
-    if is_word(word, length, b"bullet"):
-        return 0x2022
-    if is_word(word, length, b"endash"):
-        return 0x2013
-    if is_word(word, length, b"emdash"):
-        return 0x2014
-    return 0
+cdef Word[10] UNSEEN  # destinations whose text is not part of the document
+UNSEEN = [
+    Word(b"fonttbl", 1), Word(b"colortbl", 1), Word(b"stylesheet", 1), Word(b"info", 1), Word(b"pict", 1), Word(b"objdata", 1),
+    Word(b"filetbl", 1), Word(b"listtable", 1), Word(b"revtbl", 1), Word(NULL, 0),
+]
+cdef Word[14] CHARACTERS  # control words that stand for a character
+CHARACTERS = [
+    Word(b"par", 10), Word(b"line", 10), Word(b"row", 10), Word(b"sect", 10), Word(b"tab", 9), Word(b"cell", 9),
+    Word(b"lquote", 0x2018), Word(b"rquote", 0x2019), Word(b"ldblquote", 0x201C), Word(b"rdblquote", 0x201D),
+    Word(b"bullet", 0x2022), Word(b"endash", 0x2013), Word(b"emdash", 0x2014), Word(NULL, 0),
+]
 
 
 cdef int put_point(Buffer *out, uint32_t point) noexcept nogil:
@@ -263,10 +241,10 @@ cdef int read_rtf(const uint8_t *rtf, size_t length, uint32_t charset, Buffer *o
             skip = group.fallbacks
             ignorable = False
             continue
-        elif ignorable or is_unseen(rtf + word, word_length):
+        elif ignorable or meaning_of(UNSEEN, rtf + word, word_length, 0):
             group.silent = True
         else:
-            point = character_of(rtf + word, word_length)
+            point = meaning_of(CHARACTERS, rtf + word, word_length, 0)
             if point and not group.silent and (not wrapped or group.tag) and put_point(out, point) < 0:
                 return -1
         ignorable = False

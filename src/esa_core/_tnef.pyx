@@ -11,7 +11,7 @@ from libc.stdlib cimport free
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UNKNOWN, CHARSET_UTF8, CHARSET_UTF16LE, CHARSET_WINDOWS_1252, find_charset
 from esa_core._document cimport add_source, may_read_again
 from esa_core._rtf cimport read_rtf, unpack_rtf
-from esa_core._tree cimport add_part
+from esa_core._tree cimport add_part, may_hold_part
 from esa_core._types cimport *
 
 cdef enum:                       # attributes: type << 16 | identifier (MS-OXTNEF 2.1.3.2)
@@ -83,8 +83,7 @@ cdef Part *add_opened(Opened *tnef, uint32_t source, size_t start, size_t end, u
     """A part that is source[start:end]; NULL for no memory, or past the limits (then `index` is 0)."""
     cdef Document *document = tnef.document
     cdef Part *part = &document.parts[tnef.index]
-    if document.n_parts >= ESA_MAX_PARTS:
-        part.flags |= TOO_MANY_PARTS
+    if not may_hold_part(document, tnef.index):
         return NULL
     part.children += 1
     if add_part(document, <int32_t>tnef.index, part.depth + 1, start) < 0:

@@ -7,4 +7,5 @@ from esa_core._header cimport Header
 from esa_core._types cimport Document
 
 cdef int add_part(Document *document, int32_t parent, uint32_t depth, size_t at) noexcept nogil
+cdef bint may_hold_part(Document *document, uint32_t index) noexcept nogil
 cdef int read_parts(Document *document, uint32_t root, size_t at, size_t length, Header *begun, const Frame *given) noexcept nogil

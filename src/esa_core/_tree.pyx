@@ -36,6 +36,18 @@ cdef int add_part(Document *document, int32_t parent, uint32_t depth, size_t at)
     return 0
 
 
+cdef bint may_hold_part(Document *document, uint32_t index) noexcept nogil:
+    """Whether a part inside part `index` is within the limits; else it is flagged with the one that it would break."""
+    cdef Part *part = &document.parts[index]
+    if part.depth >= ESA_MAX_DEPTH:
+        part.flags |= TOO_DEEP
+        return False
+    if document.n_parts >= ESA_MAX_PARTS:
+        part.flags |= TOO_MANY_PARTS
+        return False
+    return True
+
+
 cdef bint is_digest(Document *document, const Part *part) noexcept nogil:
     return part.media_type.length == 16 and equals_caseless(octets_of(document, part) + part.media_type.start, b"multipart/digest", 16)
 
@@ -89,11 +101,7 @@ cdef int read_parts(Document *document, uint32_t root, size_t at, size_t length,
             digest = False
             part = &document.parts[current]
             if part.media == MEDIA_MESSAGE and (part.encoding == ENCODING_IDENTITY or part.encoding == ENCODING_UNKNOWN):
-                if part.depth >= ESA_MAX_DEPTH:
-                    part.flags |= TOO_DEEP
-                elif document.n_parts >= ESA_MAX_PARTS:
-                    part.flags |= TOO_MANY_PARTS
-                else:
+                if may_hold_part(document, current):
                     part.children = 1
                     index = part.depth + 1
                     if add_part(document, <int32_t>current, index, at) < 0:

@@ -11,7 +11,7 @@ from esa_core._boundary cimport line_end
 from esa_core._buffer cimport append
 from esa_core._charset cimport CHARSET_ABSENT
 from esa_core._document cimport add_source, may_read_again
-from esa_core._tree cimport add_part
+from esa_core._tree cimport add_part, may_hold_part
 from esa_core._types cimport *
 
 cdef extern from "string.h":
@@ -51,11 +51,8 @@ cdef int add_file(Document *document, uint32_t index, const uint8_t *text, size_
     cdef Part *part = &document.parts[index]
     cdef size_t last = line_end(text, name, end)
     cdef int added
-    if part.depth >= ESA_MAX_DEPTH:
-        document.flags |= TOO_DEEP
-        return 0
-    if document.n_parts >= ESA_MAX_PARTS:
-        document.flags |= TOO_MANY_PARTS
+    if not may_hold_part(document, index):
+        document.flags |= part.flags
         return 0
     if source[0] == 0xFFFFFFFFu:
         if not may_read_again(document, length):
