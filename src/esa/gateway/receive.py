@@ -91,6 +91,7 @@ class Arrival:
     omitted: tuple[tuple[int, int], ...] = ()  # forged result fields of mapped content
     verdict: Verdict = Verdict.CLEAN
     report: Report | None = None
+    head: bytes = b""  # the header in lower case, as far as HEAD_LIMIT
     reasons: tuple[Reason, ...] = ()  # the heaviest of the report's, for the result field and tracking
     plan: Plan = field(default_factory=lambda: Plan(False, ()))
     record: Record | None = None
@@ -239,21 +240,23 @@ class Route:
 
     def _settle(self, arrival: Arrival, report: Report) -> None:
         arrival.report = report
+        end = header_end(arrival.content)
+        arrival.head = arrival.content[: min(end, HEAD_LIMIT)].lower()
         arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
         arrival.verdict = verdict_of(report, self._policy)
         arrival.plan = plan(decide(report, arrival.envelope, self._policy))
         if arrival.plan.refused:
             self._refuse(arrival, (550, "5.7.1", "message refused"))
-        elif _hops(arrival.content) >= HOP_LIMIT:
+        elif _hops(arrival.head) >= HOP_LIMIT:
             self._refuse(arrival, LOOP)
         elif len(arrival.omitted) > FORGED_LIMIT:
             self._refuse(arrival, TOO_MANY_FORGED)
         else:
-            arrival.record = self._record(arrival, report)
+            arrival.record = self._record(arrival, report, end)
             arrival.unmap()
             self._hand_to_commit(arrival)
 
-    def _record(self, arrival: Arrival, report: Report) -> Record:
+    def _record(self, arrival: Arrival, report: Report, header_end: int) -> Record:
         session, envelope = arrival.session, arrival.envelope
         reply = arrival.reply = Reply(250, "2.0.0", f"accepted as {arrival.id}")
         content: bytes | Path | None = None
@@ -262,7 +265,7 @@ class Route:
             prefix = received_field(session, envelope, hostname=self._hostname, message_id=arrival.id) + result_fields(
                 arrival.id, arrival.verdict, report.score, [(name, weight) for name, _, weight in arrival.reasons]
             )
-            content = arrival.path if arrival.path is not None else strip_result_fields(bytes(arrival.content))
+            content = arrival.path if arrival.path is not None else strip_result_fields(bytes(arrival.content), header_end)
         return Record(
             id=arrival.id,
             envelope=envelope,
@@ -461,7 +464,7 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
     told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
     if isinstance(transaction.context, list):
         told += transaction.context
-    fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, _head_end(arrival.content))}
+    fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, arrival.head)}
     if report is not None:
         fields |= {
             "verdict": str(arrival.verdict),
@@ -481,13 +484,8 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
 _TRACKED = {Action.QUARANTINE: EventName.QUARANTINED, Action.DROP: EventName.DROPPED}
 
 
-def _head_end(content: bytes | mmap.mmap) -> int:
-    return min(header_end(content), HEAD_LIMIT)
-
-
-def _hops(content: bytes | mmap.mmap) -> int:
-    """Received fields in the header, as far as HEAD_LIMIT."""
-    head = content[: _head_end(content)].lower()
+def _hops(head: bytes) -> int:
+    """Received fields in a header in lower case."""
     return head.count(b"\nreceived:") + head.startswith(b"received:")
 
 

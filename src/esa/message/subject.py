@@ -16,12 +16,12 @@ _COLON = re.compile(rb"[ \t]*:")
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 
 
-def subject_of(content: bytes | mmap.mmap, end: int) -> str:
-    """The first Subject field in content[:end], which is the header or its beginning; empty where there is none."""
-    start = _body_of_field(content[:end].lower())
+def subject_of(content: bytes | mmap.mmap, head: bytes) -> str:
+    """The first Subject field in the header `head`, which is the content's beginning in lower case; empty where there is none."""
+    start = _body_of_field(head)
     if start < 0:
         return ""
-    value = _FIELD_END.split(content[start : min(start + _VALUE_LIMIT, end)], 1)[0]
+    value = _FIELD_END.split(content[start : min(start + _VALUE_LIMIT, len(head))], 1)[0]
     if value.isascii() and b"=?" not in value:
         text = value.decode("ascii")
     else:

@@ -67,22 +67,22 @@ def fold(name: str, words: Sequence[str]) -> str:
     return "\r\n".join(lines)
 
 
-def strip_result_fields(content: bytes) -> bytes:
-    """The content without the X-Esa-* fields of its own header; the same object where there is none."""
-    forged = list(result_field_ranges(content))
+def strip_result_fields(content: bytes, end: int | None = None) -> bytes:
+    """The content without the X-Esa-* fields of its own header; the same object where there is none. `end`: `header_end`, if known."""
+    forged = list(result_field_ranges(content, end))
     if not forged:
         return content
     edges = [0, *(edge for pair in forged for edge in pair), len(content)]
     return b"".join([content[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)])
 
 
-def result_field_ranges(content: Content) -> Iterator[tuple[int, int]]:
+def result_field_ranges(content: Content, end: int | None = None) -> Iterator[tuple[int, int]]:
     """The ranges [start, end) of the X-Esa-* fields in the message's own header, ascending and apart: what must go, as it is forged.
 
     Works on a mapped file: looks at the header only, in steps of 1 MiB, and copies nothing else. The header ends at the first empty line
     (in the longest reading: ended by CRLF or LF); a field name is recognised in any case and with white space before its colon.
     """
-    end = header_end(content)
+    end = header_end(content) if end is None else end
     behind = 0
     pending: tuple[int, int] | None = None
     for start in _forged_fields(content, end):
