@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esa.engine.model import DEFAULT_MODEL, MAGIC, Explained, Model
+from esa.engine.model import DEFAULT_MODEL, MAGIC, Model
 from esa.errors import ModelError
 
 
@@ -127,14 +127,6 @@ def test_a_file_of_a_later_format_is_told_apart_from_a_damaged_one() -> None:
 def test_an_array_of_objects_cannot_be_saved() -> None:
     with pytest.raises(ModelError, match="cannot hold"):
         replace(small(), arrays={"a": np.array([object()])}).to_bytes()
-
-
-def test_reasons_come_in_the_given_order_with_the_names_of_the_model() -> None:
-    reasons = Explained(small(), [2, 0], [-1.0, 0.5])
-    assert [(reason.name, reason.family, reason.contribution) for reason in reasons] == [
-        ("prior", "prior", -1.0),
-        ("money", "content", 0.5),
-    ]
 
 
 def test_the_shipped_model_holds_numbers_and_names_of_facts_only() -> None:

@@ -6,13 +6,10 @@ model out of `esa train`) weighs hashed features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from esa.engine.lexicons import feature_space, shipped
-from esa.engine.model import Explained, Model
-from esa.engine.verdict import Reason
+from esa.engine.model import Model
 from esa.errors import ModelError
-from esa_core import FACT_NAMES, FAMILY_NAMES, TOKEN_SPACE, Automaton, Batch, Cards, Engine, LinearModel
+from esa_core import FACT_NAMES, FAMILY_NAMES, TOKEN_SPACE, Automaton, Cards, Engine, LinearModel
 
 _CARD_ARRAYS = ("card", "sign", "mean", "scale", "weights", "prior")
 
@@ -47,8 +44,3 @@ def _token_engine(model: Model, automaton: Automaton | None) -> Engine:
     (bias,) = model.arrays["bias"].tolist()
     linear = LinearModel(model.arrays["weights"], bias, normalised=True)
     return Engine(linear=linear, families=families, automaton=automaton)
-
-
-def explain(model: Model, batch: Batch, row: int) -> Sequence[Reason]:
-    """The additive contributions of one message, by falling size; they sum to its logit."""
-    return Explained(model, *batch.ranked(row))

@@ -1,10 +1,8 @@
 """The model file: one file of plain arrays with a JSON header, verified whole before any of it is used.
 
 Layout: magic `ESAMODEL`, format version and header length (two little-endian uint32), SHA-256 of all that follows (32 bytes), the header
-(UTF-8 JSON,
-keys sorted), then the arrays, little-endian, each starting at a multiple of 64 bytes. Nothing in it can run: there is no pickle and no
-expression.
-The same header and arrays always make the same bytes. Called by the scanner (load), `esa train` and the scripts in `models/` (save).
+(UTF-8 JSON, keys sorted), then the arrays, little-endian, each starting at a multiple of 64 bytes. It holds numbers and names; nothing in
+it can run. The same header and arrays always make the same bytes. Called by the scanner (load), `esa train` and the scripts in `models/` (save).
 """
 
 from __future__ import annotations
@@ -12,16 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal, overload
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from esa.engine.verdict import Reason
 from esa.errors import ModelError
 
 Array = npt.NDArray[np.generic]
@@ -156,41 +153,6 @@ class Model:
             temporary.replace(path)
         except OSError as error:
             raise ModelError(f"the model cannot be written: {error.strerror}", where=str(path)) from error
-
-
-class Explained(Sequence[Reason]):
-    """Reasons by falling size, each made when it is asked for: a gateway reads five of a hundred.
-
-    `order` are indices into the model's names, `values` the contributions there (`esa_core.Batch.ranked`).
-    """
-
-    __slots__ = ("_model", "_order", "_values")
-
-    def __init__(self, model: Model, order: Sequence[int], values: Sequence[float]) -> None:
-        self._model, self._order, self._values = model, order, values
-
-    def _at(self, place: int) -> Reason:
-        index = self._order[place]
-        return Reason(self._model.names[index], self._model.families[index], self._values[place])
-
-    @overload
-    def __getitem__(self, index: int) -> Reason: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Reason]: ...
-    def __getitem__(self, index: int | slice) -> Reason | Sequence[Reason]:
-        return self._at(index) if isinstance(index, int) else tuple(map(self._at, range(len(self))[index]))
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Iterator[Reason]:
-        return map(self._at, range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(tuple(self))
 
 
 def _read(path: Path) -> bytes:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
 from esa.engine.check import Check, Evidence, Finding, Materials, Term
-from esa.engine.judge import explain
 from esa.engine.verdict import Reason
 
 if TYPE_CHECKING:
@@ -18,35 +17,42 @@ if TYPE_CHECKING:
 
 
 class ModelReasons(Sequence[Reason]):
-    """The additive contributions of one message, by falling size; computed on first use and kept."""
+    """The additive contributions of one message, by falling size; they sum to its logit.
 
-    __slots__ = ("_batch", "_model", "_reasons", "_row")
+    Ranked on first use and each made when it is asked for: most reports are not asked, and a gateway reads five of a hundred.
+    """
+
+    __slots__ = ("_batch", "_model", "_order", "_row", "_values")
 
     def __init__(self, model: Model, batch: Batch, row: int) -> None:
-        self._model: Model | None = model
+        self._model = model
         self._batch: Batch | None = batch
         self._row = row
-        self._reasons: Sequence[Reason] = ()
+        self._order: Sequence[int] = ()
+        self._values: Sequence[float] = ()
 
-    def _explained(self) -> Sequence[Reason]:
-        model, batch = self._model, self._batch
-        if model is not None and batch is not None:
-            self._reasons = explain(model, batch, self._row)
-            self._model = self._batch = None
-        return self._reasons
+    def _ranked(self) -> Sequence[int]:
+        if self._batch is not None:
+            self._order, self._values = self._batch.ranked(self._row)
+            self._batch = None
+        return self._order
+
+    def _at(self, place: int) -> Reason:
+        index = self._ranked()[place]
+        return Reason(self._model.names[index], self._model.families[index], self._values[place])
 
     @overload
     def __getitem__(self, index: int) -> Reason: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[Reason]: ...
     def __getitem__(self, index: int | slice) -> Reason | Sequence[Reason]:
-        return self._explained()[index]
+        return self._at(index) if isinstance(index, int) else tuple(map(self._at, range(len(self))[index]))
 
     def __len__(self) -> int:
-        return len(self._explained())
+        return len(self._ranked())
 
     def __iter__(self) -> Iterator[Reason]:
-        return iter(self._explained())
+        return map(self._at, range(len(self)))
 
 
 class Spam:
