@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from esa.engine.checks.markers import GTUBE
 from tests.cli.command import esa
@@ -95,7 +96,6 @@ def test_folders_mboxes_maildirs_archives_and_trec_indexes_are_read(tmp_path: Pa
 
 
 def test_a_zstandard_archive_is_read(tmp_path: Path) -> None:
-    zstandard = pytest.importorskip("zstandard")
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
         member = tarfile.TarInfo("mail/spam/1")
