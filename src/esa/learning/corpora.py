@@ -192,9 +192,12 @@ def _items_of(content: bytes, path: str, corpus: str, label: Label | None, *, wh
         yield Item(f"{path}#{number}", corpus, label, content[start:end])
 
 
+_TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|t(?:gz|xz|bz2?|zst))$")
+
+
 def _stem(path: str) -> str:
     name = PurePosixPath(path).name
-    return re.sub(r"\.(?:tar(?:\.\w+)?|t(?:gz|xz|bz2?|zst))$", "", name) or name
+    return _TAR_NAME.sub("", name) or name
 
 
 # --- archives --------------------------------------------------------------------------------------------------------------------
@@ -229,7 +232,7 @@ def _is_tar(head: bytes, path: str) -> bool:
     try:
         tarfile.TarInfo.frombuf(head, "utf-8", "replace")
     except tarfile.TarError:
-        return re.search(r"\.(?:tar(?:\.\w+)?|t(?:gz|xz|bz2?|zst))$", path) is not None or (path == "-" and not head.strip(b"\0"))
+        return _TAR_NAME.search(path) is not None or (path == "-" and not head.strip(b"\0"))
     return True
 
 
