@@ -28,6 +28,7 @@ def model(mailbox: Path) -> Path:
     assert done.code == 0, done.err
     (said,) = done.lines
     assert (said["ham"], said["spam"], said["duplicates"], said["unreadable"]) == (20, 20, 0, 0)
+    assert "few messages: a model of fewer than 400 of each kind" in done.err
     assert "next: esa evaluate" in done.err
     return path
 

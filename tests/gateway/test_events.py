@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.events import Event, line, quote
 
@@ -93,3 +94,8 @@ async def test_gathered_lines_are_written_once_an_iteration_and_errors_at_once(r
     assert stream.getvalue().splitlines()[-1].endswith("event=commit.failed")
     assert stream.getvalue().count("\n") == 7
     await asyncio.sleep(0)
+
+
+def test_a_cause_of_several_lines_is_told_on_one() -> None:
+    cause = StoreError("the disk is full", where="spool", mend="free some space")
+    assert events.describe(cause) == "StoreError: spool: the disk is full; free some space"

@@ -76,7 +76,8 @@ def describe(cause: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = f" at {trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace is not None else ""
-    return f"{type(cause).__name__}: {cause}{place}"
+    words = str(cause).replace("\n", "; ")  # an error for people has its mend on a line of its own
+    return f"{type(cause).__name__}: {words}{place}"
 
 
 def line(event: Event, fields: dict[str, FieldValue]) -> str:
