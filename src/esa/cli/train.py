@@ -9,7 +9,6 @@ import click
 from esa.cli.program import DONE, FAILED
 from esa.cli.terminal import json_option, print_json, printable_lines, progress, say
 
-
 FEW = 400  # of a kind; within spamassassin 1-ROCA was 0.08 % with 400 of each, 0.2 % with 200, 0.5 % with 100, 4 % with 25
 
 
