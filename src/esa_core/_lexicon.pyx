@@ -24,6 +24,7 @@ WORD_CATEGORIES = (
     "removal", "guarantee", "call_to_action", "secrecy", "parcel", "second_person", "dear_customer", "account_threat", "congratulations", "technical",
     "conversational", "transactional", "footer", "first_person", "greeting", "role", "currency", "magnitude", "copyright", "unsubscribe", "dictionary",
 )
+cdef uint64_t DICTIONARY_WORD = <uint64_t> 1 << DICTIONARY
 DOMAIN_LISTS = ("free_mail", "shortener", "free_hosting", "social", "suffix", "odd_ending")
 
 
@@ -55,7 +56,7 @@ cdef list _phrase_keys(bytes folded):
     return keys
 
 
-cdef _add(dict table, str term, uint64_t mask, int brand):
+cdef _add(dict table, set words, set pairs, str term, uint64_t mask, int brand):
     keys = _phrase_keys(_fold(term))
     if not 1 <= len(keys) <= MOST_PHRASE:
         raise ValueError(f"{term!r} has {len(keys)} words, a term has one to {MOST_PHRASE}")
@@ -64,6 +65,16 @@ cdef _add(dict table, str term, uint64_t mask, int brand):
     entry = table.setdefault(keys[len(keys) - 1], [0, 0, 0])
     entry[0] |= mask
     entry[1] = brand or entry[1]
+    if len(keys) > 1:
+        pairs.add(keys[1])
+    elif brand or mask & ~DICTIONARY_WORD:
+        words.add(keys[0])
+
+
+cdef _fill(uint64_t *filters, set keys):
+    cdef uint64_t key
+    for key in keys:
+        filters[(key >> 40 & 0xFFFF) >> 6] |= <uint64_t> 1 << (key >> 40 & 63)
 
 
 cdef _domain_key(str host):
@@ -87,6 +98,7 @@ cdef class Lexicon:
         cdef uint64_t *filters
         cdef uint8_t[::1] stored
         table = {}               # key → [mask, brand, longer]
+        words_that_tell, pairs = set(), set()
         if unknown := set(words) - set(WORD_CATEGORIES):
             raise ValueError(f"no category is called {min(unknown)!r}")
         if unknown := set(domains) - set(DOMAIN_LISTS):
@@ -95,20 +107,20 @@ cdef class Lexicon:
             raise ValueError("more than 500 brands")
         for category, terms in words.items():
             for term in terms:
-                _add(table, term, 1 << WORD_CATEGORIES.index(category), 0)
+                _add(table, words_that_tell, pairs, term, 1 << WORD_CATEGORIES.index(category), 0)
         for name, hosts in domains.items():
             for host in hosts:
                 table.setdefault(_domain_key(host), [0, 0, 0])[0] |= 1 << DOMAIN_LISTS.index(name)
         self.brands = tuple(brands)
         for number, (name, hosts) in enumerate(brands.items(), 1):
             for term in name.split("|"):
-                _add(table, term, 0, number)
+                _add(table, words_that_tell, pairs, term, 0, number)
             for host in hosts:
                 table.setdefault(_domain_key(host), [0, 0, 0])[1] = number
         while (1 << bits) < 2 * len(table):
             bits += 1
         mask = (<uint32_t> 1 << bits) - 1
-        stored = np.zeros((sizeof(Entry) << bits) + 8192, dtype=np.uint8)
+        stored = np.zeros((sizeof(Entry) << bits) + 3 * 8192, dtype=np.uint8)
         self._kept = stored
         entries = <Entry *> &stored[0]
         filters = <uint64_t *> &stored[sizeof(Entry) << bits]
@@ -117,7 +129,11 @@ cdef class Lexicon:
             while entries[slot].key != 0:
                 slot = (slot + 1) & mask
             entries[slot].key, entries[slot].mask, entries[slot].brand, entries[slot].longer = key, term_mask, brand, longer
-            filters[(key >> 40 & 0xFFFF) >> 6] |= <uint64_t> 1 << (key >> 40 & 63)
+        _fill(filters, set(table))
+        _fill(filters + 1024, words_that_tell)
+        _fill(filters + 2048, pairs)
         self.table.entries = entries
         self.table.filter = filters
+        self.table.telling = filters + 1024
+        self.table.pairs = filters + 2048
         self.table.bits = bits

@@ -17,12 +17,6 @@ cdef extern from *:
         ['0' ... '9'] = 1, ['a' ... 'z'] = 1, ['A' ... 'Z'] = 1, [0x80 ... 0xC1] = 2, [0xC2] = 4, [0xC3 ... 0xE1] = 2, [0xE2] = 4,
         [0xE3 ... 0xEF] = 2, [0xF0 ... 0xFF] = 8,
     };
-    static inline uint32_t esa_word_end(const uint8_t *p, uint32_t i, uint32_t n, uint8_t *kinds) {   /* end of the word at i; the classes in it */
-        uint8_t all = 0, kind;
-        while (i < n && (kind = ESA_CLASS[p[i]] & ESA_WORD)) { all |= kind; i++; }
-        *kinds = all;
-        return i;
-    }
     static inline uint64_t esa_load(const uint8_t *p) {
         uint64_t v; memcpy(&v, p, 8);
     #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -40,31 +34,9 @@ cdef extern from *:
         if (n) h = esa_mix(h ^ esa_load_tail(p, n)) * 0xA0761D6478BD642FULL;
         return (h ^ h >> 32) | 1;
     }
-    /* High bits of the bytes that are not lower-case ASCII letters or digits, eight at a time. */
-    static inline uint64_t esa_not_word(uint64_t x) {
-        uint64_t low = x & 0x7F7F7F7F7F7F7F7FULL;
-        uint64_t letter = (low + 0x1F1F1F1F1F1F1F1FULL) & ~(low + 0x0505050505050505ULL);
-        uint64_t digit = (low + 0x5050505050505050ULL) & ~(low + 0x4646464646464646ULL);
-        return ~((letter | digit) & ~x) & 0x8080808080808080ULL;
-    }
-    /* The word at i: its end, its hash (as esa_hash), and the classes in it. Words of up to eight ASCII bytes take one load. */
-    static inline uint32_t esa_word(const uint8_t *p, uint32_t i, uint32_t n, uint64_t *hash, uint8_t *kinds) {
-        uint64_t x = esa_load(p + i), stop = esa_not_word(x);
-        uint32_t end, length;
-        if (stop) {
-            length = (uint32_t) __builtin_ctzll(stop) >> 3;
-            end = i + length;
-            if (length && end <= n && p[end] < 0x80) {
-                *kinds = 1;
-                x &= ~0ULL >> (64 - 8 * length);
-                x = esa_mix(0x243F6A8885A308D3ULL ^ ((uint64_t) length << 56) ^ x) * 0xA0761D6478BD642FULL;
-                *hash = (x ^ x >> 32) | 1;
-                return end;
-            }
-        }
-        end = esa_word_end(p, i, n, kinds);
-        *hash = esa_hash(p + i, end - i);
-        return end;
+    static inline uint64_t esa_short_hash(const uint8_t *p, uint32_t n) {   /* the same of 1..8 bytes, without a loop; reads 8 */
+        uint64_t h = esa_mix(0x243F6A8885A308D3ULL ^ ((uint64_t) n << 56) ^ esa_load_tail(p, n)) * 0xA0761D6478BD642FULL;
+        return (h ^ h >> 32) | 1;
     }
     /* Letters of ASCII by case; nonzero return: some byte of E2 and up is there. */
     static inline int esa_count_case(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) {
@@ -83,9 +55,9 @@ cdef extern from *:
     """
     const uint8_t ESA_CLASS[256]
     const uint8_t ESA_WORD
-    uint32_t esa_word(const uint8_t *p, uint32_t i, uint32_t n, uint64_t *hash, uint8_t *kinds) noexcept nogil
     bint esa_count_case(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) noexcept nogil
     uint64_t esa_hash(const uint8_t *p, uint32_t n) noexcept nogil
+    uint64_t esa_short_hash(const uint8_t *p, uint32_t n) noexcept nogil
     uint64_t esa_chain(uint64_t phrase, uint64_t word) noexcept nogil
 
 cdef struct Entry:
@@ -97,13 +69,19 @@ cdef struct Entry:
 cdef struct Table:
     Entry *entries               # [1 << bits]
     uint64_t *filter             # one bit per hash of 16 bits: most words are turned away here, in the first-level cache
+    uint64_t *telling            # the same of words that alone say more than that they stand in the dictionary
+    uint64_t *pairs              # the same of phrases of two words, or of the first two of a longer one
     uint32_t bits
+
+cdef inline uint64_t is_in_filter(const uint64_t *filter, uint64_t key) noexcept nogil:
+    """0 if the key is none of those the filter was made of."""
+    return (filter[(key >> 40 & 0xFFFF) >> 6] >> (key >> 40 & 63)) & 1
 
 cdef inline const Entry *find(const Table *table, uint64_t key) noexcept nogil:
     """The entry of a key, or NULL."""
     cdef uint32_t mask = (<uint32_t> 1 << table.bits) - 1
     cdef uint32_t slot = <uint32_t> (key >> 8) & mask
-    if not (table.filter[(key >> 40 & 0xFFFF) >> 6] >> (key >> 40 & 63)) & 1:
+    if not is_in_filter(table.filter, key):
         return NULL
     while table.entries[slot].key != 0:
         if table.entries[slot].key == key:
