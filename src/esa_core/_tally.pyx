@@ -1,7 +1,7 @@
 """One pass over folded text: words and phrases of the lexicon, signs, and where the text speaks of those the message names.
 
-Called by `_facts` for the subject, the display name and each region of the body. Linear: a word is hashed once and looked up once alone and once
-per phrase begun (at most six).
+Called by `_facts` for the subject, the display name and each region of the body. Linear: a word is looked up once alone, once with the word before
+it, and once per phrase of which two words have been read (at most four).
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -9,8 +9,8 @@ from libc.string cimport memset
 
 from esa_core._lexicon cimport COPYRIGHT, CURRENCY, DICTIONARY, GREETING, MAGNITUDE
 from esa_core._names cimport Identity, begins_joined, is_name_word
-from esa_core._tokens cimport Block, esa_block
-from esa_core._words cimport Entry, Table, esa_chain, esa_count_case, esa_hash, esa_short_hash, find, is_in_filter, word_end
+from esa_core._tokens cimport CURRENCY_SIGN, ESA_BLOCK, FIRST_NUMBER, TOKENS, Reading, Token, read_block
+from esa_core._words cimport Entry, Table, esa_chain, esa_count_case, find, is_in_filter
 
 cdef extern from *:
     """
@@ -18,45 +18,12 @@ cdef extern from *:
     #define FIRST_WORDS 25u      /* a greeting stands in them */
     #define OPENING_WORDS 80u    /* a brand claims to be the author in them */
     #define SIGNATURE 700u       /* bytes at the end in which an author signs, list footers included */
-    #define TOKENS 256u          /* of a batch: small enough for the first-level cache, a block holds at most 64 */
-    #define FIRST_NUMBER 100u    /* the number before that of the first word, so that 0 is none and some words before */
     """
     uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
     const uint32_t MOST_BRANDS
     const uint32_t FIRST_WORDS
     const uint32_t OPENING_WORDS
     const uint32_t SIGNATURE
-    const uint32_t TOKENS
-    const uint32_t FIRST_NUMBER
-
-
-cdef struct Token:               # a word, or a sign that words behind it depend on
-    uint64_t hash                # of the word
-    uint64_t pair                # of the phrase of the word before it and this one
-    uint32_t at                  # offset in the text
-    uint32_t length              # octets; 0: a sign
-    uint32_t word                # its number in this stretch; of a sign that of the word before it
-    uint32_t wanted              # 1: to be looked at whatever its hash
-
-cdef enum Sign:                  # what stands in the place of a sign's hash
-    NO_SIGN
-    CURRENCY_SIGN
-    COPYRIGHT_SIGN
-
-cdef struct Reading:             # what goes on from one batch of tokens to the next
-    uint64_t alive[6]            # phrases of which two words or more have been read, as hashes of these
-    uint32_t n_alive
-    uint64_t before              # hash of the word read last
-    uint32_t word                # number of the word read last
-    uint32_t first               # and of the one before this stretch
-    uint32_t words               # words of the tally before this stretch
-    uint32_t wanted              # 1: a currency sign stands before the next word
-    uint32_t copyright_until
-    uint32_t currency_word
-    uint32_t amount_word
-    uint32_t greeting_word
-    uint32_t groups              # groups of three digits behind commas, and
-    uint32_t number_word         # the number of the word that ended in them
 
 
 cdef void count_words(
@@ -79,135 +46,19 @@ cdef void count_words(
     reading.words = tally.words
     while i < n:
         count = 0
-        while i < n and count <= TOKENS - 64:
+        while i < n and count <= TOKENS - ESA_BLOCK:
             i = read_block(text, i, n, tokens, &count, &reading, tally)
         n_chosen = 0
         for k in range(count):
             chosen[n_chosen] = <uint16_t> k
             c = text[tokens[k].at]
             n_chosen += (
-                tokens[k].wanted | is_in_filter(lexicon.telling, tokens[k].hash) | is_in_filter(lexicon.pairs, tokens[k].pair) | ((names >> (tokens[k].hash >> 58)) & 1) | (c == first_of_name)
+                tokens[k].wanted | is_in_filter(lexicon.telling, tokens[k].hash) | is_in_filter(lexicon.pairs, tokens[k].pair)
+                | ((names >> (tokens[k].hash >> 58)) & 1) | (c == first_of_name)
                 | (c == first_of_label)
             ) != 0
         weigh_tokens(lexicon, text, n, tokens, count, chosen, n_chosen, &reading, tally, identity, place)
     tally.words = reading.words + reading.word - reading.first
-
-
-cdef inline void add_token(
-    Token *tokens, uint32_t *count, Reading *reading, uint32_t at, uint32_t length, uint64_t h, uint32_t wanted
-) noexcept nogil:
-    cdef Token *token = &tokens[count[0]]
-    token.hash = h
-    token.pair = esa_chain(reading.before, h)
-    token.at = at
-    token.length = length
-    token.word = reading.word
-    token.wanted = wanted
-    count[0] += 1
-
-
-cdef uint32_t read_block(
-    const uint8_t *text, uint32_t i, uint32_t n, Token *tokens, uint32_t *count, Reading *reading, Tally *tally
-) noexcept nogil:
-    """Read 64 octets, and the word or URL that goes over their end; returns the offset behind them. At most 64 tokens are added."""
-    cdef Block block
-    cdef uint32_t left = n - i, stop = 64, at, end, length
-    cdef uint64_t inside, starts, events, blank_next, bit, h
-    cdef uint8_t c, following
-    cdef Sign sign
-    esa_block(text + i, &block)
-    inside = (<uint64_t> 1 << left) - 1 if left < 64 else ~<uint64_t> 0
-    block.word &= inside
-    block.blank |= ~inside  # the end of the text ends a sentence
-    blank_next = block.blank >> 1
-    if left <= 64 or text[i + 64] <= 32:
-        blank_next |= <uint64_t> 1 << 63
-    starts = block.word & ~(block.word << 1)
-    events = starts | (block.sign & inside)
-    while events:
-        bit = events & (~events + 1)
-        events ^= bit
-        at = count_zeros(bit)
-        if starts & bit:
-            h = ~(block.word >> at)
-            length = count_zeros(h) if h else 64
-            at += i
-            end = at + length
-            if end >= i + 64 and end < n:
-                end = word_end(text, end, n)
-                length = end - at
-                stop = end - i
-            reading.word += 1
-            h = esa_short_hash(text + at, length) if length <= 8 else esa_hash(text + at, length)
-            add_token(tokens, count, reading, at, length, h, reading.wanted | (48 <= text[at] <= 57))
-            reading.wanted = 0
-            reading.before = h
-            if (block.high or stop > 64) and not 48 <= text[at] <= 57:
-                tally.mixed_script += is_mixed_script(text + at, length)
-            continue
-        at += i
-        c = text[at]
-        following = text[at + 1] if at + 1 < n else 32
-        if c == 58:
-            if following != 47 or at + 2 >= n or text[at + 2] != 47:
-                continue
-            tally.urls += 1
-            end = at + 3
-            while end < n and text[end] > 32 and text[end] not in (34, 41, 60, 62, 93):
-                end += 1
-            if end - i >= 64:
-                stop = end - i
-                inside &= bit - 1
-                break
-            inside &= (bit - 1) | (~<uint64_t> 0 << (end - i))
-            events &= inside
-            continue
-        length = 1
-        sign = NO_SIGN
-        if c == 36:
-            sign = CURRENCY_SIGN
-        elif c == 194:
-            length = 2
-            if following in (163, 165):
-                sign = CURRENCY_SIGN
-            elif following == 169:
-                sign = COPYRIGHT_SIGN
-        elif c == 226:
-            length = 3
-            if following == 130:
-                sign = CURRENCY_SIGN
-            elif 152 <= following <= 159 or following in (134, 135, 140, 143, 172, 173):
-                tally.signs += 1
-        else:
-            length = 4
-            tally.signs += c == 240 and following == 159
-        if sign != NO_SIGN:
-            add_token(tokens, count, reading, at, 0, sign, 1)
-        if sign == CURRENCY_SIGN:
-            tally.currency += 1
-            reading.wanted = 1
-        if at + length > i + stop:
-            stop = at + length - i
-    events = block.dot & inside & blank_next
-    while events:
-        tally.sentences += 1
-        events &= events - 1
-    events = block.mark & inside
-    while events:
-        at = i + count_zeros(events)
-        events &= events - 1
-        c = text[at]
-        following = text[at + 1] if at + 1 < n else 32
-        if c == 33:
-            tally.exclamations += following <= 32 or following == 33
-            tally.exclamation_runs += following == 33
-            tally.sentences += following <= 32
-        elif c == 63:
-            tally.questions += following <= 32
-            tally.sentences += following <= 32
-        else:
-            tally.percent += at > 0 and 48 <= text[at - 1] <= 57
-    return i + stop
 
 
 cdef void weigh_tokens(
@@ -344,18 +195,6 @@ cdef inline uint64_t take_entry(Tally *tally, const Reading *reading, const Toke
             tally.brands[tally.n_brands] = entry.brand
             tally.n_brands += 1
     return entry.mask
-
-
-cdef bint is_mixed_script(const uint8_t *word, uint32_t n) noexcept nogil:
-    """Latin letters of ASCII beside Greek or Cyrillic ones (U+0370 to U+04FF) in one word."""
-    cdef uint32_t i
-    cdef bint latin = False, other = False
-    for i in range(n):
-        if 97 <= word[i] <= 122:
-            latin = True
-        elif 205 <= word[i] <= 211:
-            other = True
-    return latin and other
 
 
 cdef void measure_shape(const uint8_t *text, uint32_t n, Shape *shape) noexcept nogil:

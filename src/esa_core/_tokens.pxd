@@ -1,12 +1,17 @@
 """Words of folded text by the block: which of 64 octets are in words, and the words and signs among them in order.
 
-Inline functions for `_tally`. A block is read with SSE2, which every x86-64 has, or octet by octet (`esa_block_plain`, its specification).
+Called by `_tally`. A block is read with SSE2, which every x86-64 has, or octet by octet (`esa_block_plain`, its specification).
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from esa_core._tally cimport Tally
+
 cdef extern from *:
     """
+    #define ESA_BLOCK 64u        /* octets of a block: one bit each */
+    #define TOKENS 256u          /* of a batch: small enough for the first-level cache, a block holds at most 64 */
+    #define FIRST_NUMBER 100u    /* the number before that of the first word, so that 0 is none and some words before */
     #include <stdint.h>
     #include <string.h>
     #ifdef __SSE2__
@@ -77,6 +82,9 @@ cdef extern from *:
     static inline void esa_block(const uint8_t *p, EsaBlock *b) { esa_block_plain(p, b); }
     #endif
     """
+    const uint32_t ESA_BLOCK
+    const uint32_t TOKENS
+    const uint32_t FIRST_NUMBER
     ctypedef struct Block "EsaBlock":
         uint64_t word
         uint64_t high
@@ -86,3 +94,35 @@ cdef extern from *:
         uint64_t sign
     void esa_block(const uint8_t *octets, Block *block) noexcept nogil          # reads 64 octets
     void esa_block_plain(const uint8_t *octets, Block *block) noexcept nogil    # the same, octet by octet
+
+cdef struct Token:               # a word, or a sign that words behind it depend on
+    uint64_t hash                # of the word
+    uint64_t pair                # of the phrase of the word before it and this one
+    uint32_t at                  # offset in the text
+    uint32_t length              # octets; 0: a sign
+    uint32_t word                # its number in this stretch; of a sign that of the word before it
+    uint32_t wanted              # 1: to be looked at whatever its hash
+
+cdef enum Sign:                  # what stands in the place of a sign's hash
+    NO_SIGN
+    CURRENCY_SIGN
+    COPYRIGHT_SIGN
+
+cdef struct Reading:             # what goes on from one batch of tokens to the next
+    uint64_t alive[6]            # phrases of which two words or more have been read, as hashes of these
+    uint32_t n_alive
+    uint64_t before              # hash of the word read last
+    uint32_t word                # number of the word read last
+    uint32_t first               # and of the one before this stretch
+    uint32_t words               # words of the tally before this stretch
+    uint32_t wanted              # 1: a currency sign stands before the next word
+    uint32_t copyright_until
+    uint32_t currency_word
+    uint32_t amount_word
+    uint32_t greeting_word
+    uint32_t groups              # groups of three digits behind commas, and
+    uint32_t number_word         # the number of the word that ended in them
+
+cdef uint32_t read_block(
+    const uint8_t *text, uint32_t i, uint32_t n, Token *tokens, uint32_t *count, Reading *reading, Tally *tally
+) noexcept nogil

@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def block_masks(octets: Buffer, *, plain: bool) -> tuple[int, int, int, int, int, int]: ...
