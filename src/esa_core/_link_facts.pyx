@@ -11,8 +11,12 @@ from esa_core._facts cimport *
 from esa_core._lexicon cimport CREDENTIAL, FREE_HOSTING, FREE_MAIL, ODD_ENDING, SHORTENER, SOCIAL, UNSUBSCRIBE
 from esa_core._names cimport Domain, Identity, common_share, contains, is_own_brand, names_origin, read_domain, same_organisation
 from esa_core._tally cimport is_letter
+from esa_core._tokens cimport ESA_BLOCK, Block, esa_block
 from esa_core._types cimport LINK_ANCHOR, LINK_FORM, LINK_IMAGE, LINK_TEXT, Document, Link
-from esa_core._words cimport ESA_CLASS, ESA_WORD, Entry, Table, esa_chain, esa_hash, find, lower_into, word_end
+from esa_core._words cimport Entry, Table, esa_chain, esa_hash, esa_short_hash, find, is_in_filter, lower_into, word_end
+
+cdef extern from *:
+    uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
 
 cdef extern from *:
     """
@@ -117,31 +121,42 @@ cdef uint32_t shown_host(const uint8_t *text, uint32_t n, Url *url) noexcept nog
 
 cdef uint64_t words_of(const Table *lexicon, const uint8_t *text, uint32_t n, uint16_t *brand) noexcept nogil:
     """Categories of the words and phrases in a short stretch (96 bytes) of unfolded text; the first brand."""
-    cdef uint8_t copy[104]
-    cdef uint32_t i = 0, end
-    cdef uint64_t h, before = 0, mask = 0
-    cdef const Entry *entry
+    cdef uint8_t copy[96 + 64]   # and a block
+    cdef uint32_t i = 0, at, length
+    cdef uint64_t h, before = 0, mask = 0, starts, rest
+    cdef Block block
     n = lower_into(copy, 96, text, n)
+    memset(copy + n, 0, ESA_BLOCK)
     while i < n:
-        if not ESA_CLASS[copy[i]] & ESA_WORD:
-            i += 1
-            continue
-        end = word_end(copy, i, n)
-        h = esa_hash(copy + i, end - i)
-        entry = find(lexicon, h)
-        if entry != NULL:
-            mask |= entry.mask
-            if entry.brand and brand[0] == 0:
-                brand[0] = entry.brand
-        if before:
-            entry = find(lexicon, esa_chain(before, h))
-            if entry != NULL:
-                mask |= entry.mask
-                if entry.brand and brand[0] == 0:
-                    brand[0] = entry.brand
-        before = h
-        i = end
+        esa_block(copy + i, &block)
+        block.word |= block.high & ~block.sign  # signs outside ASCII are not told from letters here
+        starts = block.word & ~(block.word << 1)
+        at = i + ESA_BLOCK
+        while starts:
+            at = count_zeros(starts)
+            starts &= starts - 1
+            rest = ~(block.word >> at)
+            length = count_zeros(rest) if rest else ESA_BLOCK
+            at += i
+            if at + length >= i + ESA_BLOCK:
+                length = word_end(copy, at + length, n) - at
+            h = esa_short_hash(copy + at, length) if length <= 8 else esa_hash(copy + at, length)
+            if is_in_filter(lexicon.telling, h):
+                mask |= take_word(find(lexicon, h), brand)
+            if before and is_in_filter(lexicon.pairs, esa_chain(before, h)):
+                mask |= take_word(find(lexicon, esa_chain(before, h)), brand)
+            before = h
+            at += length
+        i = at if at > i + ESA_BLOCK else i + ESA_BLOCK
     return mask
+
+
+cdef inline uint64_t take_word(const Entry *entry, uint16_t *brand) noexcept nogil:
+    if entry == NULL:
+        return 0
+    if entry.brand and brand[0] == 0:
+        brand[0] = entry.brand
+    return entry.mask
 
 
 cdef void count_links(const Document *d, const Table *lexicon, Identity *identity, uint64_t *link_brands, uint32_t *anchors, float *facts) noexcept nogil:

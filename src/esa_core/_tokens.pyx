@@ -6,7 +6,7 @@ Called by `_tally`, which looks the tokens up. The octets behind the text are re
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from esa_core._tally cimport Tally
-from esa_core._words cimport esa_chain, esa_hash, esa_short_hash, word_end
+from esa_core._words cimport esa_chain, esa_count_case, esa_count_case_plain, esa_hash, esa_short_hash, word_end
 
 cdef extern from *:
     uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
@@ -151,3 +151,15 @@ def block_masks(const uint8_t[::1] octets, *, bint plain):
     else:
         esa_block(&octets[0], &block)
     return block.word, block.high, block.dot, block.blank, block.mark, block.sign
+
+
+def count_case(const uint8_t[::1] octets, *, bint plain):
+    """Capitals and small letters of ASCII, and whether an octet of E2 or more is there; as this machine counts or octet by octet."""
+    cdef uint32_t upper = 0, lower = 0
+    cdef bint high = False
+    if octets.shape[0]:
+        if plain:
+            high = esa_count_case_plain(&octets[0], <uint32_t> octets.shape[0], &upper, &lower)
+        else:
+            high = esa_count_case(&octets[0], <uint32_t> octets.shape[0], &upper, &lower)
+    return upper, lower, high

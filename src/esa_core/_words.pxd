@@ -39,7 +39,7 @@ cdef extern from *:
         return (h ^ h >> 32) | 1;
     }
     /* Letters of ASCII by case; nonzero return: some byte of E2 and up is there. */
-    static inline int esa_count_case(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) {
+    static inline int esa_count_case_plain(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) {
         uint32_t i, u = 0, l = 0; uint8_t high = 0;
         for (i = 0; i < n; i++) {
             u += (uint8_t) (p[i] - 'A') < 26;
@@ -49,12 +49,39 @@ cdef extern from *:
         *upper += u; *lower += l;
         return high;
     }
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    static inline int esa_count_case(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) {
+        __m128i zero = _mm_setzero_si128(), high = zero;
+        uint32_t step;
+        while (n >= 16) {
+            __m128i u = zero, l = zero;   /* counts of octets: 255 steps at most */
+            for (step = 0; step < 255 && n >= 16; step++, p += 16, n -= 16) {
+                __m128i x = _mm_loadu_si128((const __m128i *) p);
+                u = _mm_sub_epi8(u, _mm_cmplt_epi8(_mm_add_epi8(x, _mm_set1_epi8((char) (0x80 - 'A'))), _mm_set1_epi8(-128 + 26)));
+                l = _mm_sub_epi8(l, _mm_cmplt_epi8(_mm_add_epi8(x, _mm_set1_epi8((char) (0x80 - 'a'))), _mm_set1_epi8(-128 + 26)));
+                high = _mm_max_epu8(high, x);
+            }
+            u = _mm_sad_epu8(u, zero);
+            l = _mm_sad_epu8(l, zero);
+            *upper += (uint32_t) (_mm_cvtsi128_si32(u) + _mm_extract_epi16(u, 4));
+            *lower += (uint32_t) (_mm_cvtsi128_si32(l) + _mm_extract_epi16(l, 4));
+        }
+        high = _mm_cmpeq_epi8(_mm_max_epu8(high, _mm_set1_epi8((char) 0xE2)), high);
+        return esa_count_case_plain(p, n, upper, lower) | (_mm_movemask_epi8(high) != 0);
+    }
+    #else
+    static inline int esa_count_case(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) {
+        return esa_count_case_plain(p, n, upper, lower);
+    }
+    #endif
     static inline uint64_t esa_chain(uint64_t phrase, uint64_t word) {   /* hash of a phrase with one more word */
         return esa_mix(((phrase << 13) | (phrase >> 51)) * 0xE7037ED1A0B428DBULL ^ word) | 1;
     }
     """
     const uint8_t ESA_CLASS[256]
     const uint8_t ESA_WORD
+    bint esa_count_case_plain(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) noexcept nogil
     bint esa_count_case(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) noexcept nogil
     uint64_t esa_hash(const uint8_t *p, uint32_t n) noexcept nogil
     uint64_t esa_short_hash(const uint8_t *p, uint32_t n) noexcept nogil

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from esa.engine.lexicons import shipped
 from esa_core import extract_facts
-from esa_core._tokens import block_masks
+from esa_core._tokens import block_masks, count_case
 
 HEADER = b"From: Anna Berg <anna@shop.example>\nTo: Karl Holm <karl@example.net>\nContent-Type: text/plain; charset=utf-8\n\n"
 PIECES = (
@@ -33,6 +33,12 @@ def test_where_a_block_begins_changes_no_fact(pieces: list[str], shift: int) -> 
     text = "".join(pieces).encode()
     here, there = extract_facts([HEADER + b"a " + text, HEADER + b" " * shift + b"a " + text], shipped())
     assert np.array_equal(here, there)
+
+
+@given(st.binary(max_size=100), st.integers(0, 400))
+def test_letters_are_counted_as_octet_by_octet(octets: bytes, times: int) -> None:
+    octets *= times
+    assert count_case(octets, plain=False) == count_case(octets, plain=True)
 
 
 def test_a_block_of_another_length_is_refused() -> None:
