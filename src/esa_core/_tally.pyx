@@ -38,9 +38,9 @@ cdef void count_words(
     cdef Reading reading
     cdef uint32_t i = 0, count, k, n_chosen
     cdef uint64_t names = identity.filter if place.body else 0
-    cdef uint8_t first_of_name = identity.name.joined[0] if place.body else 0
-    cdef uint8_t first_of_label = identity.origin.text[identity.origin.registrable] if place.body else 0
-    cdef uint8_t c
+    cdef const uint8_t *name = &identity.name.joined[0]
+    cdef const uint8_t *label = &identity.origin.text[identity.origin.registrable]
+    cdef uint32_t body = place.body
     memset(&reading, 0, sizeof(Reading))
     reading.word = reading.first = FIRST_NUMBER
     reading.words = tally.words
@@ -51,14 +51,17 @@ cdef void count_words(
         n_chosen = 0
         for k in range(count):
             chosen[n_chosen] = <uint16_t> k
-            c = text[tokens[k].at]
             n_chosen += (
                 tokens[k].wanted | is_in_filter(lexicon.telling, tokens[k].hash) | is_in_filter(lexicon.pairs, tokens[k].pair)
-                | ((names >> (tokens[k].hash >> 58)) & 1) | (c == first_of_name)
-                | (c == first_of_label)
+                | (names >> (tokens[k].hash >> 58) & 1) | (body & (begins(text, &tokens[k], name) | begins(text, &tokens[k], label)))
             ) != 0
         weigh_tokens(lexicon, text, n, tokens, count, chosen, n_chosen, &reading, tally, identity, place)
     tally.words = reading.words + reading.word - reading.first
+
+
+cdef inline uint32_t begins(const uint8_t *text, const Token *token, const uint8_t *joined) noexcept nogil:
+    """0 if the word cannot begin what is joined of words; two octets are looked at."""
+    return (text[token.at] == joined[0]) & ((text[token.at + 1] == joined[1]) | (token.length == 1))
 
 
 cdef void weigh_tokens(

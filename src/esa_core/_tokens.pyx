@@ -25,6 +25,11 @@ cdef inline void add_token(
     count[0] += 1
 
 
+cdef inline uint32_t may_be_amount(const uint8_t *text, uint32_t at, uint32_t length) noexcept nogil:
+    """0 unless digits begin it, six octets or more, or three behind a comma."""
+    return (<uint8_t> (text[at] - 48) < 10) & ((length >= 6) | ((length == 3) & (at > 0 and text[at - 1] == 44)))
+
+
 cdef uint32_t read_block(
     const uint8_t *text, uint32_t i, uint32_t n, Token *tokens, uint32_t *count, Reading *reading, Tally *tally
 ) noexcept nogil:
@@ -58,7 +63,7 @@ cdef uint32_t read_block(
                 stop = end - i
             reading.word += 1
             h = esa_short_hash(text + at, length) if length <= 8 else esa_hash(text + at, length)
-            add_token(tokens, count, reading, at, length, h, reading.wanted | (48 <= text[at] <= 57))
+            add_token(tokens, count, reading, at, length, h, reading.wanted | may_be_amount(text, at, length))
             reading.wanted = 0
             reading.before = h
             if (block.high or stop > 64) and not 48 <= text[at] <= 57:
