@@ -93,10 +93,12 @@ cdef int read_lone_returns(Document *document) noexcept nogil:
     cdef bint differs = False
     cdef int outcome, source
     while at < length and not differs:
-        found = <const uint8_t *>memchr(raw + at, 13, length - at)
-        if found == NULL:
-            break
-        at = <size_t>(found - raw) + 1
+        if raw[at] != 13:
+            found = <const uint8_t *>memchr(raw + at, 13, length - at)
+            if found == NULL:
+                break
+            at = <size_t>(found - raw)
+        at += 1
         differs = (at == length or raw[at] != 10) and breaks_structure(raw, at, length, document.header_end)
     if not differs:
         return 0

@@ -141,9 +141,13 @@ cdef void join_line_ends(Buffer *text, uint32_t start) noexcept nogil:
         return
     at = put = <uint32_t>(found - base)
     while at < end:
-        if base[at] == 13 and at + 1 < end and base[at + 1] == 10:
+        if base[at] == 13:  # one after the other, where they stand close together
+            at += at + 1 < end and base[at + 1] == 10
+            base[put] = base[at]
+            put += 1
             at += 1
-        found = <uint8_t *>memchr(base + at + 1, 13, end - at - 1)
+            continue
+        found = <uint8_t *>memchr(base + at, 13, end - at)
         run = (<uint32_t>(found - base) if found != NULL else end) - at
         memmove(base + put, base + at, run)
         put += run
