@@ -71,6 +71,11 @@ def test_an_identifier_may_be_typed_in_lower_case(state: State) -> None:
     assert found(state, "--id", state.failed.lower()) == [state.failed]
 
 
+def test_an_identifier_may_be_given_as_an_argument(state: State) -> None:
+    assert found(state, state.failed) == [state.failed]
+    assert track(state, state.failed, "--id", state.refused).code == 2
+
+
 def test_nothing_found_is_said(state: State) -> None:
     done = track(state, "--sender", "nobody@nowhere.example")
     assert (done.code, done.out) == (0, "")

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 @click.command("track", short_help="Find out what became of a message.")
+@click.argument("message", metavar="[ID]", required=False)
 @click.option("--sender", metavar="ADDRESS", help="Reverse-path: an address, a part of one as @example.org, or <>.")
 @click.option("--recipient", metavar="ADDRESS", help="Recipient: an address or a part of one.")
 @click.option("--since", metavar="TIME", help="Received since: a time as 2026-03-01T12:00, or an age as 2h or 3d.")
-@click.option("--id", "identifier", metavar="ID", help="Identifier of one message; shows all that happened to it.")
+@click.option("--id", "identifier", metavar="ID", help="Identifier of one message, as the argument; shows all that happened to it.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Newest messages shown.")
 @json_option
 @state_options
 def command(
+    message: str | None,
     sender: str | None,
     recipient: str | None,
     since: str | None,
@@ -40,12 +42,15 @@ def command(
     Examples:
       esa track --recipient user@example.org --since 2h
       esa track --sender @example.net --json
-      esa track --id 01J9ZK…
+      esa track 01J9ZK…
 
     Newest first. Everything that fits all options is shown; without options, the newest messages.
     """
     from esa.store.tracking import TrackingView
 
+    if message is not None and identifier not in (None, message):
+        raise click.UsageError("two identifiers are given: ask for one message at a time")
+    identifier = identifier or message
     begin = None if since is None else parse_since(since)
     view = TrackingView.open(find_state(state, config_file))
     try:
