@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("track", short_help="Find out what became of a message.")
-@click.argument("message", metavar="[ID]", required=False)
+@click.argument("argument", metavar="[ID]", required=False)
 @click.option("--sender", metavar="ADDRESS", help="Reverse-path: an address, a part of one as @example.org, or <>.")
 @click.option("--recipient", metavar="ADDRESS", help="Recipient: an address or a part of one.")
 @click.option("--since", metavar="TIME", help="Received since: a time as 2026-03-01T12:00, or an age as 2h or 3d.")
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @json_option
 @state_options
 def command(
-    message: str | None,
+    argument: str | None,
     sender: str | None,
     recipient: str | None,
     since: str | None,
@@ -48,9 +48,9 @@ def command(
     """
     from esa.store.tracking import TrackingView
 
-    if message is not None and identifier not in (None, message):
+    if argument is not None and identifier not in (None, argument):
         raise click.UsageError("two identifiers are given: ask for one message at a time")
-    identifier = identifier or message
+    identifier = identifier or argument
     begin = None if since is None else parse_since(since)
     view = TrackingView.open(find_state(state, config_file))
     try:
