@@ -13,6 +13,7 @@ __all__ = [
     "FACT_SPACE",
     "FAMILY_NAMES",
     "N_FEATURES",
+    "REGION_NAMES",
     "TOKEN_SPACE",
     "WORD_CATEGORIES",
     "Automaton",
@@ -24,6 +25,7 @@ __all__ = [
     "Link",
     "Parsed",
     "Part",
+    "Place",
     "count_presence",
     "extract_facts",
     "extract_features",
@@ -43,6 +45,8 @@ _Integers = npt.NDArray[np.int32]
 _Starts = npt.NDArray[np.int64]
 _Labels = Sequence[bool] | npt.NDArray[np.bool_]
 
+REGION_NAMES: Final[tuple[str, ...]]
+
 # --- one message ------------------------------------------------------------------------------------------------------------------
 
 class Link(NamedTuple):
@@ -51,6 +55,14 @@ class Link(NamedTuple):
     kind: str  # anchor, image, form, text (a bare URL) or other
     part: int
     hidden: bool
+
+class Place(NamedTuple):
+    kind: str  # one of REGION_NAMES
+    part: int
+    start: int  # octets of the region's decoded text as UTF-8
+    end: int
+    text: str  # what stands there
+    raw: tuple[int, int] | None  # the same stretch in octets of the message (or the part's origin), where decoding leaves octets alone
 
 @disjoint_base
 class Part:
@@ -131,6 +143,7 @@ class Parsed:
     def html(self) -> dict[str, int]: ...
     @property
     def folded(self) -> bytes: ...
+    def locate(self, start: int, length: int) -> Place | None: ...  # where folded[start : start + length] comes from
 
 def parse(raw: Buffer) -> Parsed: ...
 def fold(text: Buffer) -> bytes: ...

@@ -30,4 +30,5 @@ cdef enum:
 cdef uint32_t find_charset(const uint8_t *label, size_t length) noexcept nogil
 cdef const char *charset_name(uint32_t charset) noexcept nogil
 cdef bint is_ascii(const uint8_t *source, size_t length) noexcept nogil
+cdef bint is_utf8(const uint8_t *source, size_t length) noexcept nogil
 cdef int convert(uint32_t charset, const uint8_t *source, size_t length, Buffer *out, uint64_t *flags) noexcept nogil

@@ -17,6 +17,8 @@ from esa_core._field cimport decode_words
 from esa_core._fold cimport fold_octets
 from esa_core._media cimport encoding_of
 from esa_core._mime cimport parse_structure
+from esa_core._place cimport Place as EsaPlace
+from esa_core._place cimport find_place
 from esa_core._reading cimport header_holder
 from esa_core._text cimport decode_text, fold_text
 from esa_core._transfer cimport decode_joined, decode_transfer, is_joined_base64
@@ -38,10 +40,18 @@ FLAG_NAMES = (
 UNNAMED_TYPES = ("text/plain", "text/html", "text/plain", "multipart/mixed", "message/rfc822", "application/octet-stream")  # by Media
 ENCODING_NAMES = ("identity", "quoted-printable", "base64", "x-uuencode", "unknown")
 LINK_KINDS = ("anchor", "image", "form", "text", "other")
+REGION_NAMES = (  # by RegionKind
+    "subject", "from_name", "plain", "html_seen", "html_hidden", "alt", "file_name", "header", "outside", "disguised",
+)
 
 Link = namedtuple("Link", ("url", "shown", "kind", "part", "hidden"))
 Link.__doc__ = """One link. `kind` is anchor, image, form, text (a bare URL) or other; `shown` the text or alt text shown for it, "" if
 none; `part` the index of its part; `hidden` whether it stands in text that is not shown."""
+
+Place = namedtuple("Place", ("kind", "part", "start", "end", "text", "raw"))
+Place.__doc__ = """Where folded text comes from. `kind` is one of REGION_NAMES, `part` the index of its part; `start` and `end` count octets of
+the region's decoded text as UTF-8, and `text` is what stands there. `raw` is the same stretch as (start, end) in octets of the message, or
+of what the part was taken out of (`Part.origin`); None where a transfer encoding, HTML or a header field lies between."""
 
 
 cdef tuple flag_names(uint64_t flags):
@@ -385,9 +395,27 @@ cdef class Parsed:
 
     @property
     def folded(self):
-        """All regions folded for matching, a line feed between them."""
+        """All regions folded for matching, a line feed between them; last, words that mix scripts in their plain form."""
         self.fold()
         return self.document.folded[:self.document.n_folded]
+
+    def locate(self, uint32_t start, uint32_t length):
+        """Where folded[start:start + length] comes from, a Place; None if no region holds `start`. Ends with the region where the span goes
+        on behind it, and widens to whole characters."""
+        cdef EsaPlace found
+        cdef Region *region
+        cdef int outcome
+        self.fold()
+        with cython.critical_section(self):
+            outcome = find_place(&self.document, start, length, &found)
+        if outcome < 0:
+            raise MemoryError
+        if outcome == 0:
+            return None
+        region = &self.document.regions[found.region]
+        return Place(REGION_NAMES[region.kind], region.part, found.start, found.end,
+                     self.arena_text(Span(region.text.start + found.start, found.end - found.start)),
+                     (found.raw_start, found.raw_end) if found.raw_start >= 0 else None)
 
     def __repr__(self):
         return f"<Parsed {self.document.raw_length} octets, {self.document.n_parts} parts>"
@@ -399,16 +427,17 @@ def parse(raw):
 
 
 def fold(const uint8_t[::1] text not None):
-    """UTF-8 folded for matching: NFKC and case folding per code point, zero-width characters removed. Terms are folded with it too."""
+    """UTF-8 folded for matching: NFKC and full case folding, what has no width removed. Terms are folded with it too."""
     cdef Buffer out = Buffer(NULL, 0, 0)
     cdef uint64_t flags = 0
+    cdef bint mixed = False
     cdef int outcome = 0
     cdef size_t length = text.shape[0]
     if length == 0:
         return b""
     try:
         with nogil:
-            outcome = fold_octets(&text[0], length, 0xFFFFFFFF, &out, &flags)
+            outcome = fold_octets(&text[0], length, 0xFFFFFFFF, &out, &flags, &mixed)
         if outcome < 0:
             raise MemoryError
         return out.data[:out.length]

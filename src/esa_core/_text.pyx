@@ -11,6 +11,7 @@ from libc.string cimport memchr, memmove
 
 from esa_core._buffer cimport append_octet, equals_caseless
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, find_charset, is_ascii
+from esa_core._disguise cimport fold_disguised
 from esa_core._document cimport give_back, lend, may_read_again, octets_of
 from esa_core._field_text cimport decode_fields, decode_inner_header, decode_names
 from esa_core._fold cimport fold_octets
@@ -405,24 +406,49 @@ cdef int decode_text(Document *document) noexcept nogil:
     return 0
 
 
+cdef int fold_region(Document *document, uint32_t index, Buffer *out, bint *mixed) noexcept nogil:
+    """Fold one region behind a line feed."""
+    cdef Region *region = &document.regions[index]
+    cdef const uint8_t *text = document.text + region.text.start
+    if out.length and out.length < ESA_MAX_TEXT and append_octet(out, 10) < 0:
+        return -1
+    region.folded.start = out.length
+    if region.kind == REGION_DISGUISED:
+        if fold_disguised(text, region.text.length, ESA_MAX_TEXT, &document.characters, out, NULL, &document.flags) < 0:
+            return -1
+    elif fold_octets(text, region.text.length, ESA_MAX_TEXT, out, &document.flags, mixed) < 0:
+        return -1
+    region.folded.length = out.length - region.folded.start
+    return 0
+
+
 cdef int fold_text(Document *document) noexcept nogil:
-    """Fold every region into `folded`, a line feed between them. Does nothing the second time."""
+    """Fold every region into `folded`, a line feed between them, then once more those with disguised words. Does nothing the second time."""
     cdef Buffer out = Buffer(document.folded, document.n_folded, document.cap_folded)
-    cdef Region *region
+    cdef uint32_t n_regions = document.n_regions
     cdef uint32_t index
+    cdef uint32_t start
+    cdef Region *region
     cdef int outcome = 0
+    cdef bint mixed = False
     if document.was_folded:
         return 0
-    for index in range(document.n_regions):
-        region = &document.regions[index]
-        if out.length and out.length < ESA_MAX_TEXT:
-            outcome = append_octet(&out, 10)
-        region.folded.start = out.length
-        if outcome == 0:
-            outcome = fold_octets(document.text + region.text.start, region.text.length, ESA_MAX_TEXT, &out, &document.flags)
-        region.folded.length = out.length - region.folded.start
+    for index in range(n_regions):
+        outcome = fold_region(document, index, &out, &mixed)
         if outcome < 0:
             break
+    if mixed and outcome == 0:
+        for index in range(n_regions):
+            start = out.length
+            region = &document.regions[index]
+            outcome = add_region(document, region.part, REGION_DISGUISED, region.text.start, region.text.length)
+            if outcome == 0:
+                outcome = fold_region(document, document.n_regions - 1, &out, &mixed)
+            if outcome < 0:
+                break
+            if document.regions[document.n_regions - 1].folded.length == 0:
+                document.n_regions -= 1
+                out.length = start
     document.folded = out.data
     document.n_folded = out.length
     document.cap_folded = out.capacity

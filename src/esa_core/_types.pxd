@@ -193,6 +193,7 @@ cdef enum RegionKind:
     REGION_FILE_NAME = 6         # attachment names
     REGION_HEADER = 7            # any other decoded header value that matching should see (To, Reply-To ... names)
     REGION_OUTSIDE = 8           # text before the first and behind the last part of a multipart
+    REGION_DISGUISED = 9         # plain form of words that mix scripts, with a word of context; its `text` is that of the region they stand in
 
 cdef enum LinkKind:
     LINK_ANCHOR = 0              # <a href>, <area href>

@@ -10,14 +10,13 @@ import html
 import importlib
 import pkgutil
 import quopri
-import unicodedata
 from html.entities import html5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa_core import Parsed, fold, parse
+from esa_core import Parsed, parse
 
 # What browsers and mail clients read otherwise than Python's codec of that name (WHATWG Encoding Standard).
 READ_AS_SUPERSET = {"iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874", "iso8859_1": "cp1252", "latin_1": "cp1252"}
@@ -330,65 +329,6 @@ def test_links_past_the_limit_are_flagged() -> None:
     parsed = page("<a href=x>y</a>" * 5000)
     assert len(parsed.links) == 4096
     assert "too_many_links" in parsed.flags
-
-
-# ---- folding ----
-
-
-def reference_fold(text: str) -> str:
-    """Per code point: NFKC and case folding until nothing changes, without what has no width."""
-    folded = "".join(text)
-    for _ in range(4):
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", folded).casefold())
-        folded = "".join(character for character in folded if unicodedata.category(character) != "Cf")
-    return folded
-
-
-def test_every_assigned_code_point_folds_as_unicodedata_says() -> None:
-    ignorable = {
-        0x034F,
-        0x115F,
-        0x1160,
-        0x17B4,
-        0x17B5,
-        0x3164,
-        0xFFA0,
-        *range(0x180B, 0x1810),
-        *range(0xFE00, 0xFE10),
-        *range(0xE0000, 0xE1000),
-    }
-    for point in range(0x110000):
-        character = chr(point)
-        if unicodedata.category(character) in ("Cs", "Cn", "Co") or point in ignorable:
-            continue
-        if point < 0x3000 or point % 7 == 0 or unicodedata.normalize("NFKC", character) != character:
-            assert fold(character.encode()).decode() == "".join(part for part in reference_fold(character) if ord(part) not in ignorable), (
-                hex(point)
-            )
-
-
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80))
-def test_folding_twice_changes_nothing(text: str) -> None:
-    once = fold(text.encode())
-    assert fold(once) == once
-
-
-@given(st.text(alphabet=st.characters(max_codepoint=127), max_size=300))
-def test_ascii_is_lowered(text: str) -> None:
-    assert fold(text.encode()) == text.encode().lower()
-
-
-def test_folding_undoes_disguises() -> None:
-    assert fold("V\u200bＩ\u00adａＧrA\ufeff ﬁne ①".encode()).decode() == "viagra fine 1"
-    assert fold(b"\xff\xe2\x82A") == b"\xff\xe2\x82a"
-    assert fold(b"") == b""
-
-
-def test_regions_are_folded_with_line_feeds_between_them() -> None:
-    parsed = parse(
-        b"From: Ann <ann@example.org>\nSubject: =?utf-8?q?GR=C3=9C=C3=9FE?=\nContent-Type: text/html\n\n<p>BUY<i hidden>NOT</i> NOW"
-    )
-    assert parsed.folded.decode() == "grüsse\nann\nann@example.org\nbuy now\nnot"
 
 
 def test_codec_names_are_those_of_python() -> None:

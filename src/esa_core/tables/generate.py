@@ -13,10 +13,13 @@ import importlib
 import pkgutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from encodings.aliases import aliases
 from html.entities import html5
 from pathlib import Path
+
+from c_source import name_table, numbers, octets
+from folding import CONFUSABLES, compose_header, disguise_header, fold_header
 
 HERE = Path(__file__).parent
 
@@ -163,54 +166,6 @@ def four_byte_ranges() -> list[tuple[int, int]]:
     return ranges
 
 
-def numbers(kind: str, name: str, values: Iterable[int]) -> str:
-    lines, line = [], ""
-    for value in values:
-        word = f"{value},"
-        if len(line) + len(word) > 136:
-            lines.append(line)
-            line = ""
-        line += word
-    lines.append(line)
-    return f"static const {kind} {name}[] = {{\n" + "\n".join(lines) + "\n};\n"
-
-
-def octets(name: str, content: bytes) -> str:
-    return numbers("unsigned char", name, content)
-
-
-def fowler_noll_vo(name: bytes) -> int:
-    value = 2166136261
-    for octet in name:
-        value = ((value ^ octet) * 16777619) & 0xFFFFFFFF
-    return value
-
-
-def name_table(prefix: str, values: Mapping[str, int]) -> str:
-    """A closed hash table name -> number: `slots` hold 1 + entry, 0 is free; probing is linear and its longest chain is known."""
-    size = 8
-    while size < 3 * len(values):
-        size *= 2
-    slots, pool, starts, lengths = [0] * size, b"", [], []
-    for index, name in enumerate(values):
-        written = name.encode()
-        slot = fowler_noll_vo(written) & (size - 1)
-        while slots[slot]:
-            slot = (slot + 1) & (size - 1)
-        slots[slot] = index + 1
-        starts.append(len(pool))
-        lengths.append(len(written))
-        pool += written
-    return (
-        f"#define {prefix}_MASK {size - 1}u\n"
-        + numbers("unsigned short", f"{prefix}_slots", slots)
-        + numbers("unsigned int", f"{prefix}_starts", starts)
-        + numbers("unsigned char", f"{prefix}_lengths", lengths)
-        + numbers("unsigned short", f"{prefix}_values", values.values())
-        + octets(f"{prefix}_pool", pool)
-    )
-
-
 def charset_header() -> str:
     single = single_byte_codecs()
     index = {name: FIRST_SINGLE_BYTE + position for position, name in enumerate(single)}
@@ -269,64 +224,23 @@ def html_header() -> str:
     )
 
 
-def is_unseen(character: str) -> bool:
-    """Default-ignorable or a format control: has no width, and only splits words for a matcher."""
-    point = ord(character)
-    return (
-        unicodedata.category(character) == "Cf"
-        or point in (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0)
-        or 0x180B <= point <= 0x180F
-        or 0xFE00 <= point <= 0xFE0F
-        or 0xE0000 <= point <= 0xE0FFF
-    )
-
-
-def folded(character: str) -> str:
-    """NFKC and full case folding of one code point, without what has no width; a fixed point of itself."""
-    text = character
-    for _ in range(4):
-        again = "".join(part for part in unicodedata.normalize("NFKC", text).casefold() if not is_unseen(part))
-        again = unicodedata.normalize("NFKC", again)
-        if again == text:
-            break
-        text = again
-    return text
-
-
-def fold_header() -> str:
-    """Two stages: page of code point >> 7, then per code point 0 (itself) or 1 + index of its folded UTF-8 text."""
-    texts: dict[bytes, int] = {}
-    pages: dict[tuple[int, ...], int] = {}
-    first_stage = []
-    for page in range(0x110000 >> 7):
-        row = []
-        for point in range(page << 7, (page + 1) << 7):
-            character = chr(point)
-            if 0xD800 <= point < 0xE000 or (unicodedata.category(character) in ("Cn", "Co") and not is_unseen(character)):
-                row.append(0)
-                continue
-            text = folded(character)
-            row.append(0 if text == character else 1 + texts.setdefault(text.encode(), len(texts)))
-        first_stage.append(pages.setdefault(tuple(row), len(pages)))
-    starts, pool = [], b""
-    for text_octets in texts:
-        starts.append(len(pool))
-        pool += text_octets
-    starts.append(len(pool))
-    return (
-        numbers("unsigned short", "fold_page", first_stage)
-        + numbers("unsigned short", "fold_entry", (entry for row in pages for entry in row))
-        + numbers("unsigned int", "fold_start", starts)
-        + octets("fold_text_pool", pool)
-    )
+HEADERS = {
+    "charset_tables": charset_header,
+    "html_tables": html_header,
+    "fold_tables": fold_header,
+    "compose_tables": compose_header,
+    "disguise_tables": disguise_header,
+}
 
 
 def write_all() -> None:
-    """Bring charset_tables.h, html_tables.h and fold_tables.h up to date; about a second when anything changed, none otherwise."""
-    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    """Bring the headers up to date; some seconds when anything changed, none otherwise."""
+    digest = hashlib.sha256()
+    for source in (*sorted(HERE.glob("*.py")), CONFUSABLES):
+        digest.update(source.read_bytes())
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    stamp = f"/* generated by generate.py {source}, Python {python}, Unicode {unicodedata.unidata_version} */\n"
-    for name, content in (("charset_tables", charset_header), ("html_tables", html_header), ("fold_tables", fold_header)):
+    stamp = f"/* generated by generate.py {digest.hexdigest()[:16]}, Python {python}, Unicode {unicodedata.unidata_version} */\n"
+    for name, content in HEADERS.items():
         path = HERE / f"{name}.h"
         if path.exists():
             with path.open(encoding="ascii") as present:
