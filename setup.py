@@ -8,8 +8,8 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
-sys.path.insert(0, str(ROOT / "src" / "esa_core" / "tables"))
-import generate  # noqa: E402  (character tables, written beside the sources that include them)
+sys.path.insert(0, str(ROOT / "src" / "esa_core"))
+from tables import generate  # noqa: E402  (character tables, written beside the sources that include them)
 
 generate.write_all()
 

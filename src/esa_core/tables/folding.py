@@ -6,10 +6,9 @@ Called by generate.py. All of it comes from Python's `unicodedata` but the look-
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
 from pathlib import Path
 
-from c_source import numbers, octets
+from .c_source import numbers, octets
 
 CONFUSABLES = Path(__file__).parent / "confusables.txt"
 JOINS, WORD, LATIN, LOOKS_LATIN = 1, 2, 4, 8  # bits of fold_kind, as in _fold.pxd
@@ -40,14 +39,12 @@ def folded(character: str) -> str:
     return text
 
 
-@cache
 def canonical(point: int) -> tuple[int, ...]:
     """The canonical decomposition of one step, () if there is none."""
     written = unicodedata.decomposition(chr(point))
     return tuple(int(word, 16) for word in written.split()) if written and not written.startswith("<") else ()
 
 
-@cache
 def composites() -> dict[tuple[int, int], int]:
     """Pairs that compose, Hangul syllables aside; composition exclusions are those that do not come back."""
     found = {}

@@ -18,8 +18,8 @@ from encodings.aliases import aliases
 from html.entities import html5
 from pathlib import Path
 
-from c_source import name_table, numbers, octets
-from folding import CONFUSABLES, compose_header, disguise_header, fold_header
+from .c_source import name_table, numbers, octets
+from .folding import CONFUSABLES, compose_header, disguise_header, fold_header
 
 HERE = Path(__file__).parent
 
@@ -247,7 +247,3 @@ def write_all() -> None:
                 if present.readline() == stamp:
                     continue
         path.write_text(stamp + "#pragma once\n" + content(), encoding="ascii")
-
-
-if __name__ == "__main__":
-    write_all()
