@@ -10,7 +10,7 @@ DEBUG := build/debug
 FUZZ_SECONDS ?= 120
 JOBS ?= 2
 DEBIAN_PACKAGES := postfix swaks bogofilter zstd
-CORE_SOURCES := setup.py $(wildcard src/esa_core/*.pyx src/esa_core/*.pxd src/esa_core/tables/*.py src/esa_core/tables/*.txt)
+CORE_SOURCES := setup.py $(wildcard src/esa_core/*.pyx src/esa_core/*.pxd src/esa_core/*.h src/esa_core/tables/*.py src/esa_core/tables/*.txt)
 
 .PHONY: help install run test check bench conformance core-debug fuzz model clean debian-packages
 .DELETE_ON_ERROR:

@@ -20,6 +20,7 @@ MODULES = [
     *("_document", "_parameter", "_boundary", "_header", "_media", "_tree", "_cms", "_rtf", "_tnef", "_uuencode", "_reading"),
     *("_mime", "_charset", "_transfer", "_field", "_field_text", "_compose", "_fold", "_disguise", "_place", "_text", "_parsed"),
     *("_entity", "_style", "_reader", "_link", "_element", "_html"),
+    *("_image", "_grams"),
     *("_terms", "_automaton", "_features", "_lexicon", "_names", "_tokens", "_tally", "_link_facts", "_facts", "_cards"),
     *("_linear", "_mail_data", "_smtp", "_batch"),
 ]

@@ -18,7 +18,6 @@ CORE_MAY_IMPORT = {
     "libcpp",
     "cython",
     "numpy",
-    "ahocorasick",
     "collections",
     "typing",
     "array",

@@ -1,6 +1,6 @@
 """Types of the native core. A row of a sparse matrix is a message; arrays that come out of a Batch are read-only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, final
 
 import numpy as np
@@ -153,9 +153,18 @@ def flag_names(flags: int) -> tuple[str, ...]: ...
 
 @disjoint_base
 class Automaton:
-    """Folded terms of 1 to 4,096 octets, counted in folded texts; ValueError for others. Shared by any number of threads."""
+    """Folded terms of 1 to 4,096 octets, found in folded texts; ValueError for others. Shared by any number of threads.
 
-    def __new__(cls, terms: Sequence[bytes], *, whole_word: Sequence[bool] | bool = False, budget: int = ...) -> Self: ...
+    `image` is what was compiled, as octets; `from_image` takes it without a copy, or says in a ValueError what is damaged where.
+    """
+
+    def __new__(
+        cls, terms: Iterable[bytes], *, whole_word: Sequence[bool] | bool = False, hashed: bool | None = None, seed: int = ...
+    ) -> Self: ...
+    @classmethod
+    def from_image(cls, image: Buffer) -> Self: ...
+    @property
+    def image(self) -> Buffer: ...
     @property
     def n_terms(self) -> int: ...
     @property
@@ -163,6 +172,7 @@ class Automaton:
     @property
     def forms(self) -> dict[str, int]: ...
     def counts(self, text: Buffer) -> dict[int, int]: ...
+    def find(self, text: Buffer, *, plain: bool = False) -> tuple[_Integers, npt.NDArray[np.uint32], bool]: ...
     def scan(self, texts: Sequence[Buffer]) -> tuple[_Starts, _Integers, _Integers, npt.NDArray[np.bool_]]: ...
 
 # --- facts and cards --------------------------------------------------------------------------------------------------------------

@@ -1,12 +1,10 @@
-"""Aho-Corasick over folded text: thousands of terms in one pass, without the GIL, counted per term.
+"""Terms over folded text: thousands of them in one pass, without the GIL, counted per term; built once, mapped and shared afterwards.
 
-Built with pyahocorasick and flattened to a table of byte classes, read in four interleaved streams (the load of the next state is the whole
-cost, so four of them are kept in flight). Past DENSE_BUDGET single words, addresses and domains move to hash tables that are probed once
-per token of the text, and what remains becomes an automaton whose shallow states have rows and whose deep states are chains with failure
-links; that one is built here, because the dump of a million terms would take gigabytes. Every form finds the same matches.
+Terms are found by grams (`_grams`): no state is carried from octet to octet. Whole addresses are found by one probe at each @, and where there
+are very many single words or domain names, these by one probe a word or label (`_terms`). Every form finds the same matches. What was
+compiled is one image (`_image`) that a matcher points into, wherever it comes from.
 """
 
-import ahocorasick
 import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -14,140 +12,31 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memset
 
+from esa_core._grams cimport GramEntry, GramLayer, KeyClass, choose_anchors, fill_buckets, match_grams
 from esa_core._terms cimport *
 
-cdef extern from *:
-    """
-    #define ESA_HAS_OUTPUT 0x80000000u
-    #define ESA_LABEL_OUTPUT 0x8000u
-    """
-    const uint32_t ESA_HAS_OUTPUT
-    const uint16_t ESA_LABEL_OUTPUT
+from esa_core._image import pack, unpack
 
-DENSE_BUDGET = 64 << 20          # bytes of the table; ten thousand mixed terms take some 24 MB
-ROWS_BUDGET = 32 << 20           # bytes of the rows of the shallow states, once the whole table is past DENSE_BUDGET
-LONGEST_TERM = 4096              # bytes; a longer one is no dictionary term
+LONGEST_TERM = 4096              # octets; a longer one is no dictionary term
+HASHED_FROM = {"tokens": 50_000, "addresses": 1, "domains": 10_000}   # terms of a kind past which probing them is faster than their grams
+WIDE_TERMS = 30_000              # terms up to which every second position of the text is looked at
+KINDS = {"tokens": 2, "addresses": 3, "domains": 4}                   # TermKind
+ENTRY = np.dtype([("key", "u8"), ("term", "u4"), ("anchor", "u2"), ("unused", "u2")])   # GramEntry
+TABLE = np.dtype([("terms", "u4"), ("shortest", "u4"), ("longest", "u4")])
+LAYER = np.dtype([("length", "u4"), ("stride", "u4"), ("shift", "u4"), ("seed", "u4")])
+CLASS = np.dtype([("layer", "u4"), ("length", "u4"), ("shift", "u4"), ("bucket_shift", "u4"), ("seed", "u8")])
 
-cdef bint _emit(const Matcher *m, uint32_t state, const uint8_t *text, uint32_t end, uint32_t n, MatchSink *sink) noexcept nogil:
-    """All terms that end at `end`, longest first."""
-    cdef uint32_t term = m.own[state]
-    if term == ESA_NO_TERM:
-        state = m.link[state]
-    while state != ESA_NO_TERM:
-        term = m.own[state]
-        if found_term(&m.terms, term, text, end - (m.terms.offsets[term + 1] - m.terms.offsets[term]), end, n, sink):
-            return True
-        state = m.link[state]
-    return False
+_ATTACHED = object()             # in the place of terms: an image is to follow
 
-
-# --- automaton, every state has a row -----------------------------------------------------------------------------------------------
-
-cdef void _match_rows(const Matcher *m, const uint8_t *text, uint32_t n, MatchSink *sink) noexcept nogil:
-    cdef const uint32_t *rows = m.dense
-    cdef const uint8_t *classes = &m.classes[0]
-    cdef uint32_t first = m.first_output
-    cdef uint32_t width = m.n_classes
-    cdef uint32_t warm = m.longest - 1
-    cdef uint32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0
-    cdef uint32_t i = 0, k, length, step, stop
-    cdef uint32_t[4] states
-    cdef const uint8_t *p1
-    cdef const uint8_t *p2
-    cdef const uint8_t *p3
-    if n < 4 * warm + 256:
-        for i in range(n):
-            s0 = rows[s0 + classes[text[i]]]
-            if s0 >= first and _emit(m, s0 // width, text, i + 1, n, sink):
-                return
-        return
-    # Stream k reads `length` bytes from k * step; the first `warm` of them, which stream k - 1 reads too, only bring it to its state.
-    length = (n + 3 * warm + 3) // 4
-    step = length - warm
-    p1 = text + step
-    p2 = p1 + step
-    p3 = p2 + step
-    for i in range(warm):
-        s0 = rows[s0 + classes[text[i]]]
-        s1 = rows[s1 + classes[p1[i]]]
-        s2 = rows[s2 + classes[p2[i]]]
-        s3 = rows[s3 + classes[p3[i]]]
-        if s0 >= first and _emit(m, s0 // width, text, i + 1, n, sink):
-            return
-    for i in range(warm, length - 3):
-        s0 = rows[s0 + classes[text[i]]]
-        s1 = rows[s1 + classes[p1[i]]]
-        s2 = rows[s2 + classes[p2[i]]]
-        s3 = rows[s3 + classes[p3[i]]]
-        if (s0 >= first) | (s1 >= first) | (s2 >= first) | (s3 >= first):
-            if s0 >= first and _emit(m, s0 // width, text, i + 1, n, sink):
-                return
-            if s1 >= first and _emit(m, s1 // width, text, step + i + 1, n, sink):
-                return
-            if s2 >= first and _emit(m, s2 // width, text, 2 * step + i + 1, n, sink):
-                return
-            if s3 >= first and _emit(m, s3 // width, text, 3 * step + i + 1, n, sink):
-                return
-    states[0] = s0
-    states[1] = s1
-    states[2] = s2
-    states[3] = s3
-    for k in range(4):
-        s0 = states[k]
-        stop = k * step + length
-        if stop > n:
-            stop = n
-        for i in range(k * step + length - 3, stop):
-            s0 = rows[s0 + classes[text[i]]]
-            if s0 >= first and _emit(m, s0 // width, text, i + 1, n, sink):
-                return
-
-
-# --- automaton, deep states are chains ----------------------------------------------------------------------------------------------
-
-cdef inline uint32_t _step(const Matcher *m, uint32_t state, uint16_t c) noexcept nogil:
-    """Next state | ESA_HAS_OUTPUT."""
-    cdef uint32_t child, end
-    while state >= m.n_dense:
-        child = m.chains[state].first_child
-        end = m.chains[state + 1].first_child
-        while child < end:
-            if (m.labels[child] & ~ESA_LABEL_OUTPUT) == c:
-                return child | (ESA_HAS_OUTPUT if m.labels[child] & ESA_LABEL_OUTPUT else 0)
-            child += 1
-        state = m.chains[state].fail
-    return m.dense[<size_t> state * m.n_classes + c]
-
-
-cdef void _match_chains(const Matcher *m, const uint8_t *text, uint32_t n, MatchSink *sink) noexcept nogil:
-    cdef uint32_t warm = m.longest - 1
-    cdef uint32_t streams = 4 if n >= 4 * warm + 256 else 1
-    cdef uint32_t length = n if streams == 1 else (n + 3 * warm + 3) // 4
-    cdef uint32_t step = length - warm if streams == 4 else 0
-    cdef uint32_t i, k, at
-    cdef uint32_t[4] states
-    memset(states, 0, sizeof(states))
-    for i in range(length):
-        for k in range(streams):
-            at = k * step + i
-            if at < n:
-                states[k] = _step(m, states[k] & ~ESA_HAS_OUTPUT, m.classes[text[at]])
-                if states[k] & ESA_HAS_OUTPUT and (k == 0 or i >= warm):
-                    if _emit(m, states[k] & ~ESA_HAS_OUTPUT, text, at + 1, n, sink):
-                        return
-
-
-# --- all forms ----------------------------------------------------------------------------------------------------------------------
 
 cdef void count_matches(const Matcher *matcher, const uint8_t *text, uint32_t n, MatchSink *sink) noexcept nogil:
     """Add every match in text[:n] to the sink (reset it first). Nothing behind text[n - 1] is read."""
+    cdef uint32_t i
     if n == 0:
         return
-    if matcher.n_states:
-        if matcher.chains == NULL:
-            _match_rows(matcher, text, n, sink)
-        else:
-            _match_chains(matcher, text, n, sink)
+    for i in range(matcher.n_layers):
+        if not sink.capped:
+            match_grams(&matcher.layers[i], &matcher.terms, text, n, sink)
     if matcher.tokens.n_terms and not sink.capped:
         match_tokens(&matcher.terms, &matcher.tokens, text, n, sink)
     if matcher.addresses.n_terms and not sink.capped:
@@ -171,324 +60,305 @@ def _slots_for(count):
     return np.zeros(size, np.uint64)
 
 
-def _text_of(term):
-    """pyahocorasick reads str: each byte becomes the character of the same number."""
-    return term.decode("latin-1")
+def _log2(count, least, most):
+    return min(max(int(count - 1).bit_length(), least), most)
 
 
-def _count_states(ordered):
-    """States of the trie of sorted terms, the root included."""
-    count, previous = 1, b""
-    for term in ordered:
-        shared = 0
-        for a, b in zip(previous, term):
-            if a != b:
-                break
-            shared += 1
-        count += len(term) - shared
-        previous = term
-    return count
+def _layers_of(lengths):
+    """(octets of a gram, stride, [(octets of a key, which terms)]) of each layer.
+
+    Wider strides read less of the text, but take the less rare of neighbouring grams and more memory, and so suit few terms; a layer of its
+    own costs a pass over the text, a class of its own a second look at what passes the layer's filter.
+    """
+    layers = [(n, 1, [(n, np.flatnonzero(lengths == n))]) for n in (1, 2, 3)]
+    long = lengths >= 4
+    if long.any():
+        stride = 2 if lengths[long].min() >= 5 and long.sum() <= WIDE_TERMS else 1
+        few = long & (lengths < 8 + stride - 1)
+        shortest = int(lengths[few].min()) - stride + 1 if few.any() else 4
+        layers.append((4, stride, [(shortest, np.flatnonzero(few)), (8, np.flatnonzero(long & ~few))]))
+    return [(n, stride, [(key, which) for key, which in classes if len(which)]) for n, stride, classes in layers]
+
+
+cdef int _insert(TermTable *table, const TermList *terms, str form, const int64_t[::1] chosen, uint64_t[::1] slots) except -1:
+    cdef Py_ssize_t i
+    cdef bint names = form != "tokens"
+    table.slots = &slots[0]
+    table.mask = <uint64_t> slots.shape[0] - 1
+    for i in range(chosen.shape[0]):
+        insert_term(table, terms, <uint32_t> chosen[i], names, NULL, NULL)
+    return 0
+
+
+def _build_layers(sections, chosen, lengths, seed):
+    """Add the sections of the layers that find the chosen terms."""
+    cdef TermList terms
+    cdef GramLayer layer
+    cdef KeyClass keys
+    cdef const uint8_t[::1] blob = sections["octets"]
+    cdef const uint32_t[::1] offsets = sections["offsets"]
+    cdef const uint32_t[::1] which
+    cdef uint32_t[::1] words, buckets
+    cdef uint64_t[::1] key_words
+    cdef uint16_t[::1] anchors
+    cdef uint8_t[::1] entries
+    cdef uint32_t count
+    terms.n_terms = <uint32_t> offsets.shape[0] - 1
+    terms.blob, terms.offsets, terms.kinds, terms.same = &blob[0], &offsets[0], NULL, NULL
+    memset(&layer, 0, sizeof(GramLayer))
+    memset(&keys, 0, sizeof(KeyClass))
+    layer_rows, class_rows = [], []
+    for octets, stride, classes in _layers_of(lengths):
+        anchored = stride * sum([len(members) for _, members in classes])
+        if not anchored:
+            continue
+        bits = _log2(anchored, 13, 17)
+        filter_array = np.zeros(1 << bits, np.uint32)
+        words = filter_array
+        layer.filter.words, layer.filter.shift, layer.filter.seed = &words[0], 32 - bits, seed
+        layer.filter.mask, layer.filter.length, layer.filter.stride = 0xFFFFFFFF >> (32 - 8 * octets), octets, stride
+        for key_octets, members in classes:
+            which_array = chosen[members].astype(np.uint32)
+            count = <uint32_t> len(which_array)
+            bits = _log2(count * stride, 8, 24)
+            key_array, bucket_array = np.zeros(1 << _log2(count * stride // 4, 8, 22), np.uint64), np.zeros((1 << bits) + 1, np.uint32)
+            anchor_array, entry_array = np.zeros(count, np.uint16), np.zeros(count * stride, ENTRY)
+            which, key_words, buckets, anchors, entries = which_array, key_array, bucket_array, anchor_array, entry_array.view(np.uint8)
+            keys.filter.shift, keys.bucket_shift, keys.filter.seed = 64 - (len(key_array).bit_length() - 1), 64 - bits, (seed * 0x9E3779B97F) & 0xFFFFFFFFFFFFFFFF
+            keys.filter.length, keys.filter.mask = key_octets, (1 << 8 * key_octets) - 1
+            with nogil:
+                choose_anchors(&terms, &which[0], count, &layer, &keys, &words[0], &key_words[0], &buckets[0], &anchors[0])
+                fill_buckets(&terms, &which[0], count, &layer, &keys, &buckets[0], <GramEntry *> &entries[0], &anchors[0])
+            number = len(class_rows)
+            sections[f"keys{number}"], sections[f"buckets{number}"], sections[f"entries{number}"] = key_array, bucket_array, entry_array
+            class_rows.append((len(layer_rows), key_octets, keys.filter.shift, keys.bucket_shift, keys.filter.seed))
+        sections[f"words{len(layer_rows)}"] = filter_array
+        layer_rows.append((octets, stride, layer.filter.shift, seed))
+    sections["layers"], sections["classes"] = np.array(layer_rows, LAYER), np.array(class_rows, CLASS)
+
+
+def _compile(list terms, whole_word, hashed, seed):
+    """The image of an automaton."""
+    cdef uint32_t n = <uint32_t> len(terms), i, term
+    cdef const uint32_t[::1] offsets
+    cdef const uint8_t[::1] blob
+    cdef uint8_t[::1] kinds, state
+    cdef uint32_t[::1] same, same_last
+    cdef uint64_t[::1] slots
+    cdef TermTable everything, table
+    cdef TermList listed
+    lengths = np.fromiter(map(len, terms), np.int64, n)
+    if n and (lengths.min() < 1 or lengths.max() > LONGEST_TERM):
+        bad = int(np.flatnonzero((lengths < 1) | (lengths > LONGEST_TERM))[0])
+        raise ValueError(f"term {bad} has {lengths[bad]} bytes; a term has 1 to {LONGEST_TERM}")
+    if lengths.sum() > 0xFFFFFFFF:
+        raise ValueError("more than 4 GiB of terms")
+    if isinstance(whole_word, (bool, int)):
+        kind_array = np.full(n + 1, bool(whole_word), np.uint8)
+    else:
+        kind_array = np.array([*map(bool, whole_word), False], np.uint8)
+        if len(kind_array) != n + 1:
+            raise ValueError(f"{n} terms, but {len(kind_array) - 1} answers whether they are whole words")
+    offset_array = np.zeros(n + 1, np.uint32)
+    offset_array[1:] = np.cumsum(lengths)
+    sections = {"octets": np.frombuffer(b"".join(terms) + bytes(8), np.uint8), "offsets": offset_array, "kinds": kind_array}
+    offsets, blob, kinds = offset_array, sections["octets"], kind_array
+    listed.n_terms, listed.blob, listed.offsets, listed.kinds, listed.same = n, &blob[0], &offsets[0], &kinds[0], NULL
+    # terms of the same bytes: only the first goes into a form, the others hang behind it
+    all_slots = _slots_for(n)
+    slots = all_slots
+    memset(&everything, 0, sizeof(TermTable))
+    everything.slots = &slots[0]
+    everything.mask = <uint64_t> slots.shape[0] - 1
+    same_array, last_array = np.full(n + 1, 0xFFFFFFFF, np.uint32), np.arange(n + 1, dtype=np.uint32)
+    first = np.zeros(n + 1, np.uint8)
+    same, same_last, state = same_array, last_array, first
+    with nogil:
+        for i in range(n):
+            if kinds[i]:
+                kinds[i] = kind_of(&blob[offsets[i]], offsets[i + 1] - offsets[i])
+            state[i] = insert_term(&everything, &listed, i, False, &same[0], &same_last[0])
+        # a probed form must suit every term of its bytes: where kinds differ (substring and whole word) grams take them all
+        for i in range(n):
+            if same[i] != ESA_NO_TERM and state[i]:
+                term = same[i]
+                while term != ESA_NO_TERM:
+                    if kinds[term] == SUBSTRING or kinds[i] == SUBSTRING:
+                        state[i] = 2
+                    term = same[term]
+    if not first[:n].all():
+        sections["same"] = same_array
+    del slots, all_slots, same_last, last_array
+    by_gram = first[:n] > 0
+    numbers = np.zeros(len(KINDS), TABLE)
+    for row, (form, kind) in enumerate(KINDS.items()):
+        chosen = np.flatnonzero((first[:n] == 1) & (kind_array[:n] == kind))
+        if len(chosen) == 0 or not (len(chosen) >= HASHED_FROM[form] if hashed is None else hashed):
+            continue
+        memset(&table, 0, sizeof(TermTable))
+        sections[form] = _slots_for(len(chosen))
+        _insert(&table, &listed, form, chosen, sections[form])
+        numbers[row] = table.n_terms, table.shortest, table.longest
+        by_gram[chosen] = False
+    sections["tables"] = numbers
+    chosen = np.flatnonzero(by_gram)
+    _build_layers(sections, chosen, lengths[chosen], seed)
+    return pack(sections)
 
 
 cdef class Automaton:
     """Terms, ready to be counted in texts. Read-only once built: any number of threads may share it.
 
     `terms` are folded (see `fold`) UTF-8, 1 to 4,096 bytes each; terms of equal bytes are counted each. `whole_word` is one answer for
-    all or one per term. `budget` is the size in bytes past which the table of the automaton gives way to the compressed forms. Raises
-    ValueError for an empty or over-long term. `n_terms`, `nbytes` (what matching needs, without the counts of a thread) and `forms`
-    (terms per form, states) describe it.
+    all or one per term. `hashed`: whether single whole words, addresses and domain names are probed one by one, by default where there are
+    so many that it is faster; matches are the same. `seed` (0 to 2^32 - 1) decides which grams share a place. Raises ValueError for an empty
+    or over-long term. `n_terms`, `nbytes` (what matching needs, without the counts of a thread) and `forms` (terms per form) describe it;
+    `image` is all of it as octets, which `from_image` takes without copying them.
     """
 
-    def __cinit__(self, terms, *, whole_word=False, budget=DENSE_BUDGET):
-        cdef uint32_t i, term, n
-        cdef const uint32_t[::1] offsets
-        cdef const uint8_t[::1] blob
-        cdef uint8_t[::1] kinds
-        cdef uint32_t[::1] same, same_last
-        cdef uint64_t[::1] slots
-        cdef TermTable everything
+    def __cinit__(self, terms, *, whole_word=False, hashed=None, uint32_t seed=0x2545F491):
+        if terms is not _ATTACHED:
+            self._attach(_compile([bytes(term) for term in terms], whole_word, hashed, seed))
+
+    @classmethod
+    def from_image(cls, image):
+        """The automaton of an image, a read-only buffer (a mapped file, say) that it keeps. Raises ValueError that says what is wrong where."""
+        cdef Automaton made = cls.__new__(cls, _ATTACHED)
+        made._attach(image)
+        return made
+
+    @property
+    def nbytes(self):
+        return memoryview(self.image).nbytes
+
+    cdef int _attach(self, image) except -1:
+        """Point into an image, after having looked whether all that is followed stays in it."""
+        cdef const uint8_t[::1] octets
+        cdef const uint32_t[::1] numbers
+        cdef uint32_t n, row
         memset(&self.matcher, 0, sizeof(Matcher))
-        terms = [bytes(t) for t in terms]
-        self.n_terms = n = len(terms)
-        words = [bool(whole_word)] * n if isinstance(whole_word, (bool, int)) else [bool(w) for w in whole_word]
-        if len(words) != n:
-            raise ValueError(f"{n} terms, but {len(words)} answers whether they are whole words")
-        lengths = np.fromiter(map(len, terms), np.int64, n)
-        if n and (lengths.min() < 1 or lengths.max() > LONGEST_TERM):
-            bad = int(np.flatnonzero((lengths < 1) | (lengths > LONGEST_TERM))[0])
-            raise ValueError(f"term {bad} has {lengths[bad]} bytes; a term has 1 to {LONGEST_TERM}")
-        if lengths.sum() > 0xFFFFFFFF:
-            raise ValueError("more than 4 GiB of terms")
-        whole = np.zeros(n + 1, np.uint32)
-        whole[1:] = np.cumsum(lengths)
-        joined = np.frombuffer(b"".join(terms) + bytes(8), np.uint8)
-        kind_array = np.zeros(n + 1, np.uint8)
-        kind_array[:n] = words
-        self.kept = [whole, joined, kind_array]
-        offsets, blob, kinds = whole, joined, kind_array
+        self.image, self.sections = image, unpack(image)
+        offsets, blob = self._numbers("offsets", np.uint32), self._numbers("octets", np.uint8)
+        _require(len(offsets) > 0 and offsets[0] == 0 and (np.diff(offsets.astype(np.int64)) > 0).all(), "offsets", "do not rise")
+        self.n_terms = n = <uint32_t> (len(offsets) - 1)
+        _require(int(offsets[n]) + 8 <= len(blob), "octets", "are fewer than the offsets say")
+        numbers, octets = offsets, blob
         self.matcher.terms.n_terms = n
-        self.matcher.terms.blob = &blob[0]
-        self.matcher.terms.offsets = &offsets[0]
-        self.matcher.terms.kinds = &kinds[0]
-        for i in range(n):
-            if kinds[i]:
-                kinds[i] = kind_of(&blob[offsets[i]], offsets[i + 1] - offsets[i])
-        # terms of the same bytes: only the first goes into a form, the others hang behind it
-        all_slots = _slots_for(n)
-        slots = all_slots
-        memset(&everything, 0, sizeof(TermTable))
-        everything.slots = &slots[0]
-        everything.mask = len(all_slots) - 1
-        same_array, last_array = np.full(n + 1, 0xFFFFFFFF, np.uint32), np.arange(n + 1, dtype=np.uint32)
-        same, same_last = same_array, last_array
-        first = np.zeros(n, np.bool_)
-        cdef uint8_t[::1] is_first = first.view(np.uint8)
-        for i in range(n):
-            is_first[i] = insert_term(&everything, &self.matcher.terms, i, False, &same[0], &same_last[0])
-        if not first.all():
-            self.matcher.terms.same = &same[0]
-            self.kept.append(same_array)
-            # a hashed form must suit every term of its bytes: where kinds differ (substring and whole word) the automaton takes them all
-            for i in range(n):
-                if same[i] != ESA_NO_TERM and is_first[i]:
-                    term = same[i]
-                    while term != ESA_NO_TERM:
-                        if kinds[term] == SUBSTRING or kinds[i] == SUBSTRING:
-                            is_first[i] = 2
-                        term = same[term]
-        del slots, all_slots, same_last, last_array
-        marks = first.view(np.uint8)
-        chosen = np.flatnonzero(marks)
-        self.forms = {"rows": 0, "chains": 0, "tokens": 0, "addresses": 0, "domains": 0, "states": 0}
-        if not self._build_rows(terms, chosen, budget):
-            hashed = kind_array[:n].copy()
-            hashed[marks != 1] = SUBSTRING
-            self._build_table(&self.matcher.tokens, "tokens", np.flatnonzero(hashed == TOKEN))
-            self._build_table(&self.matcher.addresses, "addresses", np.flatnonzero(hashed == ADDRESS))
-            self._build_table(&self.matcher.domains, "domains", np.flatnonzero(hashed == DOMAIN))
-            rest = chosen[hashed[chosen] <= WORDS]
-            if not self._build_rows(terms, rest, budget):
-                self._build_chains(terms, rest)
-        self.nbytes = sum(array.nbytes for array in self.kept)
+        self.matcher.terms.offsets, self.matcher.terms.blob = &numbers[0], &octets[0]
+        kinds = self._numbers("kinds", np.uint8)
+        _require(len(kinds) == n + 1, "kinds", "are not one a term")
+        octets = kinds
+        self.matcher.terms.kinds = &octets[0]
+        if "same" in self.sections:
+            same = self._numbers("same", np.uint32)
+            _require(len(same) == n + 1, "same", "is not one a term")
+            _require(((same == 0xFFFFFFFF) | ((same > np.arange(n + 1)) & (same < n))).all(), "same", "leads back")
+            numbers = same
+            self.matcher.terms.same = &numbers[0]
+        self.forms = {"grams": 0, "tokens": 0, "addresses": 0, "domains": 0}
+        tables = self._numbers("tables", TABLE).tolist()
+        _require(len(tables) == len(KINDS), "tables", "are not three")
+        self._attach_table(&self.matcher.tokens, "tokens", tables[0])
+        self._attach_table(&self.matcher.addresses, "addresses", tables[1])
+        self._attach_table(&self.matcher.domains, "domains", tables[2])
+        layers, classes = self._numbers("layers", LAYER), self._numbers("classes", CLASS)
+        _require(len(layers) <= ESA_MAX_LAYERS, "layers", "are too many")
+        for row in range(<uint32_t> len(layers)):
+            self._attach_layer(row, layers[row].tolist())
+        self.matcher.n_layers = <uint32_t> len(layers)
+        for row in range(<uint32_t> len(classes)):
+            self._attach_class(row, classes[row].tolist())
+        return 0
 
-    cdef int _build_table(self, TermTable *table, str form, chosen) except -1:
-        cdef uint64_t[::1] slots
-        cdef uint32_t term
-        if len(chosen) == 0:
+    def _numbers(self, name, kind):
+        _require(name in self.sections, name, "is missing")
+        octets = self.sections[name]
+        _require(octets.nbytes % np.dtype(kind).itemsize == 0, name, "has a broken last entry")
+        return octets.view(kind)
+
+    cdef int _attach_table(self, TermTable *table, str form, numbers) except -1:
+        cdef const uint64_t[::1] view
+        if numbers[0] == 0:
             return 0
-        array = _slots_for(len(chosen))
-        slots = array
-        table.slots = &slots[0]
-        table.mask = len(array) - 1
-        for term in chosen:
-            insert_term(table, &self.matcher.terms, term, form != "tokens", NULL, NULL)
-        self.kept.append(array)
-        self.forms[form] = len(chosen)
+        slots = self._numbers(form, np.uint64)
+        _require(len(slots) > 0 and len(slots) & (len(slots) - 1) == 0 and not slots.all(), form, "is no hash table with room")
+        named = slots[slots != 0] & np.uint64(0xFFFFFFFF)
+        _require(((named > 0) & (named <= self.n_terms)).all(), form, "names terms that do not exist")
+        view = slots
+        table.slots, table.mask = <uint64_t *> &view[0], <uint64_t> (len(slots) - 1)
+        table.n_terms, table.shortest, table.longest = numbers
+        self.forms[form] = int(numbers[0])
         return 0
 
-    def _classes(self, terms, chosen):
-        """Give each byte that stands in a term a class of its own; returns their number, the class of all others included."""
-        used = sorted(set().union(*[terms[i] for i in chosen]))
-        shared = 0 if len(used) < 256 else -1   # all 256 bytes are used: no class for others is needed
-        memset(self.matcher.classes, 0, 256)
-        for number, byte in enumerate(used):
-            self.matcher.classes[byte] = number + 1 + shared
-        return len(used) + 1 + shared
-
-    cdef bint _build_rows(self, list terms, chosen, Py_ssize_t budget) except -1:
-        """The dense table, if it fits the budget."""
-        if len(chosen) == 0:
-            return True
-        width = self._classes(terms, chosen)
-        most = budget // (4 * width)
-        states = int(sum([len(terms[i]) for i in chosen])) + 1
-        if states > most:
-            if states > 16 * most:
-                return False
-            states = _count_states(sorted([terms[i] for i in chosen]))
-            if states > most:
-                return False
-        automaton = ahocorasick.Automaton()
-        for i in chosen:
-            automaton.add_word(_text_of(terms[i]), int(i))
-        automaton.make_automaton()
-        nodes, edges, failures = automaton.dump()
-        self._flatten(nodes, edges, failures, chosen, width)
-        self.forms["rows"] = len(chosen)
-        return True
-
-    cdef int _flatten(self, list nodes, list edges, list failures, chosen, uint32_t width) except -1:
-        """pyahocorasick's dump → rows of offsets; states without output first, each group breadth first, so that hot rows lie together."""
-        cdef Py_ssize_t n = len(nodes), i, j, head, tail
-        cdef uint32_t state, term, after
-        cdef uint32_t c
-        identities = np.array([node[0] for node in nodes], np.int64)
-        identities.sort()
-        parents = np.searchsorted(identities, np.array([edge[0] for edge in edges], np.int64))
-        children = np.searchsorted(identities, np.array([edge[2] for edge in edges], np.int64)).astype(np.int64)
-        letters = np.frombuffer(b"".join([edge[1] for edge in edges]), np.uint8)
-        by_parent = np.argsort(parents, kind="stable")
-        starts_array = np.searchsorted(parents[by_parent], np.arange(n + 1)).astype(np.int64)
-        children_array, letters_array = children[by_parent], np.ascontiguousarray(letters[by_parent])
-        fails_array = np.zeros(n, np.int64)
-        deeper = np.searchsorted(identities, np.array([failure[0] for failure in failures], np.int64))
-        fails_array[deeper] = np.searchsorted(identities, np.array([failure[1] for failure in failures], np.int64))
-        is_child = np.zeros(n, np.bool_)
-        is_child[children] = True
-        cdef int64_t root = int(np.flatnonzero(~is_child)[0])
-        cdef const int64_t[::1] starts = starts_array
-        cdef const int64_t[::1] child = children_array
-        cdef const int64_t[::1] fails = fails_array
-        cdef const uint8_t[::1] letter = letters_array
-        order_array = np.empty(n, np.int64)
-        cdef int64_t[::1] order = order_array
-        order[0] = root
-        head, tail = 0, 1
-        while head < tail:
-            for j in range(starts[order[head]], starts[order[head] + 1]):
-                order[tail] = child[j]
-                tail += 1
-            head += 1
-        # rows by dump index first: the term of a state and its output are found by walking
-        rows_array = np.empty(n * width, np.uint32)
-        cdef uint32_t[::1] rows = rows_array
-        for i in range(n):
-            state = <uint32_t> order[i]
-            if i == 0:
-                for c in range(width):
-                    rows[state * width + c] = <uint32_t> root
-            else:
-                for c in range(width):
-                    rows[state * width + c] = rows[fails[state] * width + c]
-            for j in range(starts[state], starts[state + 1]):
-                rows[state * width + self.matcher.classes[letter[j]]] = <uint32_t> child[j]
-        own_array = np.full(n, 0xFFFFFFFF, np.uint32)
-        cdef uint32_t[::1] own = own_array
-        for i in chosen:
-            term = <uint32_t> i
-            state = <uint32_t> root
-            for j in range(self.matcher.terms.offsets[term], self.matcher.terms.offsets[term + 1]):
-                state = rows[state * width + self.matcher.classes[self.matcher.terms.blob[j]]]
-            own[state] = term
-        link_array = np.full(n, 0xFFFFFFFF, np.uint32)
-        cdef uint32_t[::1] link = link_array
-        for i in range(1, n):
-            state = <uint32_t> order[i]
-            after = <uint32_t> fails[state]
-            link[state] = after if own[after] != ESA_NO_TERM else link[after]
-        # final numbers
-        has_output = (own_array != 0xFFFFFFFF) | (link_array != 0xFFFFFFFF)
-        quiet = ~has_output[order_array]
-        final = np.r_[order_array[quiet], order_array[~quiet]]
-        number = np.empty(n, np.uint32)
-        number[final] = np.arange(n, dtype=np.uint32)
-        table = (number * np.uint32(width))[rows_array].reshape(n, width)[final].reshape(-1)
-        linked = link_array != 0xFFFFFFFF
-        link_array[linked] = number[link_array[linked]]
-        link_final, own_final = link_array[final], own_array[final]
-        cdef const uint32_t[::1] view
-        view = table
-        self.matcher.dense = &view[0]
-        view = own_final
-        self.matcher.own = &view[0]
-        view = link_final
-        self.matcher.link = &view[0]
-        self.kept += [table, own_final, link_final]
-        self.matcher.n_states = self.matcher.n_dense = <uint32_t> n
-        self.matcher.n_classes = width
-        self.matcher.first_output = <uint32_t> (int(quiet.sum()) * width)
-        for i in chosen:
-            term = <uint32_t> i
-            self.matcher.longest = max(self.matcher.longest, self.matcher.terms.offsets[term + 1] - self.matcher.terms.offsets[term])
-        self.forms["states"] = n
+    cdef int _attach_layer(self, uint32_t number, parameters) except -1:
+        cdef GramLayer *layer = &self.matcher.layers[number]
+        cdef const uint32_t[::1] words
+        length, stride, shift, seed = parameters
+        _require(1 <= length <= 4 and (stride == 1 or (length == 4 and stride in (2, 4))) and 10 <= shift <= 31, "layers", "has unknown ones")
+        array = self._numbers(f"words{number}", np.uint32)
+        _require(len(array) == 1 << (32 - shift), f"words{number}", "is of another size")
+        words = array
+        layer.filter.words, layer.filter.shift, layer.filter.seed = &words[0], shift, seed
+        layer.filter.mask, layer.filter.length, layer.filter.stride = 0xFFFFFFFF >> (32 - 8 * length), length, stride
         return 0
 
-    cdef int _build_chains(self, list terms, chosen) except -1:
-        """Trie, failure links and rows of the shallow states, breadth first from the sorted terms."""
-        cdef uint32_t width = self._classes(terms, chosen)
-        ordered_list = sorted(chosen.tolist(), key=terms.__getitem__)
-        cdef Py_ssize_t states = _count_states([terms[i] for i in ordered_list])
-        if states >= 0x7FFFFFFF:
-            raise ValueError("more states than an automaton can number")
-        ordered_array = np.array(ordered_list, np.uint32)
-        cdef const uint32_t[::1] ordered = ordered_array
-        chains_array = np.zeros((states + 1, 2), np.uint32)
-        labels_array = np.zeros(states, np.uint16)
-        own_array, link_array = np.full(states, 0xFFFFFFFF, np.uint32), np.full(states, 0xFFFFFFFF, np.uint32)
-        cdef uint32_t n_dense = <uint32_t> max(1, min(states, ROWS_BUDGET // (4 * width)))
-        rows_array = np.zeros(n_dense * width, np.uint32)
-        cdef uint32_t[:, ::1] chains = chains_array
-        cdef uint16_t[::1] labels = labels_array
-        cdef uint32_t[::1] own = own_array
-        cdef uint32_t[::1] link = link_array
-        cdef uint32_t[::1] rows = rows_array
-        # the sorted terms below each state, of the level being read and the next one
-        low_array, high_array = np.zeros(1, np.uint32), np.full(1, len(ordered_list), np.uint32)
-        cdef uint32_t[::1] low, high, low_next, high_next
-        cdef Py_ssize_t level_start = 0, level_size = 1, made = 1, s, j
-        cdef uint32_t depth = 0, a, b, child, f
-        cdef uint8_t byte
-        cdef Matcher *m = &self.matcher
-        while level_size:
-            low, high = low_array, high_array
-            next_size = int(min(states - made, int((high_array[:level_size] - low_array[:level_size]).sum())))
-            low_next_array, high_next_array = np.empty(next_size + 1, np.uint32), np.empty(next_size + 1, np.uint32)
-            low_next, high_next = low_next_array, high_next_array
-            j = 0
-            for s in range(level_size):
-                a, b = low[s], high[s]
-                chains[level_start + s, 0] = <uint32_t> made
-                if a < b and m.terms.offsets[ordered[a] + 1] - m.terms.offsets[ordered[a]] == depth:
-                    own[level_start + s] = ordered[a]
-                    a += 1
-                while a < b:
-                    byte = m.terms.blob[m.terms.offsets[ordered[a]] + depth]
-                    low_next[j] = a
-                    while a < b and m.terms.blob[m.terms.offsets[ordered[a]] + depth] == byte:
-                        a += 1
-                    high_next[j] = a
-                    labels[made] = m.classes[byte]
-                    j += 1
-                    made += 1
-            level_start += level_size
-            level_size = j
-            depth += 1
-            low_array, high_array = low_next_array, high_next_array
-        chains[states, 0] = <uint32_t> made
-        # failure links and rows, breadth first: all that is read of shallower states is final
-        m.chains = <const Chain *> &chains[0, 0]
-        m.labels = &labels[0]
-        m.own = &own[0]
-        m.link = &link[0]
-        m.dense = &rows[0]
-        m.n_states = <uint32_t> states
-        m.n_dense = n_dense
-        m.n_classes = width
-        m.longest = depth - 1
-        for s in range(states):
-            f = chains[s, 1]
-            if 0 < s < n_dense:
-                for j in range(width):
-                    rows[s * width + j] = rows[f * width + j]
-            for child in range(chains[s, 0], chains[s + 1, 0]):
-                chains[child, 1] = 0 if s == 0 else _step(m, f, labels[child])
-                if s < n_dense:
-                    rows[s * width + labels[child]] = child
-        for s in range(1, states):
-            f = chains[s, 1]
-            link[s] = f if own[f] != ESA_NO_TERM else link[f]
-        has_output = (own_array != 0xFFFFFFFF) | (link_array != 0xFFFFFFFF)
-        labels_array[has_output] |= 0x8000
-        rows_array |= has_output[rows_array].astype(np.uint32) << np.uint32(31)
-        self.kept += [chains_array, labels_array, own_array, link_array, rows_array]
-        self.forms["chains"] = len(ordered_list)
-        self.forms["states"] = states
+    cdef int _attach_class(self, uint32_t number, parameters) except -1:
+        cdef const uint64_t[::1] words
+        cdef const uint32_t[::1] buckets
+        cdef const uint8_t[::1] octets
+        cdef KeyClass *keys
+        cdef GramLayer *layer
+        at, length, shift, bucket_shift, seed = parameters
+        _require(at < self.matcher.n_layers and self.matcher.layers[at].n_classes < 2, "classes", "has one of no layer")
+        _require(1 <= length <= 8 and 24 <= shift <= 63 and 33 <= bucket_shift <= 63, "classes", "has unknown ones")
+        key_array, bucket_array = self._numbers(f"keys{number}", np.uint64), self._numbers(f"buckets{number}", np.uint32)
+        entries = self._numbers(f"entries{number}", ENTRY)
+        _require(len(key_array) == 1 << (64 - shift), f"keys{number}", "is of another size")
+        _require(len(bucket_array) == (1 << (64 - bucket_shift)) + 1, f"buckets{number}", "is of another size")
+        _require((np.diff(bucket_array.astype(np.int64)) >= 0).all(), f"buckets{number}", "do not rise")
+        _require(int(bucket_array[len(bucket_array) - 1]) == len(entries), f"buckets{number}", "do not end with the entries")
+        _require(len(entries) > 0 and int(entries["term"].max()) < self.n_terms, f"entries{number}", "names terms that do not exist")
+        layer = &self.matcher.layers[<uint32_t> at]
+        keys = &layer.classes[layer.n_classes]
+        words, buckets, octets = key_array, bucket_array, self.sections[f"entries{number}"]
+        keys.filter.words, keys.filter.shift, keys.filter.length, keys.filter.seed = &words[0], shift, length, seed
+        keys.filter.mask = (1 << 8 * length) - 1
+        keys.buckets, keys.bucket_shift = &buckets[0], bucket_shift
+        keys.entries, keys.n_entries = <const GramEntry *> &octets[0], <uint32_t> len(entries)
+        layer.n_classes += 1
+        self.forms["grams"] += len(entries) // layer.filter.stride
         return 0
 
     def counts(self, text):
         """{term: matches} of one text; terms without a match are absent. Past the cap of matches of one text the rest is not looked at."""
         _, found, counts, _ = self.scan([text])
         return dict(zip(found.tolist(), counts.tolist()))
+
+    def find(self, text, *, bint plain=False):
+        """Each match of one text: `terms` int32 [m], `starts` uint32 [m] (octets into the text), in no order; and whether the cap was reached.
+
+        `plain`: with the code that runs on every processor.
+        """
+        cdef MatchSink sink
+        cdef const uint8_t[::1] octets = memoryview(text).cast("B")
+        cdef uint32_t n, i
+        if octets.shape[0] > 0x40000000:
+            raise ValueError("a text longer than 1 GiB")
+        n = <uint32_t> octets.shape[0]
+        if sink_init(&sink, self.matcher.terms.n_terms) != 0:
+            raise MemoryError
+        try:
+            sink.with_places = True
+            sink.plain = plain
+            if n:
+                with nogil:
+                    count_matches(&self.matcher, &octets[0], n, &sink)
+            pairs = np.zeros((2, sink.n_places), np.uint32)
+            for i in range(sink.n_places):
+                pairs[0, i], pairs[1, i] = sink.places[i].term, sink.places[i].start
+            return pairs[0].astype(np.int32), pairs[1], bool(sink.capped)
+        finally:
+            sink_free(&sink)
 
     def scan(self, texts):
         """Matches of many folded texts, without the GIL.
@@ -545,3 +415,8 @@ cdef class Automaton:
             for i in range(done):
                 PyBuffer_Release(&buffers[i])
             free(buffers)
+
+
+def _require(holds, section, fault):
+    if not holds:
+        raise ValueError(f"section {section}: {fault}")

@@ -5,8 +5,12 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 cdef extern from *:
     """
     #define ESA_NO_TERM 0xffffffffu
+    /* Matches looked at in one message, boundaries not yet tested: some milliseconds. A list of common words against a long text; the
+       message is flagged. */
+    #define ESA_MAX_MATCHES 1048576u
     """
     const uint32_t ESA_NO_TERM
+    const uint32_t ESA_MAX_MATCHES
 
 cdef enum TermKind:
     SUBSTRING = 0
@@ -15,12 +19,21 @@ cdef enum TermKind:
     ADDRESS = 3
     DOMAIN = 4
 
+cdef struct Place:
+    uint32_t term
+    uint32_t start               # offset in the text that was searched
+
 cdef struct MatchSink:           # one per thread: what was found in one message
     uint32_t *counts             # [n_terms], all zero between messages
     uint32_t *touched            # [n_terms] the terms with counts > 0, in no order that means anything
     uint32_t n_touched
     uint32_t n_terms
     uint32_t visited             # matches looked at, boundaries not yet tested
+    Place *places                # where each match stands, in no order, if asked for
+    uint32_t n_places
+    uint32_t cap_places
+    bint with_places
+    bint plain                   # without the wide kernels
     bint capped                  # ESA_MAX_MATCHES was reached: the rest of the message was not matched
 
 cdef struct TermList:

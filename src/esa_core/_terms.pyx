@@ -9,14 +9,11 @@ Tables are filled when they are built; mail only looks them up, so no text can m
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp, memset
 
 cdef extern from *:
     """
-    /* Matches looked at in one message, boundaries not yet tested: some milliseconds. A list of common words against a long text; the
-       message is flagged. */
-    #define ESA_MAX_MATCHES 1048576u
     /* Tokens hashed ahead of their probes, so that the cache misses of the probes overlap. */
     #define ESA_PROBE_BLOCK 64u
 
@@ -78,7 +75,6 @@ cdef extern from *:
         return c;
     }
     """
-    const uint32_t ESA_MAX_MATCHES
     const uint32_t ESA_PROBE_BLOCK
     void esa_prefetch(const void *p) noexcept nogil
     uint8_t esa_word_class(uint8_t b) noexcept nogil
@@ -155,6 +151,7 @@ cdef int sink_init(MatchSink *sink, uint32_t n_terms) noexcept nogil:
 cdef void sink_free(MatchSink *sink) noexcept nogil:
     free(sink.counts)
     free(sink.touched)
+    free(sink.places)
     memset(sink, 0, sizeof(MatchSink))
 
 
@@ -163,8 +160,25 @@ cdef void sink_reset(MatchSink *sink) noexcept nogil:
     for i in range(sink.n_touched):
         sink.counts[sink.touched[i]] = 0
     sink.n_touched = 0
+    sink.n_places = 0
     sink.visited = 0
     sink.capped = False
+
+
+cdef bint _note_place(MatchSink *sink, uint32_t term, uint32_t start) noexcept nogil:
+    """False: no memory."""
+    cdef uint32_t capacity
+    cdef Place *moved
+    if sink.n_places == sink.cap_places:
+        capacity = max(2 * sink.cap_places, <uint32_t> 64)
+        moved = <Place *> realloc(sink.places, capacity * sizeof(Place))
+        if moved == NULL:
+            return False
+        sink.places = moved
+        sink.cap_places = capacity
+    sink.places[sink.n_places] = Place(term, start)
+    sink.n_places += 1
+    return True
 
 
 cdef bint found_term(
@@ -178,6 +192,8 @@ cdef bint found_term(
                 sink.touched[sink.n_touched] = term
                 sink.n_touched += 1
             sink.counts[term] += 1
+            if sink.with_places and not _note_place(sink, term, start):
+                sink.visited = ESA_MAX_MATCHES
         if sink.visited >= ESA_MAX_MATCHES:
             sink.capped = True
             return True
