@@ -89,7 +89,7 @@ def test_an_image_whose_numbers_lead_astray_is_refused_or_harmless(automaton: Au
             else:
                 del forged[name]
             try:
-                Automaton.from_image(pack(forged)).counts(TEXT * 3)
+                Automaton.from_image(pack(forged).tobytes()).counts(TEXT * 3)
             except ValueError as error:
                 assert str(error).startswith("section ")
                 refused += 1
