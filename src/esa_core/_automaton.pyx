@@ -9,7 +9,7 @@ import numpy as np
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, qsort, realloc
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
 from esa_core._grams cimport GramEntry, GramLayer, KeyClass, choose_anchors, fill_buckets, match_grams
@@ -19,9 +19,9 @@ from esa_core._image import pack, unpack
 
 LONGEST_TERM = 4096              # octets; a longer one is no dictionary term
 HASHED_FROM = {"tokens": 50_000, "addresses": 1, "domains": 10_000}   # terms of a kind past which probing them is faster than their grams
-WIDE_TERMS = 30_000              # terms up to which every second position of the text is looked at
+WIDE_TERMS = 4_000               # terms up to which every second position of the text is looked at
 KINDS = {"tokens": 2, "addresses": 3, "domains": 4}                   # TermKind
-ENTRY = np.dtype([("key", "u8"), ("term", "u4"), ("anchor", "u2"), ("unused", "u2")])   # GramEntry
+ENTRY = np.dtype([("key", "u8"), ("term", "u4"), ("anchor", "u2"), ("length", "u2")])   # GramEntry
 TABLE = np.dtype([("terms", "u4"), ("shortest", "u4"), ("longest", "u4")])
 LAYER = np.dtype([("length", "u4"), ("stride", "u4"), ("shift", "u4"), ("seed", "u4")])
 CLASS = np.dtype([("layer", "u4"), ("length", "u4"), ("shift", "u4"), ("bucket_shift", "u4"), ("seed", "u8")])
@@ -43,11 +43,6 @@ cdef void count_matches(const Matcher *matcher, const uint8_t *text, uint32_t n,
         match_addresses(&matcher.terms, &matcher.addresses, text, n, sink)
     if matcher.domains.n_terms and not sink.capped:
         match_domains(&matcher.terms, &matcher.domains, text, n, sink)
-
-
-cdef int _by_number(const void *a, const void *b) noexcept nogil:
-    cdef uint32_t x = (<const uint32_t *> a)[0], y = (<const uint32_t *> b)[0]
-    return (x > y) - (x < y)
 
 
 # --- building -----------------------------------------------------------------------------------------------------------------------
@@ -310,7 +305,7 @@ cdef class Automaton:
         cdef GramLayer *layer
         at, length, shift, bucket_shift, seed = parameters
         _require(at < self.matcher.n_layers and self.matcher.layers[at].n_classes < 2, "classes", "has one of no layer")
-        _require(1 <= length <= 8 and 24 <= shift <= 63 and 33 <= bucket_shift <= 63, "classes", "has unknown ones")
+        _require(1 <= length <= 8 and 36 <= shift <= 63 and 33 <= bucket_shift <= 63, "classes", "has unknown ones")
         key_array, bucket_array = self._numbers(f"keys{number}", np.uint64), self._numbers(f"buckets{number}", np.uint32)
         entries = self._numbers(f"entries{number}", ENTRY)
         _require(len(key_array) == 1 << (64 - shift), f"keys{number}", "is of another size")
@@ -318,6 +313,8 @@ cdef class Automaton:
         _require((np.diff(bucket_array.astype(np.int64)) >= 0).all(), f"buckets{number}", "do not rise")
         _require(int(bucket_array[len(bucket_array) - 1]) == len(entries), f"buckets{number}", "do not end with the entries")
         _require(len(entries) > 0 and int(entries["term"].max()) < self.n_terms, f"entries{number}", "names terms that do not exist")
+        offset_array = self._numbers("offsets", np.uint32)
+        _require((entries["length"] == np.diff(offset_array)[entries["term"]]).all(), f"entries{number}", "has terms of another length")
         layer = &self.matcher.layers[<uint32_t> at]
         keys = &layer.classes[layer.n_classes]
         words, buckets, octets = key_array, bucket_array, self.sections[f"entries{number}"]
@@ -395,7 +392,7 @@ cdef class Automaton:
                             failed = True
                             break
                         found = grown
-                    qsort(sink.touched, sink.n_touched, sizeof(uint32_t), &_by_number)
+                    sort_touched(&sink)
                     for j in range(sink.n_touched):
                         found[2 * m] = <int32_t> sink.touched[j]
                         found[2 * m + 1] = <int32_t> sink.counts[sink.touched[j]]

@@ -24,7 +24,7 @@ from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._document cimport document_free, document_init, document_reset
 from esa_core._mime cimport parse_structure
 from esa_core._text cimport decode_text, fold_text
-from esa_core._terms cimport MatchSink, sink_free, sink_init, sink_reset
+from esa_core._terms cimport MatchSink, sink_free, sink_init, sink_reset, sort_touched
 from esa_core._types cimport TOO_MANY_MATCHES, Document
 from esa_core._words cimport Table
 
@@ -87,28 +87,12 @@ cdef int _append_matches(Matches *matches, MatchSink *sink) noexcept nogil:
             return -1
         matches.counts = <int32_t *> moved
         matches.capacity = capacity
-    _sort(sink.touched, sink.n_touched)
+    sort_touched(sink)
     for i in range(sink.n_touched):
         matches.terms[matches.length + i] = <int32_t> sink.touched[i]
         matches.counts[matches.length + i] = <int32_t> sink.counts[sink.touched[i]]
     matches.length = needed
     return 0
-
-
-cdef void _sort(uint32_t *values, uint32_t n) noexcept nogil:
-    """Shell sort in place: mostly a handful of values, at most as many as there are terms."""
-    cdef uint32_t gap = 1, i, j, value
-    while gap < n // 3:
-        gap = 3 * gap + 1
-    while gap > 0:
-        for i in range(gap, n):
-            value = values[i]
-            j = i
-            while j >= gap and values[j - gap] > value:
-                values[j] = values[j - gap]
-                j -= gap
-            values[j] = value
-        gap = gap // 3
 
 
 cdef int _score_features(const Parts *parts, Document *document, FeatureScratch *scratch, double *families, double *logit) noexcept nogil:

@@ -23,7 +23,7 @@ cdef struct GramEntry:           # one anchor of a term
     uint64_t key                 # the octets of the term there
     uint32_t term
     uint16_t anchor              # where in the term
-    uint16_t unused
+    uint16_t length              # octets of the term
 
 cdef struct KeyClass:            # terms whose anchors have keys of one length
     esa_key_filter filter

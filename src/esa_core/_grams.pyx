@@ -11,7 +11,6 @@ these comparisons count against the cap of matches.
 
 from libc.math cimport exp2
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp
 
 from esa_core._terms cimport ESA_MAX_MATCHES, MatchSink, TermList, found_term
 
@@ -30,23 +29,31 @@ cdef extern from *:
 
     #define esa_prefetch_bucket(p) __builtin_prefetch(p)
 
-    /* How rare an octet is in folded mail, in eighths of a bit. Estimates: a wrong one makes matching slower, never wrong. */
-    static const uint8_t esa_octet_bits[256] = {
-        [0 ... 9] = 96, ['\\n'] = 44, [11 ... 31] = 96, [' '] = 22, ['!'] = 66, ['"'] = 66, ['#' ... '&'] = 80, ['\\''] = 68, ['('] = 70, [')'] = 70,
-        ['*'] = 60, ['+'] = 80, [','] = 58, ['-'] = 48, ['.'] = 46, ['/'] = 50, ['0'] = 46, ['1'] = 48, ['2'] = 48, ['3' ... '9'] = 52, [':'] = 56,
-        [';'] = 76, ['<'] = 66, ['='] = 56, ['>'] = 62, ['?'] = 72, ['@'] = 62, ['A' ... '^'] = 96, ['_'] = 62, ['`'] = 96,
-        ['a'] = 31, ['b'] = 51, ['c'] = 40, ['d'] = 42, ['e'] = 28, ['f'] = 46, ['g'] = 47, ['h'] = 40, ['i'] = 32, ['j'] = 73, ['k'] = 57, ['l'] = 38,
-        ['m'] = 42, ['n'] = 33, ['o'] = 31, ['p'] = 44, ['q'] = 80, ['r'] = 34, ['s'] = 33, ['t'] = 29, ['u'] = 41, ['v'] = 54, ['w'] = 48, ['x'] = 66,
-        ['y'] = 46, ['z'] = 78, ['{' ... 127] = 96, [128 ... 191] = 60, [192 ... 255] = 72,
-    };
+    /* Whether n octets are the same; mostly some ten, for which a call of memcmp costs more than what it does. 8 octets may be read at a. */
+    static inline int esa_same(const uint8_t *a, const uint8_t *b, uint32_t n, uint32_t left) {
+        uint64_t x, y = 0;
+        uint32_t at;
+        if (n < 8) {
+            memcpy(&x, a, 8);
+            if (left >= 8) memcpy(&y, b, 8);
+            else memcpy(&y, b, n);
+            return (x ^ y) << (64 - 8 * n) == 0;
+        }
+        for (at = 0; at + 8 < n; at += 8) {
+            memcpy(&x, a + at, 8), memcpy(&y, b + at, 8);
+            if (x != y) return 0;
+        }
+        memcpy(&x, a + n - 8, 8), memcpy(&y, b + n - 8, 8);
+        return x == y;
+    }
     """
     const uint32_t ESA_GRAM_BLOCK
     const uint32_t ESA_GRAM_AHEAD
     const uint32_t ESA_GRAM_FULL
     const uint32_t ESA_GRAM_REACH
     const uint32_t ESA_GRAM_WORK
-    const uint8_t *esa_octet_bits
     void esa_prefetch_bucket(const void *p) noexcept nogil
+    bint esa_same(const uint8_t *a, const uint8_t *b, uint32_t n, uint32_t left) noexcept nogil
 
 cdef extern from "gram_filter.h" nogil:
     uint32_t esa_gram_at(const uint8_t *p, uint32_t left, uint32_t mask)
@@ -60,6 +67,9 @@ cdef extern from "gram_filter.h" nogil:
     uint32_t esa_find_grams_plain(const esa_gram_filter *filter, const uint8_t *text, uint32_t start, uint32_t to, uint32_t n, uint32_t *found)
     uint32_t esa_find_grams_wide(const esa_gram_filter *filter, const uint8_t *text, uint32_t start, uint32_t to, uint32_t n, uint32_t *found)
     bint esa_grams_are_wide()
+
+cdef extern from "gram_tables.h":
+    const uint8_t *gram_rarity       # [2^16] by hash: the negative binary logarithm of a gram's share of all positions, in eighths
 
 cdef bint wide = esa_grams_are_wide()
 
@@ -92,8 +102,11 @@ cdef bint _compare(
         while entry < end:
             if entry.key == key and entry.anchor <= at:
                 start = at - entry.anchor
-                length = terms.offsets[entry.term + 1] - terms.offsets[entry.term]
-                if length <= n - start and memcmp(terms.blob + terms.offsets[entry.term], text + start, length) == 0:
+                length = entry.length
+                # a term that is no longer than its key has been compared with it
+                if length <= n - start and (
+                    length == keys.filter.length or esa_same(terms.blob + terms.offsets[entry.term], text + start, length, n - start)
+                ):
                     work -= 1  # counted as a match
                     if found_term(terms, entry.term, text, start, start + length, n, sink):
                         return True
@@ -124,12 +137,9 @@ cdef void match_grams(const GramLayer *layer, const TermList *terms, const uint8
 
 # --- building -----------------------------------------------------------------------------------------------------------------------
 
-cdef inline double _frequency(uint64_t octets, uint32_t length) noexcept nogil:
-    """How often octets stand at a position of mail, if they were independent."""
-    cdef uint32_t bits = 0, k
-    for k in range(length):
-        bits += esa_octet_bits[octets >> 8 * k & 255]
-    return exp2(-0.125 * <double> bits)
+cdef inline double _share(uint32_t gram) noexcept nogil:
+    """The share of the positions of a text that have this gram, an estimate."""
+    return exp2(-0.125 * <double> gram_rarity[(gram * <uint32_t> 0x9E3779B1u) >> 16])
 
 
 cdef uint32_t _anchor(
@@ -139,7 +149,9 @@ cdef uint32_t _anchor(
     cdef uint32_t places = length - keys.filter.length - layer.filter.stride + 2
     cdef uint32_t at, k, gram, hash, times, best = 0
     cdef uint64_t key
-    cdef double cost, lowest = 1e300
+    cdef double cost, share, lowest = 1e300
+    if layer.filter.length < 4:
+        return 0
     for at in range(min(places, ESA_GRAM_REACH)):
         cost = 0.0
         for k in range(layer.filter.stride):
@@ -147,9 +159,9 @@ cdef uint32_t _anchor(
             hash = esa_gram_hash(gram, layer.filter.seed)
             key = esa_key_at(p + at + k, length - at - k, keys.filter.mask)
             times = buckets[esa_key_hash(key, keys.filter.seed) >> keys.bucket_shift]
-            # a gram that passes already costs nothing more than the terms behind it
-            cost += _frequency(gram, layer.filter.length) * (0.125 if esa_gram_may_stand(&layer.filter, hash) else 1.0)
-            cost += _frequency(key, keys.filter.length) * times * (64.0 if times >= ESA_GRAM_FULL else 1.0)
+            share = _share(gram)
+            # a gram that passes already costs nothing more, but for the terms behind it
+            cost += share * (0.125 if esa_gram_may_stand(&layer.filter, hash) else 1.0) + share * 0.02 * times
             if times >= ESA_GRAM_FULL:
                 cost += 1e-6 * times
         if cost < lowest:
@@ -199,5 +211,5 @@ cdef int fill_buckets(
             key = esa_key_at(p + k, length - k, keys.filter.mask)
             place = <uint32_t> (esa_key_hash(key, keys.filter.seed) >> keys.bucket_shift)
             buckets[place] -= 1
-            entries[buckets[place]] = GramEntry(key, chosen[i], <uint16_t> k, 0)
+            entries[buckets[place]] = GramEntry(key, chosen[i], <uint16_t> k, <uint16_t> length)
     return 0

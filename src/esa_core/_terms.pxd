@@ -53,6 +53,7 @@ cdef struct TermTable:           # terms by hash, open addressing
 cdef int sink_init(MatchSink *sink, uint32_t n_terms) noexcept nogil
 cdef void sink_free(MatchSink *sink) noexcept nogil
 cdef void sink_reset(MatchSink *sink) noexcept nogil
+cdef void sort_touched(MatchSink *sink) noexcept nogil
 cdef bint found_term(
     const TermList *terms, uint32_t term, const uint8_t *text, uint32_t start, uint32_t end, uint32_t n, MatchSink *sink
 ) noexcept nogil

@@ -165,6 +165,23 @@ cdef void sink_reset(MatchSink *sink) noexcept nogil:
     sink.capped = False
 
 
+cdef void sort_touched(MatchSink *sink) noexcept nogil:
+    """Shell sort in place: mostly a handful of terms, at most as many as there are."""
+    cdef uint32_t n = sink.n_touched, gap = 1, i, j, value
+    cdef uint32_t *values = sink.touched
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            value = values[i]
+            j = i
+            while j >= gap and values[j - gap] > value:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = value
+        gap = gap // 3
+
+
 cdef bint _note_place(MatchSink *sink, uint32_t term, uint32_t start) noexcept nogil:
     """False: no memory."""
     cdef uint32_t capacity

@@ -21,7 +21,7 @@ typedef struct {
 
 typedef struct {
     const uint64_t *words;   /* the filter, a power of two of words */
-    uint32_t shift;          /* 64 - log2 of the number of words; 24 to 63 */
+    uint32_t shift;          /* 64 - log2 of the number of words; 36 to 63 */
     uint32_t length;         /* octets of a key, 1 to 8 */
     uint64_t mask;           /* of these octets, little-endian */
     uint64_t seed;
@@ -56,19 +56,20 @@ static inline uint64_t esa_key_at(const uint8_t *p, uint32_t left, uint64_t mask
     return key & mask;
 }
 
-static inline uint64_t esa_key_hash(uint64_t key, uint64_t seed) {
-    key = (key ^ seed) * 0x9E3779B97F4A7C15ull;
-    return (key ^ key >> 32) * 0xD6E8FEB86659FD93ull;
-}
+static inline uint64_t esa_key_hash(uint64_t key, uint64_t seed) { return (key ^ seed) * 0x9E3779B97F4A7C15ull; }
 
-static inline uint64_t esa_key_bits(uint64_t hash) { return 1ull << (hash & 63) | 1ull << (hash >> 6 & 63); }
+static inline uint64_t esa_key_bits(uint64_t hash) { return 1ull << (hash >> 30 & 63) | 1ull << (hash >> 24 & 63); }
 
 /* Of `count` positions those that a key may begin at, into `kept`; returns their number. */
 static __attribute__((unused)) uint32_t esa_keep_keys(const esa_key_filter *filter, const uint8_t *text, uint32_t n, const uint32_t *found, uint32_t count, uint32_t *kept) {
-    uint32_t i, at, n_kept = 0;
+    uint32_t i, at, n_kept = 0, fast = count;
+    uint64_t key, hash, bits;
+    while (fast && n - found[fast - 1] < 8) fast--; /* positions rise */
     for (i = 0; i < count; i++) {
         at = found[i];
-        uint64_t hash = esa_key_hash(esa_key_at(text + at, n - at, filter->mask), filter->seed), bits = esa_key_bits(hash);
+        if (i < fast) memcpy(&key, text + at, 8), key &= filter->mask;
+        else key = esa_key_at(text + at, n - at, filter->mask);
+        hash = esa_key_hash(key, filter->seed), bits = esa_key_bits(hash);
         kept[n_kept] = at;
         n_kept += (filter->words[hash >> filter->shift] & bits) == bits;
     }

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from .c_source import name_table, numbers, octets
 from .folding import CONFUSABLES, compose_header, disguise_header, fold_header
+from .gram_rarity import gram_header
 
 HERE = Path(__file__).parent
 
@@ -230,6 +231,7 @@ HEADERS = {
     "fold_tables": fold_header,
     "compose_tables": compose_header,
     "disguise_tables": disguise_header,
+    "gram_tables": gram_header,
 }
 
 
