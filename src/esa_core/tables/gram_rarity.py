@@ -1,8 +1,7 @@
 """How rare four octets are side by side, from the text of Python's own library.
 
-Terms of a dictionary are anchored where they are rarest; mail is not program text, but
-English prose, names and markup are in both, and a wrong estimate
-makes matching slower, never wrong.
+Terms of a dictionary are anchored where they are rarest. Mail is not program text, but English prose, names and markup are in both, and a wrong
+estimate makes matching slower, never wrong.
 """
 
 from __future__ import annotations
@@ -18,10 +17,8 @@ from .c_source import numbers
 
 BITS = 16  # of the hash that finds the frequency of a gram: grams that share one are as frequent as all of them
 MULTIPLIER = 0x9E3779B1
-EIGHTHS, MOST = (
-    8,
-    255,
-)  # a value is the binary logarithm of a gram's share of all positions, negative, in eighths; 255 stands for all rarer ones
+EIGHTHS = 8  # of a bit: a value is the negative binary logarithm of a gram's share of all positions
+MOST = 255  # stands for all rarer ones
 PROSE = 8  # times that the documentation of the language counts: it is more like mail than programs are
 
 
