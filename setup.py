@@ -18,7 +18,8 @@ DEBUG = os.environ.get("ESA_CORE_DEBUG") == "1"  # `make core-debug`: bounds che
 SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
 MODULES = [
     *("_document", "_parameter", "_boundary", "_header", "_media", "_tree", "_cms", "_rtf", "_tnef", "_uuencode", "_reading"),
-    *("_mime", "_charset", "_transfer", "_field", "_field_text", "_compose", "_fold", "_disguise", "_place", "_text", "_parsed"),
+    *("_mime", "_utf8", "_unicode_forms", "_east_asian", "_charset", "_transfer", "_field", "_field_text"),
+    *("_compose", "_fold", "_disguise", "_place", "_text", "_parsed"),
     *("_entity", "_style", "_reader", "_link", "_element", "_html"),
     *("_image", "_grams"),
     *("_terms", "_automaton", "_features", "_lexicon", "_names", "_tokens", "_tally", "_link_facts", "_facts", "_cards"),

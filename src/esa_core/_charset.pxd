@@ -22,13 +22,14 @@ cdef enum:
     CHARSET_EUC_KR = 14
     CHARSET_SHIFT_JIS = 15
     CHARSET_EUC_JP = 16
-    CHARSET_ISO_2022_JP = 17
-    CHARSET_ISO_2022_KR = 18
-    CHARSET_HZ = 19
+    CHARSET_JOHAB = 17
+    CHARSET_SHIFT_JIS_2004 = 18
+    CHARSET_EUC_JIS_2004 = 19
+    CHARSET_ISO_2022_JP = 20
+    CHARSET_ISO_2022_KR = 21
+    CHARSET_HZ = 22
     CHARSET_SINGLE = 32          # the first of the single-byte tables
 
 cdef uint32_t find_charset(const uint8_t *label, size_t length) noexcept nogil
 cdef const char *charset_name(uint32_t charset) noexcept nogil
-cdef bint is_ascii(const uint8_t *source, size_t length) noexcept nogil
-cdef bint is_utf8(const uint8_t *source, size_t length) noexcept nogil
 cdef int convert(uint32_t charset, const uint8_t *source, size_t length, Buffer *out, uint64_t *flags) noexcept nogil

@@ -9,7 +9,7 @@ from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp
 
 from esa_core._charset cimport (
-    CHARSET_ISO_2022_KR, CHARSET_UNKNOWN, CHARSET_UTF8, CHARSET_UTF16, CHARSET_UTF32BE, CHARSET_WINDOWS_1252, convert, is_utf8,
+    CHARSET_ISO_2022_KR, CHARSET_UNKNOWN, CHARSET_UTF8, CHARSET_UTF16, CHARSET_UTF32BE, CHARSET_WINDOWS_1252, convert,
 )
 from esa_core._disguise cimport Piece, fold_disguised, undisguise
 from esa_core._document cimport octets_of
@@ -17,6 +17,7 @@ from esa_core._fold cimport FOLD_JOINS, FOLD_WORD, character_kind, fold_octets, 
 from esa_core._types cimport (
     ENCODING_IDENTITY, ENCODING_UNKNOWN, MEDIA_MULTIPART, REGION_DISGUISED, REGION_PLAIN, Buffer, Document, Part, Region,
 )
+from esa_core._utf8 cimport is_utf8
 
 
 # ---- from folded text to the text of a region ----

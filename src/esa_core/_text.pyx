@@ -10,7 +10,7 @@ from libc.stdlib cimport free
 from libc.string cimport memchr, memmove
 
 from esa_core._buffer cimport append_octet, equals_caseless
-from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, find_charset, is_ascii
+from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, find_charset
 from esa_core._disguise cimport fold_disguised
 from esa_core._document cimport give_back, lend, may_read_again, octets_of
 from esa_core._field_text cimport decode_fields, decode_inner_header, decode_names
@@ -22,6 +22,7 @@ from esa_core._parameter cimport Parameter, first_parameter, is_named, next_para
 from esa_core._reading cimport header_holder
 from esa_core._transfer cimport decode_joined, decode_transfer, has_foreign_octets, is_joined_base64
 from esa_core._types cimport *
+from esa_core._utf8 cimport is_ascii
 from esa_core._uuencode cimport find_uuencoded
 
 # ---- bare URLs ----

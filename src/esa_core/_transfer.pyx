@@ -26,11 +26,18 @@ cdef extern from *:
         X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,
         X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X
     };
+    static const signed char hexadecimal_value[256] = {
+        X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,0,1,2,3,4,5,6,7,8,9,X,X,X,X,X,X,
+        X,10,11,12,13,14,15,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,10,11,12,13,14,15,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,
+        X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,
+        X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X,X
+    };
     #undef X
     #undef S
     #undef P
     """
     const int8_t *base64_value
+    const int8_t *hexadecimal_value
 
 
 cdef int decode_stream(const uint8_t *source, size_t *position, size_t length, bint padded, Buffer *out, uint64_t *flags) noexcept nogil:
@@ -137,14 +144,6 @@ cdef int decode_joined(const uint8_t *source, size_t length, bint padded, Buffer
     return 0
 
 
-cdef inline int hexadecimal(uint8_t octet) noexcept nogil:
-    if 48 <= octet <= 57:
-        return octet - 48
-    if 65 <= octet <= 70:
-        return octet - 55
-    return octet - 87 if 97 <= octet <= 102 else -1
-
-
 cdef int decode_quoted_printable(const uint8_t *source, size_t length, bint word, Buffer *out, uint64_t *flags) noexcept nogil:
     """With `word`, the Q encoding of RFC 2047: "_" is a space."""
     cdef size_t at = 0
@@ -156,6 +155,14 @@ cdef int decode_quoted_printable(const uint8_t *source, size_t length, bint word
         return -1
     put = out.data + out.length
     while at < length:
+        while at + 2 < length and source[at] == 61:  # often many side by side
+            high = hexadecimal_value[source[at + 1]]
+            low = hexadecimal_value[source[at + 2]]
+            if (high | low) < 0:
+                break
+            put[0] = <uint8_t>((high << 4) | low)
+            put += 1
+            at += 3
         found = <const uint8_t *>memchr(source + at, 61, length - at)
         run = <size_t>(found - source) - at if found != NULL else length - at
         memcpy(put, source + at, run)
@@ -167,12 +174,7 @@ cdef int decode_quoted_printable(const uint8_t *source, size_t length, bint word
         at += run
         if found == NULL:
             break
-        high = hexadecimal(source[at + 1]) if at + 1 < length else -1
-        low = hexadecimal(source[at + 2]) if at + 2 < length else -1
-        if high >= 0 and low >= 0:
-            put[0] = <uint8_t>((high << 4) | low)
-            put += 1
-            at += 3
+        if at + 2 < length and (hexadecimal_value[source[at + 1]] | hexadecimal_value[source[at + 2]]) >= 0:
             continue
         end = at + 1
         while end < length and (source[end] == 32 or source[end] == 9):

@@ -1,14 +1,10 @@
-"""Decoding: transfer encodings and character sets against Python's, header words, HTML as a client shows it, folding."""
+"""Decoding: transfer encodings against Python's, header words, HTML as a client shows it."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import codecs
-import encodings
 import html
-import importlib
-import pkgutil
 import quopri
 from html.entities import html5
 
@@ -17,19 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esa_core import Parsed, parse
-
-# What browsers and mail clients read otherwise than Python's codec of that name (WHATWG Encoding Standard).
-READ_AS_SUPERSET = {"iso8859_9": "cp1254", "iso8859_11": "cp874", "tis_620": "cp874", "iso8859_1": "cp1252", "latin_1": "cp1252"}
-DOUBLE_BYTE = {
-    "gb2312": "gb18030", "gbk": "gb18030", "gb18030": "gb18030", "big5": "cp950", "euc-kr": "cp949", "shift_jis": "cp932",
-    "euc-jp": "euc_jp", "iso-2022-jp": "iso2022_jp", "iso-2022-kr": "iso2022_kr", "hz-gb-2312": "hz", "utf-16": "utf_16",
-    "utf-16le": "utf_16_le", "utf-16be": "utf_16_be", "utf-32": "utf_32", "utf-7": "utf_7", "utf-8": "utf_8",
-}  # fmt: skip
-SAMPLES = {
-    "gb": "简体中文邮件，测试。Hello", "big5": "繁體中文郵件，測試。Hello", "kr": "한국어 메일 시험. Hello",
-    "jp": "日本語のメール、テスト。Hello",
-    "any": "Grüße, Привет, 😀 Hello", "four": "㐀䶵ḿ中😀",
-}  # fmt: skip
 
 
 def plain(content: bytes, charset: str, encoding: str = "8bit") -> Parsed:
@@ -73,70 +56,6 @@ def test_breaches_of_an_encoding_are_flagged_and_the_rest_is_kept() -> None:
     assert "bad_base64" in plain(b"SGVs*bG8", "utf-8", "base64").flags
     assert plain(b"a=ZZ=4", "utf-8", "quoted-printable").text == "a=ZZ=4"
     assert "bad_quoted_printable" in plain(b"a=ZZ=4", "utf-8", "quoted-printable").flags
-
-
-# ---- character sets ----
-
-
-def single_byte_codecs() -> list[str]:
-    found = []
-    for module in pkgutil.iter_modules(encodings.__path__):
-        if module.name in ("aliases", "mbcs", "oem"):  # no codec, or for Windows only
-            continue
-        loaded = importlib.import_module(f"encodings.{module.name}")
-        tables = hasattr(loaded, "decoding_table") or hasattr(loaded, "decoding_map")
-        if tables and module.name != "rot_13" and module.name not in READ_AS_SUPERSET:
-            found.append(module.name)
-    return found
-
-
-@pytest.mark.parametrize("name", single_byte_codecs())
-def test_every_single_byte_codec_of_python_is_read_alike(name: str) -> None:
-    octets = bytes(octet for octet in range(256) if octet not in (10, 13))
-    expected = octets.decode(name, "replace")
-    if name == "cp1252":
-        expected = "".join(chr(octet) if character == "\ufffd" else character for octet, character in zip(octets, expected, strict=True))
-    assert plain(octets, name.replace("_", "-")).text == expected.replace("\r\n", "\n")
-
-
-@pytest.mark.parametrize("label", DOUBLE_BYTE)
-@pytest.mark.parametrize("sample", SAMPLES)
-def test_text_in_a_wider_character_set_is_read_as_python_reads_it(label: str, sample: str) -> None:
-    octets = SAMPLES[sample].encode(DOUBLE_BYTE[label], "ignore")
-    parsed = plain(base64.b64encode(octets), label, "base64")
-    assert parsed.text == octets.decode(DOUBLE_BYTE[label])
-    assert "bad_charset" not in parsed.flags
-
-
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=60))
-@pytest.mark.parametrize("label", ["utf-8", "gb18030", "utf-16le", "utf-16be", "utf-7"])
-def test_every_code_point_survives_the_unicode_encodings(label: str, text: str) -> None:
-    octets = text.encode(label)
-    if label.startswith("utf-16") and octets[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return  # a byte order mark wins over the label
-    assert plain(base64.b64encode(octets), label, "base64").text == text
-
-
-@given(st.binary(max_size=60).filter(lambda octets: b"\r" not in octets))
-def test_invalid_utf_8_is_replaced_as_python_replaces_it(octets: bytes) -> None:
-    parsed = plain(base64.b64encode(octets), "utf-8", "base64")
-    assert parsed.text == octets.decode("utf-8", "replace")
-
-
-def test_unlabelled_octets_are_utf_8_if_valid_else_windows_1252() -> None:
-    assert parse("\nGrüße".encode()).text == "Grüße"
-    assert parse(b"\nGr\xfc\xdfe \x80").text == "Grüße €"
-    assert plain("Grüße".encode(), "nobody-knows-this").text == "Grüße"
-    assert "bad_charset" in plain(b"x", "nobody-knows-this").flags
-
-
-def test_a_page_without_a_label_may_declare_its_own() -> None:
-    raw = b"Content-Type: text/html\n\n<meta http-equiv=Content-Type content='text/html; charset=koi8-r'>" + "Привет".encode("koi8_r")
-    assert parse(raw).text == "Привет"
-
-
-def test_line_ends_become_line_feeds() -> None:
-    assert parse(b"\r\none\r\ntwo\r\n\r\nthree").text == "one\ntwo\n\nthree"
 
 
 # ---- header fields ----
@@ -329,9 +248,3 @@ def test_links_past_the_limit_are_flagged() -> None:
     parsed = page("<a href=x>y</a>" * 5000)
     assert len(parsed.links) == 4096
     assert "too_many_links" in parsed.flags
-
-
-def test_codec_names_are_those_of_python() -> None:
-    for name in single_byte_codecs():
-        shown = plain(b"", name).parts[0].charset
-        assert codecs.lookup(shown).name == codecs.lookup(name).name
