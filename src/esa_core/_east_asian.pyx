@@ -13,7 +13,7 @@ from esa_core._charset cimport (
     CHARSET_SHIFT_JIS, CHARSET_SHIFT_JIS_2004,
 )
 from esa_core._conversion cimport REPLACEMENT, next_block, put, put_checked
-from esa_core._types cimport BAD_CHARSET, Buffer
+from esa_core._types cimport Buffer
 
 cdef extern from "east_asian_tables.h" nogil:
     ctypedef struct RowSet:
