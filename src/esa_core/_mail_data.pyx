@@ -8,6 +8,8 @@ Mail data ends at CRLF.CRLF and nowhere else:
 - Any other leading dot is taken away. A CR that no LF follows, and a NUL, become a space. All three are counted, so that the caller
   can refuse.
 
+Octets that come by BDAT (`Decoder.chunked`, RFC 3030) have no end of their own and no stuffed dots; their line ends are mended all the same.
+
 Invariant: what comes out holds no bare CR, bare LF or NUL, and does not depend on how the octets were cut into calls.
 """
 
@@ -69,7 +71,7 @@ cdef size_t decode_mail_data(Decoder *d, const uint8_t *source, size_t n, uint8_
         size_t i = 0, o = 0, k
         uint8_t c
         int place = d.place
-        uint64_t odd, before_cr, before_lf
+        uint64_t odd, before_cr, before_lf, dots = 0 if d.chunked else ~<uint64_t> 0
         LineBits bits
     ended[0] = False
     while i < n:
@@ -82,7 +84,7 @@ cdef size_t decode_mail_data(Decoder *d, const uint8_t *source, size_t n, uint8_
                 o += 1
             while n - i >= 64:
                 find_line_bits(source + i, &bits)
-                odd = (bits.feeds ^ ((bits.returns << 1) | before_cr)) | (bits.dots & ((bits.feeds << 1) | before_lf)) | bits.nuls
+                odd = (bits.feeds ^ ((bits.returns << 1) | before_cr)) | (bits.dots & dots & ((bits.feeds << 1) | before_lf)) | bits.nuls
                 if odd == 0:
                     memcpy(target + o, source + i, 64)
                     if bits.feeds:
@@ -143,7 +145,7 @@ cdef size_t decode_mail_data(Decoder *d, const uint8_t *source, size_t n, uint8_
             d.stray_returns += 1
             place = IN_TEXT
         elif place == AT_LINE:
-            if c == 46:
+            if c == 46 and dots:
                 place = AT_DOT
                 continue
             place = IN_TEXT
@@ -166,3 +168,17 @@ cdef size_t decode_mail_data(Decoder *d, const uint8_t *source, size_t n, uint8_
     d.place = place
     written[0] = o
     return i
+
+
+cdef size_t finish_mail_data(Decoder *d, uint8_t *target) noexcept nogil:
+    cdef size_t o = 0
+    if d.place == AT_LINE:
+        return 0
+    if d.place == AT_CR:
+        target[o] = 32
+        o += 1
+        d.stray_returns += 1
+    target[o] = 13
+    target[o + 1] = 10
+    d.place = AT_LINE
+    return o + 2

@@ -132,3 +132,8 @@ cdef inline bint is_foreign(const uint8_t *p, Py_ssize_t n) noexcept nogil:
     while i < n and not is_blank(p[i]):
         i += 1
     return n == 0 or not is_name(p[0]) or p[0] < 65 or is_web_method(p, i)
+
+
+cdef inline str text_of(const uint8_t *p, Py_ssize_t n):
+    """Surrogates stand for octets that are not UTF-8."""
+    return (<bytes> p[:n]).decode("utf-8", "surrogateescape") if n > 0 else ""

@@ -8,226 +8,18 @@ from __future__ import annotations
 
 import os
 import random
-import re
+from collections.abc import Callable, Set
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa_core._smtp import EVENTS, FAULTS, STATES, Machine
+from esa_core._smtp import EVENTS, FAULTS, OFFERS, STATES, Machine
+from tests.core.smtp_model import ACCEPTED, CHALLENGED, REFUSED, Event, Model
 
-CASES = 100_000 if os.environ.get("ESA_REQUIRE") == "all" else 5_000
-
-Event = tuple[object, ...]
-
-HELLO_NAME = re.compile(rb"[!#$%&'*+,\-./0-9:=?@A-Z\[\]^_`a-z{|}~]{1,255}\Z")
-COMMON_PATH = re.compile(
-    rb"<(?=[^@]{1,64}@)((?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+\.)*[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)"
-    rb"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)>\Z"
-)
-PATH = re.compile(rb'[ \t]*(<(?:[^">]|"(?:[^"\\]|\\.)*")*>)(?=[ \t]|\Z)', re.DOTALL)
-WEB_METHODS = {b"GET", b"PUT", b"POST", b"HEAD", b"PATCH", b"DELETE", b"CONNECT", b"OPTIONS"}
-NOT_IMPLEMENTED = {b"STARTTLS", b"AUTH", b"ETRN", b"SEND", b"SOML", b"SAML", b"TURN"}
-PLAIN = {b"NOOP": "NOOP", b"VRFY": "VERIFY", b"EXPN": "EXPAND", b"HELP": "HELP"}
-
-
-class Model:
-    """The same session, read line by line with regular expressions; accepts every command."""
-
-    def __init__(self, *, message_size: int = 0, reject_bare: bool = False) -> None:
-        self.message_size = message_size
-        self.reject_bare = reject_bare
-        self.state = "START"
-        self.extended = False
-        self.first = True
-        self.events: list[Event] = []
-
-    def run(self, octets: bytes) -> list[Event]:
-        position = 0
-        while self.state != "ENDED":
-            if self.state == "MAIL_DATA":
-                position = self.mail_data(octets, position)
-                if position < 0:
-                    break
-                continue
-            end = octets.find(b"\n", position)
-            if end < 0:
-                break
-            line, position = octets[position:end], end + 1
-            self.swallow = 0
-            self.command(line)
-            position = min(position + self.swallow, len(octets))
-        return self.events
-
-    def mail_data(self, octets: bytes, position: int) -> int:
-        content = b""
-        feeds = returns = nuls = 0
-        bare_before = False
-        while True:
-            end = octets.find(b"\n", position)
-            if end < 0:
-                return -1
-            line, position = octets[position:end], end + 1
-            bare = not line.endswith(b"\r")
-            if not bare:
-                line = line[:-1]
-            feeds += bare
-            if line == b".":
-                if not bare and not bare_before:
-                    break
-                bare_before = bare
-                continue
-            bare_before = bare
-            line = line.removeprefix(b".")
-            returns += line.count(b"\r")
-            nuls += line.count(b"\0")
-            content += line.replace(b"\r", b" ").replace(b"\0", b" ") + b"\r\n"
-        oversized = bool(self.message_size) and len(content) > self.message_size
-        self.events.append(("MESSAGE", b"" if oversized else content, len(content), feeds, returns, nuls, oversized))
-        self.state = "READY"
-        return position
-
-    def fault(self, name: str) -> None:
-        self.events.append(("FAULT", name))
-
-    def command(self, line: bytes) -> None:
-        first, self.first = self.first, False
-        if len(line) > 1024:
-            return self.fault("LINE_TOO_LONG")
-        bare = not line.endswith(b"\r")
-        if bare and self.reject_bare:
-            self.first = first
-            return self.fault("BARE_LINE_FEED")
-        line = line if bare else line[:-1]
-        if re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", line):
-            return self.fault("FOREIGN" if first and not line[:1].isalnum() else "BAD_OCTETS")
-        verb, _, argument = re.sub(rb"\t", b" ", line).partition(b" ")
-        verb = verb.upper()
-        argument = line[len(verb) + 1 :].strip(b" \t")
-        if len(line) + 2 > (1024 if verb in (b"MAIL", b"RCPT") else 512):
-            return self.fault("LINE_TOO_LONG")
-        if first and (not verb[:1].isalpha() or verb in WEB_METHODS):
-            return self.fault("FOREIGN")
-        if verb in NOT_IMPLEMENTED:
-            return self.fault("NOT_IMPLEMENTED")
-        if verb == b"BDAT":
-            return self.chunk(argument)
-        if verb in PLAIN:
-            if not argument and verb in (b"VRFY", b"EXPN"):
-                return self.fault("NEED_ARGUMENT")
-            self.events.append((PLAIN[verb], argument.decode("utf-8", "surrogateescape")))
-            return None
-        method = getattr(self, "on_" + verb.decode("latin-1").lower(), None)
-        if method is None or len(verb) != 4:
-            return self.fault("UNKNOWN")
-        method(argument)
-        return None
-
-    def chunk(self, argument: bytes) -> None:
-        match = re.match(rb"(\d+)(?:[ \t]|\Z)", argument)
-        if not match or int(match[1]) > 2**30:
-            return self.fault("CHUNK")
-        self.swallow = int(match[1])
-        return self.fault("NOT_IMPLEMENTED")
-
-    def hello(self, verb: str, argument: bytes) -> None:
-        if not argument:
-            return self.fault("NEED_ARGUMENT")
-        if not HELLO_NAME.match(argument):
-            return self.fault("BAD_HELLO")
-        self.extended = verb == "EHLO"
-        self.state = "READY"
-        self.events.append(("HELLO", verb, argument.decode()))
-        return None
-
-    def on_ehlo(self, argument: bytes) -> None:
-        self.hello("EHLO", argument)
-
-    def on_helo(self, argument: bytes) -> None:
-        self.hello("HELO", argument)
-
-    def path(self, argument: bytes, keyword: bytes) -> tuple[bytes, list[str]] | None:
-        if not argument.upper().startswith(keyword):
-            return None
-        rest = argument[len(keyword) :]
-        match = PATH.match(rest)
-        if not match:
-            return None
-        return match[1], rest[match.end() :].decode("utf-8", "surrogateescape").split()
-
-    def values(self, path: bytes) -> tuple[str | None, bytes | None]:
-        if path == b"<>":
-            return "", None
-        match = COMMON_PATH.match(path)
-        if match and len(path) <= 256 and len(match[2]) <= 255:
-            return f"{match[1].decode()}@{match[2].decode().lower()}", None
-        return None, path
-
-    def on_mail(self, argument: bytes) -> None:
-        if self.state != "READY":
-            return self.fault("NEED_HELLO" if self.state == "START" else "NESTED")
-        found = self.path(argument, b"FROM:")
-        if found is None:
-            return self.fault("MAIL_SYNTAX")
-        path, parameters = found
-        size, eight_bit, smtputf8 = 0, False, False
-        seen: set[str] = set()
-        for parameter in parameters:
-            keyword, equals, value = parameter.partition("=")
-            keyword = keyword.upper()
-            if not self.extended:
-                return self.fault("UNKNOWN_PARAMETER")
-            if keyword in seen or (equals and not value):
-                return self.fault("BAD_PARAMETER")
-            seen.add(keyword)
-            if keyword == "SIZE" and re.fullmatch("[0-9]{1,20}", value):
-                size = int(value)
-            elif keyword == "BODY" and value.upper() in ("7BIT", "8BITMIME"):
-                eight_bit = value.upper() == "8BITMIME"
-            elif keyword == "SMTPUTF8" and not equals:
-                smtputf8 = True
-            else:
-                return self.fault("BAD_PARAMETER" if keyword in ("SIZE", "BODY", "SMTPUTF8") else "UNKNOWN_PARAMETER")
-        if self.message_size and size > self.message_size:
-            return self.fault("TOO_LARGE")
-        self.state = "FROM"
-        self.events.append(("MAIL", *self.values(path), tuple(parameters), min(size, 2**64 - 1), eight_bit, smtputf8))
-        return None
-
-    def on_rcpt(self, argument: bytes) -> None:
-        if self.state not in ("FROM", "TO"):
-            return self.fault("NEED_HELLO" if self.state == "START" else "NEED_MAIL")
-        found = self.path(argument, b"TO:")
-        if found is None or found[0] == b"<>":
-            return self.fault("RECIPIENT_SYNTAX")
-        if found[1]:
-            return self.fault("UNKNOWN_PARAMETER")
-        self.state = "TO"
-        self.events.append(("RECIPIENT", *self.values(found[0])))
-        return None
-
-    def on_data(self, argument: bytes) -> None:
-        if self.state != "TO":
-            return self.fault({"START": "NEED_HELLO", "READY": "NEED_MAIL"}.get(self.state, "NEED_RECIPIENT"))
-        if argument:
-            return self.fault("NO_ARGUMENT")
-        self.state = "MAIL_DATA"
-        self.events.append(("DATA",))
-        return None
-
-    def on_rset(self, argument: bytes) -> None:
-        if argument:
-            return self.fault("NO_ARGUMENT")
-        self.state = "START" if self.state == "START" else "READY"
-        self.events.append(("RESET",))
-        return None
-
-    def on_quit(self, argument: bytes) -> None:
-        if argument:
-            return self.fault("NO_ARGUMENT")
-        self.state = "ENDED"
-        self.events.append(("QUIT",))
-        return None
+CASES = int(os.environ.get("ESA_SMTP_CASES", 0)) or (100_000 if os.environ.get("ESA_REQUIRE") == "all" else 5_000)
+SEED = int(os.environ.get("ESA_SMTP_SEED", "5321"))
+EVERYTHING = frozenset(OFFERS)
 
 
 def values_of(machine: Machine, event: str, spilled: bytes) -> Event:
@@ -235,26 +27,55 @@ def values_of(machine: Machine, event: str, spilled: bytes) -> Event:
         return event, FAULTS[machine.fault]
     if event == "HELLO":
         return event, machine.verb, machine.argument
-    if event in ("NOOP", "VERIFY", "EXPAND", "HELP"):
+    if event in ("NOOP", "VERIFY", "EXPAND", "HELP", "AUTH", "RESPONSE", "XCLIENT"):
         return event, machine.argument
+    if event == "CHUNK":
+        return event, machine.chunk, machine.last
     if event == "MAIL":
-        values = machine.path, machine.raw_path, machine.parameters
-        return event, *values, machine.declared_size, machine.eight_bit, machine.smtputf8
+        mail = machine.mail
+        words = mail.declared_size, mail.body, mail.auth, mail.ret, mail.envelope_id, mail.smtputf8, mail.requiretls
+        return event, machine.path, machine.raw_path, machine.parameters, *words
     if event == "RECIPIENT":
-        return event, machine.path, machine.raw_path
+        recipient = machine.recipient
+        words = (recipient.notify, recipient.original_recipient) if recipient else ("", "")
+        return event, machine.path, machine.raw_path, *words
     if event == "MESSAGE":
         content = machine.take_content()
         if machine.oversized:
             spilled = b""
-        counts = machine.bare_line_feeds, machine.stray_returns, machine.nul_octets
-        return event, spilled + content, machine.size, *counts, machine.oversized
+        return event, spilled + content, machine.size, *machine.oddities, machine.oversized
     return (event,)
 
 
-def run(octets: bytes, cuts: list[int], *, message_size: int = 0, spill: int = 0, reject_bare: bool = False) -> list[Event]:
-    """What the machine reports of a session read in pieces, every command accepted."""
+ACCEPTABLE = ("HELLO", "MAIL", "RECIPIENT", "DATA", "CHUNK", "CHUNK_END", "STARTTLS", "XCLIENT", "AUTH", "RESPONSE")
+
+
+def act(machine: Machine, event: str, decision: int) -> None:
+    """What a caller does about an event that can be accepted."""
+    if decision == ACCEPTED:
+        machine.accept()
+        if event in ("STARTTLS", "XCLIENT"):
+            machine.restart(secure=event == "STARTTLS")
+    elif event in ("CHUNK", "CHUNK_END"):
+        machine.refuse()
+    elif decision == CHALLENGED and event in ("AUTH", "RESPONSE"):
+        machine.challenge()
+
+
+def run(
+    octets: bytes,
+    cuts: list[int],
+    *,
+    message_size: int = 0,
+    spill: int = 0,
+    reject_bare: bool = False,
+    offers: Set[str] = frozenset(),
+    decide: Callable[[int], int] = lambda number: ACCEPTED,
+) -> list[Event]:
+    """What the machine reports of a session read in pieces; `decide` as for the model."""
     machine = Machine()
     machine.message_size, machine.spill, machine.reject_bare = message_size, spill, reject_bare
+    machine.offers = sum(1 << bit for bit, name in enumerate(OFFERS) if name in offers)
     events: list[Event] = []
     spilled = b""
     for begin, end in zip([0, *cuts], [*cuts, len(octets)], strict=True):
@@ -268,8 +89,11 @@ def run(octets: bytes, cuts: list[int], *, message_size: int = 0, spill: int = 0
                 spilled += machine.take_content()
                 continue
             events.append(values_of(machine, event, spilled))
-            if event in ("HELLO", "MAIL", "RECIPIENT", "DATA", "MESSAGE"):
+            if event == "MESSAGE":
                 machine.accept()
+            elif event in ACCEPTABLE:
+                act(machine, event, decide(len(events)))
+            if STATES[machine.state] in ("START", "READY", "MAIL_DATA"):
                 spilled = b""
         if STATES[machine.state] == "ENDED":
             break
@@ -302,6 +126,15 @@ COMMANDS = (
     *(b"MAIL FROM:<a@-b>", b"MAIL FROM:<" + b"l" * 65 + b"@d>", b"RCPT TO:<c@d.example>", b"rcpt to: <C@D.Example>", b"RCPT TO:<>"),
     *(b"RCPT TO:<Postmaster>", b"RCPT TO:<c@d> NOTIFY=NEVER", b"RCPT TO:c", b"RCPT TO:<u@" + b"d" * 63 + b".example>"),
     *(b"RCPT TO:<u@" + b"d" * 64 + b">", b"NOOP " + b"n" * 505, b"NOOP " + b"n" * 506, b"q" * 1023, b"q" * 1024, b"q" * 1025),
+    *(b"AUTH LOGIN", b"auth", b"AUTH PLAIN " + b"A" * 1011, b"AUTH PLAIN " + b"A" * 1012, b"*", b"YWJj", b"STARTTLS", b"STARTTLS now"),
+    *(b"XCLIENT ADDR=192.0.2.7 NAME=[UNAVAILABLE]", b"xclient", b"BDAT 5 last\r\na\nb.\r", b"BDAT 4\r\n.\r\n.", b"BDAT 3 LAST\r\n\r\n."),
+    *(b"BDAT 3 FOO\r\nabc", b"BDAT 12 LAST\r\nMAIL FROM:<>", b"BDAT 1\r\n\r", b"BDAT 1 LAST\r\n\n", b"BDAT 60 LAST\r\n" + b"z\0" * 30),
+    *(b"MAIL FROM:<a@b> BODY=BINARYMIME", b"MAIL FROM:<a@b> RET=hdrs ENVID=a+2Bb", b"MAIL FROM:<a@b> ENVID=" + b"e" * 101),
+    *(b"MAIL FROM:<a@b> ENVID=a+2b", b"MAIL FROM:<a@b> ENVID=a=b", b"MAIL FROM:<a@b> AUTH=<>", b"MAIL FROM:<a@b> AUTH=e+3Dmc2@x SIZE=3"),
+    *(b"MAIL FROM:<a@b> REQUIRETLS", b"MAIL FROM:<a@b> REQUIRETLS=1", b"MAIL FROM:<a@b> RET", b"MAIL FROM:<a@b> AUTH"),
+    *(b"RCPT TO:<c@d> NOTIFY=success,Failure ORCPT=rfc822;c+2Bx@d", b"RCPT TO:<c@d> NOTIFY=NEVER,DELAY", b"RCPT TO:<c@d> NOTIFY=DELAY,DELAY"),
+    *(b"RCPT TO:<c@d> ORCPT=c@d", b"RCPT TO:<c@d> ORCPT=-;c", b"RCPT TO:<c@d> ORCPT=rfc822;\xc3\xa4", b"RCPT TO:<c@d> ORCPT=utf-8;\xc3\xa4@d"),
+    *(b"RCPT TO:<c@d> ORCPT=utf-8;\xff", b"RCPT TO:<c@d> ORCPT=x;" + b"o" * 499, b"RCPT TO:<c@d> NOTIFY= ORCPT=", b"RCPT TO:<c@d> NOTIFY"),
     *(b"MAIL FROM:<a@b> " + b"p" * 1005, b"MAIL FROM:<a@b> " + b"p" * 1006, b"q" * 2000),
 )
 OPENING = b"EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n"
@@ -312,26 +145,51 @@ def random_body(chance: random.Random) -> bytes:
     return b"".join(lines) + chance.choice((b"\r\n.\r\n", b".\r\n", b"\n.\r\n", b"\r\n.\n", b"\r\n.\r\n"))
 
 
+def random_chunks(chance: random.Random) -> bytes:
+    """BDAT commands with their octets, now and then with a wrong number."""
+    pieces = []
+    for number in range(chance.randrange(1, 5), 0, -1):
+        octets = b"".join(chance.choice(TEXTS) + chance.choice(LINE_ENDS) for _ in range(chance.randrange(0, 4)))
+        octets = octets[: chance.randrange(len(octets) + 1)] if chance.random() < 0.3 else octets
+        size = len(octets) + (chance.choice((0, 0, 0, 0, 0, 0, 0, 1, -1)) if octets else 0)
+        pieces.append(b"BDAT %d%s\r\n" % (size, b" LAST" if number == 1 else b"") + octets)
+    return b"".join(pieces)
+
+
+BEGINNINGS = (b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n", b"MAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<c@d> NOTIFY=NEVER\r\n")
+
+
 def random_session(chance: random.Random) -> bytes:
-    pieces = [chance.choice((OPENING + random_body(chance), OPENING + random_body(chance), b"EHLO c\r\n", b""))]
+    pieces = [chance.choice((OPENING + random_body(chance), OPENING + random_body(chance), b"EHLO c\r\n", b"EHLO c\r\n", b""))]
     for _ in range(chance.randrange(0, 7)):
-        if chance.random() < 0.25:
-            pieces.append(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n" + random_body(chance))
+        kind = chance.random()
+        if kind < 0.2:
+            pieces.append(chance.choice(BEGINNINGS) + b"DATA\r\n" + random_body(chance))
+        elif kind < 0.4:
+            pieces.append(chance.choice(BEGINNINGS) + random_chunks(chance))
         else:
             pieces.append(chance.choice(COMMANDS) + (chance.choice(LINE_ENDS)))
     return b"".join(pieces) or b"\r\n"
 
 
 def test_random_sessions_in_random_pieces_are_read_as_the_model_reads_them() -> None:
-    chance = random.Random(5321)
+    """ESA_SMTP_CASES says how many, ESA_SMTP_SEED which."""
+    chance = random.Random(SEED)
     for case in range(CASES):
         octets = random_session(chance)
         limit = chance.choice((0, 0, 0, 40, 400))
         spill = chance.choice((0, 0, 50))
         reject = chance.random() < 0.2
-        expected = Model(message_size=limit, reject_bare=reject).run(octets)
+        offers = chance.choice((EVERYTHING, EVERYTHING, frozenset(OFFERS[:2]), frozenset[str]()))
+        decisions = [chance.choice((ACCEPTED,) * 12 + (REFUSED, CHALLENGED)) for _ in range(64)]
+
+        def decide(number: int, decisions: list[int] = decisions) -> int:
+            return decisions[number % 64]
+
+        expected = Model(message_size=limit, reject_bare=reject, offers=offers, decide=decide).run(octets)
         cuts = random_cuts(chance, len(octets))
-        assert run(octets, cuts, message_size=limit, spill=spill, reject_bare=reject) == expected, (case, octets, cuts)
+        found = run(octets, cuts, message_size=limit, spill=spill, reject_bare=reject, offers=offers, decide=decide)
+        assert found == expected, (case, octets, cuts, offers)
 
 
 @given(st.binary(max_size=300), st.data())
@@ -352,7 +210,9 @@ def test_every_order_of_line_ends_and_dots_is_read_as_the_model_reads_it(body: b
 @given(st.binary(max_size=400))
 def test_garbage_raises_nothing_and_reads_the_same_one_octet_at_a_time(octets: bytes) -> None:
     octets = octets or b"\n"
-    assert run(octets, list(range(1, len(octets)))) == run(octets, []) == Model().run(octets)
+    for offers in (frozenset[str](), EVERYTHING):
+        expected = Model(offers=offers).run(octets)
+        assert run(octets, list(range(1, len(octets))), offers=offers) == run(octets, [], offers=offers) == expected
 
 
 @pytest.mark.parametrize("length", [510, 511, 512, 513, 1023, 1024, 1025, 1026, 5000])
@@ -434,6 +294,67 @@ def test_a_refused_command_leaves_the_state() -> None:
 def test_octets_of_a_refused_chunk_are_never_commands() -> None:
     events = run(b"EHLO x\r\nBDAT 21 LAST\r\nMAIL FROM:<a@b.org>\r\nNOOP\r\n", [])
     assert [event[0] for event in events] == ["HELLO", "FAULT", "NOOP"]
+
+
+def chunked(octets: bytes) -> list[Event]:
+    return run(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n" + octets, [], offers=EVERYTHING)[3:]
+
+
+def test_chunks_make_one_message_and_their_dots_are_content() -> None:
+    events = chunked(b"BDAT 6\r\none\r\n.BDAT 5 LAST\r\n\r\n..\r")
+    assert [event[0] for event in events] == ["CHUNK", "CHUNK_END", "CHUNK", "MESSAGE"]
+    assert events[-1][1] == b"one\r\n.\r\n.. \r\n"
+
+
+def test_an_empty_last_chunk_ends_the_message() -> None:
+    assert chunked(b"BDAT 0 LAST\r\n")[-1][:2] == ("MESSAGE", b"")
+    assert chunked(b"BDAT 3\r\na\r\nBDAT 0 LAST\r\n")[-1][:2] == ("MESSAGE", b"a\r\n")
+
+
+def test_after_a_refused_chunk_the_rest_makes_no_message() -> None:
+    machine = Machine()
+    machine.offers = 1
+    for line in (b"EHLO x\r\n", b"MAIL FROM:<a@b>\r\n", b"RCPT TO:<c@d>\r\n"):
+        machine.feed(line)
+        machine.accept()
+    octets = b"BDAT 15\r\nMAIL FROM:<x@y>BDAT 4 LAST\r\nrestNOOP\r\n"
+    assert EVENTS[machine.feed(octets)] == "CHUNK"
+    machine.refuse()
+    assert EVENTS[machine.feed(octets, machine.position)] == "FAULT"
+    assert FAULTS[machine.fault] == "NEED_MAIL"
+    assert EVENTS[machine.feed(octets, machine.position)] == "NOOP"
+
+
+def test_a_message_in_chunks_takes_no_more_recipients_and_no_data() -> None:
+    events = chunked(b"BDAT 1\r\nxRCPT TO:<e@f>\r\nDATA\r\nMAIL FROM:<>\r\nSTARTTLS\r\nBDAT 1 LAST\r\ny")
+    assert [event[1] for event in events if event[0] == "FAULT"] == ["CHUNKED", "CHUNKED", "NESTED", "NESTED"]
+    assert events[-1][1] == b"xy\r\n"
+
+
+def test_binary_mail_is_left_as_it_is_and_needs_chunks() -> None:
+    opening = b"EHLO x\r\nMAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<c@d>\r\nDATA\r\n"
+    events = run(opening + b"BDAT 7 LAST\r\n\0a\rb\n.\r", [], offers=EVERYTHING)
+    assert ("FAULT", "NEED_CHUNKS") in events
+    assert events[-1] == ("MESSAGE", b"\0a\rb\n.\r", 7, 0, 0, 0, False)
+
+
+def test_nothing_said_before_tls_counts_after_it() -> None:
+    events = run(b"EHLO x\r\nSTARTTLS\r\nMAIL FROM:<a@b>\r\nEHLO x\r\nSTARTTLS\r\n", [], offers=EVERYTHING)
+    assert events[2] == ("FAULT", "NEED_HELLO")
+    assert events[-1] == ("FAULT", "ALREADY")
+
+
+def test_a_line_after_a_challenge_is_a_response_and_never_a_command() -> None:
+    octets = b"EHLO x\r\nAUTH LOGIN\r\nQUIT\r\n*\r\nAUTH PLAIN\r\nAUTH PLAIN\r\n"
+    decisions = {1: ACCEPTED, 2: CHALLENGED, 3: CHALLENGED, 4: REFUSED, 5: ACCEPTED}
+    events = run(octets, [], offers=EVERYTHING, decide=lambda number: decisions[number])
+    assert events[1:] == [("AUTH", "LOGIN"), ("RESPONSE", "QUIT"), ("RESPONSE", "*"), ("AUTH", "PLAIN"), ("FAULT", "ALREADY")]
+
+
+def test_what_is_not_offered_is_not_known() -> None:
+    for parameters in (b"RET=FULL", b"ENVID=x", b"AUTH=<>", b"REQUIRETLS", b"BODY=BINARYMIME"):
+        assert run(b"EHLO x\r\nMAIL FROM:<a@b> " + parameters + b"\r\n", [])[-1] == ("FAULT", "UNKNOWN_PARAMETER")
+        assert run(b"EHLO x\r\nMAIL FROM:<a@b> " + parameters + b"\r\n", [], offers=EVERYTHING)[-1][0] == "MAIL"
 
 
 def test_nothing_is_read_behind_mail_data_before_it_is_answered() -> None:
