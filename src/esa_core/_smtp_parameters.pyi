@@ -2,6 +2,19 @@ from typing import final
 
 @final
 class MailParameters:
+    def __new__(
+        cls,
+        *,
+        declared_size: int = 0,
+        body: str = "7BIT",
+        smtputf8: bool = False,
+        auth: str = "",
+        ret: str = "",
+        envelope_id: str = "",
+        requiretls: bool = False,
+    ) -> MailParameters: ...
+    @property
+    def are_rare(self) -> bool: ...
     @property
     def declared_size(self) -> int: ...
     @property
@@ -19,6 +32,7 @@ class MailParameters:
 
 @final
 class RecipientParameters:
+    def __new__(cls, *, notify: str = "", original_recipient: str = "") -> RecipientParameters: ...
     @property
     def notify(self) -> str: ...
     @property

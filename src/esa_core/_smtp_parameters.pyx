@@ -23,11 +23,22 @@ cdef class MailParameters:
     envelope_id: ENVID as xtext.
     """
 
-    def __cinit__(self):
-        self.body = "7BIT"
-        self.auth = ""
-        self.ret = ""
-        self.envelope_id = ""
+    def __cinit__(
+        self, *, uint64_t declared_size=0, str body="7BIT", bint smtputf8=False, str auth="", str ret="", str envelope_id="",
+        bint requiretls=False
+    ):
+        self.declared_size = declared_size
+        self.body = body
+        self.smtputf8 = smtputf8
+        self.auth = auth
+        self.ret = ret
+        self.envelope_id = envelope_id
+        self.requiretls = requiretls
+
+    @property
+    def are_rare(self):
+        """Some of auth, ret, envelope_id and requiretls is given."""
+        return bool(self.requiretls or self.auth or self.ret or self.envelope_id)
 
 
 @cython.final
@@ -37,9 +48,9 @@ cdef class RecipientParameters:
     notify: NEVER, or some of SUCCESS, FAILURE and DELAY with commas between. original_recipient: ORCPT, as `rfc822;` and xtext.
     """
 
-    def __cinit__(self):
-        self.notify = ""
-        self.original_recipient = ""
+    def __cinit__(self, *, str notify="", str original_recipient=""):
+        self.notify = notify
+        self.original_recipient = original_recipient
 
 
 cdef bint is_hex(Py_UCS4 c) noexcept:

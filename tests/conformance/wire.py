@@ -132,9 +132,6 @@ def run_dialogues(folder: Path) -> Iterator[Outcome]:
             if "starttls" in text.lower() and "STARTTLS" not in keywords:
                 yield skipped(name, "STARTTLS is a later issue")
                 continue
-            if "BDAT" in text and "CHUNKING" not in keywords:
-                yield skipped(name, "CHUNKING is a later issue")
-                continue
             wrong = _play(gateway, dialogue["steps"]) or _aftermath(gateway, f"after-{number}@example.com")
             yield judged(name, not wrong, wrong)
 

@@ -45,6 +45,7 @@ class Model:
         self.first = True
         self.binary = False
         self.chunks: list[bytes] = []
+        self.taken: list[tuple[int, bool]] = []  # the chunk that the last command announced
         self.events: list[Event] = []
 
     def run(self, octets: bytes) -> list[Event]:
@@ -60,12 +61,11 @@ class Model:
                 break
             line, position = octets[position:end], end + 1
             self.swallow = 0
-            self.taken: tuple[int, bool] | None = None
+            self.taken.clear()
             self.command(line)
-            if self.taken is not None:
-                size, last = self.taken
+            for size, last in self.taken:
                 if position + size > len(octets):
-                    break
+                    return self.events
                 self.chunk(octets[position : position + size], last)
                 position += size
             position = min(position + self.swallow, len(octets))
@@ -235,7 +235,7 @@ class Model:
         if fault:
             self.fault(fault)
         elif self.happen("CHUNK", size, bool(word)):
-            self.taken = size, bool(word)
+            self.taken.append((size, bool(word)))
             return
         self.swallow = size
         if self.state != "START":

@@ -37,8 +37,8 @@ def values_of(machine: Machine, event: str, spilled: bytes) -> Event:
         return event, machine.path, machine.raw_path, machine.parameters, *words
     if event == "RECIPIENT":
         recipient = machine.recipient
-        words = (recipient.notify, recipient.original_recipient) if recipient else ("", "")
-        return event, machine.path, machine.raw_path, *words
+        asked = (recipient.notify, recipient.original_recipient) if recipient else ("", "")
+        return event, machine.path, machine.raw_path, *asked
     if event == "MESSAGE":
         content = machine.take_content()
         if machine.oversized:
@@ -132,8 +132,17 @@ COMMANDS = (
     *(b"MAIL FROM:<a@b> BODY=BINARYMIME", b"MAIL FROM:<a@b> RET=hdrs ENVID=a+2Bb", b"MAIL FROM:<a@b> ENVID=" + b"e" * 101),
     *(b"MAIL FROM:<a@b> ENVID=a+2b", b"MAIL FROM:<a@b> ENVID=a=b", b"MAIL FROM:<a@b> AUTH=<>", b"MAIL FROM:<a@b> AUTH=e+3Dmc2@x SIZE=3"),
     *(b"MAIL FROM:<a@b> REQUIRETLS", b"MAIL FROM:<a@b> REQUIRETLS=1", b"MAIL FROM:<a@b> RET", b"MAIL FROM:<a@b> AUTH"),
-    *(b"RCPT TO:<c@d> NOTIFY=success,Failure ORCPT=rfc822;c+2Bx@d", b"RCPT TO:<c@d> NOTIFY=NEVER,DELAY", b"RCPT TO:<c@d> NOTIFY=DELAY,DELAY"),
-    *(b"RCPT TO:<c@d> ORCPT=c@d", b"RCPT TO:<c@d> ORCPT=-;c", b"RCPT TO:<c@d> ORCPT=rfc822;\xc3\xa4", b"RCPT TO:<c@d> ORCPT=utf-8;\xc3\xa4@d"),
+    *(
+        b"RCPT TO:<c@d> NOTIFY=success,Failure ORCPT=rfc822;c+2Bx@d",
+        b"RCPT TO:<c@d> NOTIFY=NEVER,DELAY",
+        b"RCPT TO:<c@d> NOTIFY=DELAY,DELAY",
+    ),
+    *(
+        b"RCPT TO:<c@d> ORCPT=c@d",
+        b"RCPT TO:<c@d> ORCPT=-;c",
+        b"RCPT TO:<c@d> ORCPT=rfc822;\xc3\xa4",
+        b"RCPT TO:<c@d> ORCPT=utf-8;\xc3\xa4@d",
+    ),
     *(b"RCPT TO:<c@d> ORCPT=utf-8;\xff", b"RCPT TO:<c@d> ORCPT=x;" + b"o" * 499, b"RCPT TO:<c@d> NOTIFY= ORCPT=", b"RCPT TO:<c@d> NOTIFY"),
     *(b"MAIL FROM:<a@b> " + b"p" * 1005, b"MAIL FROM:<a@b> " + b"p" * 1006, b"q" * 2000),
 )

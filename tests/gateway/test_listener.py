@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import smtplib
 import socket
 import struct
@@ -16,6 +17,7 @@ from esa.gateway import listener as listener_module
 from esa.gateway.limits import Limits
 from esa.gateway.protocol import Connection
 from esa.gateway.receiver import Answer, Transaction
+from esa.message.envelope import Envelope
 from esa.message.reply import Reply
 from tests.gateway.sessions import ACCEPTED, Client, Recorder, listening
 
@@ -141,6 +143,121 @@ async def test_a_refused_greeting_closes_the_connection() -> None:
         client = await running.connect(greeting=False)
         assert await client.reply() == "554 5.7.1 Not you"
         assert await client.is_closed()
+
+
+# --- chunks and delivery status
+
+
+async def test_a_message_in_chunks_arrives_whole_and_each_chunk_is_answered() -> None:
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        client = await running.connect()
+        await client.ask("EHLO client.example")
+        await client.send(f"{MAIL}\r\n{RECIPIENT}\r\nBDAT 10\r\nSubject: xBDAT 7\r\n\r\n\r\n.\r\nBDAT 0 LAST\r\nNOOP\r\n".encode())
+        replies = [await client.reply() for _ in range(6)]
+        assert [reply[:9] for reply in replies] == ["250 2.1.0", "250 2.1.5", "250 2.0.0", "250 2.0.0", "250 2.0.0", "250 2.0.0"]
+        assert replies[4] == "250 2.0.0 accepted"
+    assert recorder.contents == [b"Subject: x\r\n\r\n.\r\n"]
+
+
+async def test_what_the_client_wants_to_be_told_is_in_the_envelope() -> None:
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        client = await running.connect()
+        await client.ask("EHLO client.example")
+        await client.ask(f"{MAIL} RET=hdrs ENVID=QQ+2B314")
+        await client.ask(f"{RECIPIENT} NOTIFY=success,failure ORCPT=rfc822;other+40example.org")
+        await client.ask("RCPT TO:<second@example.com>")
+        await client.ask("RCPT TO:<third@example.com> NOTIFY=NEVER")
+        assert (await client.ask("RCPT TO:<x@example.com> ORCPT=utf-8;\u00e4@example.com")).startswith("553 5.6.7")
+        await client.ask("DATA")
+        await client.ask(b".\r\n")
+    envelope = recorder.messages[0].envelope
+    assert envelope.recipients == ("user@example.com", "second@example.com", "third@example.com")
+    assert envelope.options is not None
+    assert (envelope.options.ret, envelope.options.envelope_id) == ("HDRS", "QQ+2B314")
+    assert envelope.options.recipients == (
+        ("user@example.com", "SUCCESS,FAILURE", "rfc822;other+40example.org"),
+        ("third@example.com", "NEVER", ""),
+    )
+    assert Envelope.from_list(json.loads(json.dumps(envelope.to_list()))) == envelope
+
+
+async def test_octets_of_a_refused_chunk_are_not_commands_and_its_rest_is_no_message() -> None:
+    class Choosy(Recorder):
+        def data(self, transaction: Transaction) -> Answer:
+            return Reply(451, "4.7.1", "Not now")
+
+    recorder = Choosy()
+    async with listening(recorder) as running:
+        client = await running.connect()
+        await client.ask("EHLO c")
+        await client.send(f"{MAIL}\r\n{RECIPIENT}\r\nBDAT 6\r\nQUIT\r\nBDAT 6 LAST\r\nRSET\r\nNOOP\r\n".encode())
+        replies = [await client.reply() for _ in range(5)]
+        assert [reply[:3] for reply in replies] == ["250", "250", "451", "503", "250"]
+        assert running.server.held == 0
+    assert recorder.messages == []
+    assert len(recorder.aborts) == 1
+
+
+async def test_a_receiver_may_answer_a_chunk_without_octets_later() -> None:
+    class Slow(Recorder):
+        def data(self, transaction: Transaction) -> Answer:
+            return asyncio.get_running_loop().create_task(self.think())
+
+        async def think(self) -> None:
+            await asyncio.sleep(0.02)
+
+    recorder = Slow()
+    async with listening(recorder) as running:
+        client = await running.connect()
+        await client.ask("EHLO c")
+        await client.send(f"{MAIL}\r\n{RECIPIENT}\r\nBDAT 0 LAST\r\n".encode())
+        assert [(await client.reply())[:3] for _ in range(3)] == ["250"] * 3
+    assert recorder.contents == [b""]
+
+
+async def test_chunks_are_held_to_the_size_limit_and_large_ones_go_to_a_file(tmp_path: Path) -> None:
+    recorder = Recorder()
+    async with listening(recorder, spill_directory=tmp_path, limits=Limits(message_size=3_000_000)) as running:
+        client = await running.connect()
+        await client.ask("EHLO c")
+        await client.ask(MAIL)
+        await client.ask(RECIPIENT)
+        assert (await client.ask(b"BDAT 2000000\r\n" + b"z" * 2_000_000)).startswith("250 2.0.0")
+        assert running.server.held < 2**21
+        assert (await client.ask(b"BDAT 1000001 LAST\r\n" + b"z" * 1_000_001)).startswith("552 5.3.4")
+        assert list(tmp_path.iterdir()) == []
+        await client.ask(MAIL)
+        await client.ask(RECIPIENT)
+        assert (await client.ask(b"BDAT 2000000\r\n" + b"z" * 2_000_000)).startswith("250 2.0.0")
+        assert (await client.ask(b"BDAT 900000 LAST\r\n" + b"z" * 900_000)).startswith("250 2.0.0")
+        assert running.server.held == 0
+    assert recorder.messages[0].size == 2_900_002
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+async def test_empty_chunks_without_end_are_idle_commands() -> None:
+    async with listening(Recorder()) as running:
+        client = await running.connect()
+        await client.ask("EHLO c")
+        await client.send(f"{MAIL}\r\n{RECIPIENT}\r\n".encode() + b"BDAT 0\r\n" * 500)
+        replies = [await client.reply() for _ in range(123)]
+        assert any(reply.startswith("421 4.7.0") for reply in replies)
+        assert await client.is_closed()
+
+
+async def test_past_the_memory_budget_a_chunk_is_put_off() -> None:
+    recorder = Recorder()
+    async with listening(recorder, limits=Limits(memory=100_000)) as running:
+        client = await running.connect()
+        await client.ask("EHLO c")
+        await client.ask(MAIL)
+        await client.ask(RECIPIENT)
+        assert (await client.ask(b"BDAT 200000\r\n" + b"z" * 200_000)).startswith("452 4.3.1")
+        assert (await client.ask(b"BDAT 3 LAST\r\nabc")).startswith("503")
+        assert running.server.held == 0
+    assert recorder.messages == []
 
 
 # --- bare line ends

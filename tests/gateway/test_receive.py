@@ -25,6 +25,7 @@ from esa.policy.mail_policy import MailPolicy
 from esa.store.record import EventName, Record
 from esa.store.segments import SpoolReader, Stored, read_message
 from esa.store.spool import Spool
+from esa_core._smtp_parameters import MailParameters
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -121,7 +122,7 @@ class Bench:
 
     def transaction(self, content: bytes, *recipients: str, as_file: bool = False) -> tuple[Transaction, Client]:
         client = Client()
-        transaction = Transaction(cast("Connection", client), "a@example.net", 0, "8BITMIME", False)
+        transaction = Transaction(cast("Connection", client), "a@example.net", MailParameters(body="8BITMIME"))
         transaction.recipients = list(recipients or ("b@example.org",))
         transaction.size = len(content)
         transaction.received_at = time.time()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MAIL_DATA: Final = STATES.index("MAIL_DATA")
+_ARRIVING: Final = frozenset(map(STATES.index, ("CHUNKS", "MAIL_DATA", "CHUNK")))
 _numbers = itertools.count()
 
 
@@ -43,7 +43,7 @@ class Arrival:
         server = self._server
         server.held += held - self.held
         self.held = held
-        if server.held > server.limits.memory and self._machine.state == _MAIL_DATA and not self._refusal:
+        if server.held > server.limits.memory and self._machine.state in _ARRIVING and not self._refusal:
             self._throw_away(replies.NO_MEMORY)
 
     def spill(self) -> None:
@@ -59,15 +59,18 @@ class Arrival:
             log.exception("event=spill.failed")
             self._throw_away(replies.NO_SPILL)
 
+    @property
+    def refusal(self) -> bytes:
+        """Why what arrives is thrown away; empty: it is not."""
+        return replies.TOO_LARGE if self._machine.oversized else self._refusal
+
     def complete(self, transaction: Transaction) -> bytes:
         """All has arrived: give it to `transaction`, or return the refusal."""
         machine = self._machine
         transaction.size = machine.size
-        transaction.normalized = machine.odd_octets
-        refusal = self._refusal
-        if machine.oversized:
-            refusal = replies.TOO_LARGE
-        elif transaction.normalized and self._server.bare_newline == "reject":
+        transaction.normalized = sum(machine.oddities)
+        refusal = self.refusal
+        if not refusal and transaction.normalized and self._server.bare_newline == "reject":
             refusal = replies.BARE_OCTETS
         if self._file is not None and not refusal:
             self.spill()

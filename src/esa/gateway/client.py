@@ -1,4 +1,4 @@
-"""SMTP client for delivery (RFC 5321, PIPELINING of RFC 2920, SIZE of RFC 1870, 8BITMIME of RFC 6152, SMTPUTF8 of RFC 6531).
+"""SMTP client for delivery (RFC 5321, PIPELINING of RFC 2920, SIZE of RFC 1870, 8BITMIME of RFC 6152, SMTPUTF8 of RFC 6531, DSN of RFC 3461).
 
 `ReplyReader` and `DataEncoder` do no I/O; `Connection` carries them over a socket and keeps one session, for many messages. Rules:
 
@@ -279,6 +279,10 @@ class Connection(asyncio.Protocol):
             return "553 5.1.3 an address holds control characters"
         if envelope.smtputf8 and "SMTPUTF8" not in self.extensions and _needs_smtputf8(envelope, addresses, message):
             return "550 5.6.7 the next hop does not offer SMTPUTF8, which this message needs"
+        if envelope.options is not None and envelope.options.requiretls:
+            return "550 5.7.30 the next hop is not spoken to in TLS with REQUIRETLS, which this message needs"
+        if envelope.body == "BINARYMIME":
+            return "554 5.6.3 the message is binary, and the next hop is sent text only"
         limit = self.extensions.get("SIZE", "")
         if limit.isdigit() and 0 < int(limit) < message.size:
             return f"552 5.3.4 the message has {message.size} octets, the next hop takes {limit}"
@@ -292,11 +296,27 @@ class Connection(asyncio.Protocol):
             parameters += " BODY=8BITMIME"
         if envelope.smtputf8 and "SMTPUTF8" in self.extensions:
             parameters += " SMTPUTF8"
+        if envelope.options is not None and "DSN" in self.extensions:
+            parameters += f" RET={envelope.options.ret}" if envelope.options.ret else ""
+            parameters += f" ENVID={envelope.options.envelope_id}" if envelope.options.envelope_id else ""
         return f"MAIL FROM:<{envelope.reverse_path}>{parameters}\r\n".encode("utf-8", "surrogateescape")
+
+    def _recipient_parameters(self, envelope: Envelope) -> dict[str, str]:
+        """By forward-path: NOTIFY and ORCPT, for a next hop that knows them."""
+        if envelope.options is None or "DSN" not in self.extensions:
+            return {}
+        return {
+            one.forward_path: (f" NOTIFY={one.notify}" if one.notify else "")
+            + (f" ORCPT={one.original_recipient}" if one.original_recipient else "")
+            for one in envelope.options.recipients
+        }
 
     async def _offer_envelope(self, transaction: _Transaction, envelope: Envelope, message: Sendable) -> None:
         mail = self._mail_command(envelope, message)
-        paths = [f"RCPT TO:<{address}>\r\n".encode("utf-8", "surrogateescape") for address in transaction.addresses]
+        options = self._recipient_parameters(envelope)
+        paths = [
+            f"RCPT TO:<{address}>{options.get(address, '')}\r\n".encode("utf-8", "surrogateescape") for address in transaction.addresses
+        ]
         reset = [b"RSET\r\n"] if self._needs_reset else []
         self._needs_reset = False
         if "PIPELINING" in self.extensions:

@@ -19,10 +19,13 @@ from esa.gateway.protocol import Connection
 from esa.gateway.receiver import Receiver
 from esa.gateway.replies import encode
 from esa.message.reply import Reply
+from esa_core._smtp import OFFERS
 
 BACKLOG: Final = 4096  # the usual 100 refuses connections at a thousand clients
 READ_BUFFER: Final = 256 * 1024  # octets, shared by all connections of the loop
 SWEEP_INTERVAL: Final = 1.0  # seconds
+Extension = Literal["CHUNKING", "BINARYMIME", "DSN"]
+EXTENSIONS: Final[tuple[Extension, ...]] = ("CHUNKING", "DSN")
 
 
 class Server:
@@ -37,6 +40,7 @@ class Server:
         spill_directory: Path | None,
         listener: str,
         bare_newline: Literal["normalize", "reject"],
+        extensions: Sequence[Extension],
     ) -> None:
         self.receiver = receiver
         self.hostname = hostname
@@ -50,7 +54,8 @@ class Server:
         self.connections: set[Connection] = set()
         self.hears_data = type(receiver).data is not Receiver.data
         size = f"SIZE {limits.message_size}" if limits.message_size else "SIZE"
-        self.capabilities = ("PIPELINING", size, "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+        self.offers = sum(1 << OFFERS.index(keyword) for keyword in extensions)
+        self.capabilities = ("PIPELINING", size, "8BITMIME", "SMTPUTF8", *extensions, "ENHANCEDSTATUSCODES")
         self.greeting = Reply(220, None, f"{hostname} ESMTP esa").to_bytes()
         self.helo_reply = Reply(250, None, hostname).to_bytes()
         self.ehlo_reply = encode([Reply(250, None, line) for line in (hostname, *self.capabilities)])[1]
@@ -125,11 +130,13 @@ async def serve(
     spill_directory: Path | None = None,
     listener: str = "",
     bare_newline: Literal["normalize", "reject"] = "normalize",
+    extensions: Sequence[Extension] = EXTENSIONS,
 ) -> Server:
     """Serve SMTP on bound sockets. `receiver` is a Receiver, or any aiosmtpd handler object (adapted by `handlers.HandlerReceiver`).
 
     Without `spill_directory` every message stays in memory. `bare_newline`: mend bare CR, bare LF and NUL in mail data, or refuse such mail
-    with 550 5.6.11. The sockets belong to the server from now on. Raises SyntaxFault for a host name that breaks a reply, OSError.
+    with 550 5.6.11. `extensions` are offered beside those that always are; BINARYMIME only to a receiver that can do with mail data which is
+    no text. The sockets belong to the server from now on. Raises SyntaxFault for a host name that breaks a reply, OSError.
     """
     keep_heap()
     if not isinstance(receiver, Receiver):
@@ -141,6 +148,7 @@ async def serve(
         spill_directory=spill_directory,
         listener=listener,
         bare_newline=bare_newline,
+        extensions=extensions,
     )
     await server.listen([sockets] if isinstance(sockets, socket.socket) else sockets)
     return server

@@ -2,7 +2,6 @@
 
 `listener.Server` makes a `Connection` for each client. Promises: replies come in the order of the commands and in one write per read; a
 command behind mail data waits for that mail's reply; whatever the client sends, nothing is raised and memory stays within `Limits`.
-The read buffer is shared by all connections of a loop: it is valid only inside `buffer_updated`, so what must wait is copied.
 """
 
 from __future__ import annotations
@@ -18,52 +17,46 @@ from esa.gateway import replies
 from esa.gateway.arrival import Arrival
 from esa.gateway.receiver import Answer, Lines, Transaction
 from esa.gateway.replies import encode
+from esa.gateway.stream import Stream
 from esa.message.address import parse_path
-from esa.message.envelope import Session
+from esa.message.envelope import RecipientOptions, Session
 from esa_core._smtp import EVENTS, FAULTS, STATES, Machine
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from esa.gateway.listener import Server
+    from esa_core._smtp_parameters import RecipientParameters
 
 log = logging.getLogger(__name__)
 
+_READY: Final = STATES.index("READY")
+_CHUNKS: Final = STATES.index("CHUNKS")
 _MAIL_DATA: Final = STATES.index("MAIL_DATA")
+_CHUNK: Final = STATES.index("CHUNK")
 _NEED_RECIPIENT: Final = FAULTS.index("NEED_RECIPIENT")
 _LINGER: Final = 10.0  # seconds that a session which has been told to end may take to read its last reply
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(Stream):
     """A client's session; the receiver may read its public attributes and keep things of its own in `context`."""
 
     __slots__ = (
         "_accepted",
-        "_active",
+        "_accepted_parameters",
         "_arrival",
-        "_blocked",
-        "_buffer",
         "_candidate",
-        "_ending",
-        "_eof",
+        "_chunked",
         "_errors",
         "_greeted",
         "_joined",
         "_junk",
-        "_lost",
         "_machine",
-        "_output",
-        "_pending",
-        "_reading",
         "_receiver",
         "_refused",
-        "_running",
         "_seen",
-        "_server",
         "_started",
         "_transactions",
-        "_transport",
-        "_waiting",
         "client_address",
         "client_port",
         "connected_at",
@@ -76,22 +69,13 @@ class Connection(asyncio.BufferedProtocol):
     )
 
     def __init__(self, server: Server) -> None:
-        self._server = server
+        super().__init__(server)
         self._receiver = server.receiver
-        self._buffer = server.buffer
         machine = self._machine = Machine()
         machine.message_size = server.limits.message_size
         machine.spill = server.limits.spill if server.spill_directory else 0
         machine.reject_bare = server.bare_newline == "reject"
-        self._output: list[bytes] = []
-        self._pending = b""  # read but not yet processed: the session waits for an answer, or for the client to read
-        self._running = False  # inside _process
-        self._waiting = False  # for a receiver's answer
-        self._blocked = False  # the client does not read
-        self._reading = True
-        self._ending = False  # the last reply is written
-        self._eof = False
-        self._lost = False
+        machine.offers = server.offers
         self._greeted = False
         self._errors = 0
         self._junk = 0
@@ -99,7 +83,8 @@ class Connection(asyncio.BufferedProtocol):
         self._arrival = Arrival(server, self._machine)
         self._candidate: Transaction | None = None
         self._accepted = ""  # forward-path under decision
-        self._active = server.now  # loop seconds of the last progress
+        self._accepted_parameters: RecipientParameters | None = None  # and its parameters
+        self._chunked = False  # the open transaction's mail data comes by BDAT and has begun
         self._joined = server.now  # loop seconds of the connection
         self._started = 0.0  # loop seconds of the begin of mail data
         self._seen = 0  # octets of mail data at the last sweep
@@ -119,10 +104,6 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def server(self) -> Server:
         return self._server
-
-    @property
-    def transport(self) -> asyncio.Transport:
-        return self._transport
 
     @property
     def is_idle(self) -> bool:
@@ -149,27 +130,6 @@ class Connection(asyncio.BufferedProtocol):
         self._greeted = True
         self._answer(self._call(self._receiver.greet, self), Connection._greet, self._server.greeting)
         self._flush()
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return self._buffer
-
-    def buffer_updated(self, count: int) -> None:
-        if self._waiting or self._blocked or self._pending or self._ending:
-            self._hold(self._buffer, 0, count)
-        else:
-            self._process(self._buffer, count)
-
-    def eof_received(self) -> bool:
-        """Keep the writing side open while a reply is owed."""
-        self._eof = True
-        return self._waiting or bool(self._pending)
-
-    def pause_writing(self) -> None:
-        self._blocked = True
-
-    def resume_writing(self) -> None:
-        self._blocked = False
-        self._resume()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = self._ending = True
@@ -205,56 +165,8 @@ class Connection(asyncio.BufferedProtocol):
             self._active = self._server.now
         if self._output:
             self._flush()
-        if machine.state >= _MAIL_DATA or self._arrival.held:
+        if machine.state >= _CHUNKS or self._arrival.held:
             self._arrival.account(self.transaction)
-
-    def _hold(self, source: Buffer, start: int, stop: int) -> None:
-        """Keep what cannot be processed now, and read no more until it can."""
-        if self._ending:
-            return
-        self._pending += bytes(memoryview(source)[start:stop])
-        if self._reading:
-            self._reading = False
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        """Go on after an answer, or after the client has read."""
-        if self._running or self._waiting or self._blocked or self._lost:
-            return
-        if self._pending and not self._ending:
-            pending, self._pending = self._pending, b""
-            self._process(pending, len(pending))
-        elif self._output:
-            self._flush()
-        if self._waiting or self._pending or self._ending:
-            return
-        if self._eof:
-            self._finish_session()
-        elif not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
-
-    def _flush(self) -> None:
-        output = self._output
-        octets = output[0] if len(output) == 1 else b"".join(output)
-        output.clear()
-        if octets and not self._lost:
-            self._transport.write(octets)
-        if self._ending and not self._lost:
-            self._transport.close()
-
-    def _end(self, octets: bytes) -> None:
-        """Say it and close. Nothing more is read."""
-        self._ending = True
-        self._active = self._server.now
-        self._pending = b""
-        self._output.append(octets)
-        if not self._running:
-            self._flush()
-
-    def _finish_session(self) -> None:
-        self._ending = True
-        self._transport.close()
 
     # --- answers
 
@@ -289,6 +201,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._refused += 1
             elif accept is Connection._accept_mail:
                 self._candidate = None
+            elif accept is Connection._accept_chunk:
+                self._refuse_chunk(octets)
+                return
             self._output.append(octets)
 
     def _answered(self, future: asyncio.Future[Lines | None], accept: Callable[[Connection, bytes], None], usual: bytes) -> None:
@@ -331,11 +246,6 @@ class Connection(asyncio.BufferedProtocol):
         if self.is_idle and not self._ending and not self._lost:
             self._end(replies.SHUTTING_DOWN)
 
-    def drop(self) -> None:
-        """End without a word."""
-        if not self._lost:
-            self._transport.abort()
-
     def sweep(self, now: float) -> None:
         """End the session if it is too slow; called about once a second."""
         limits = self._server.limits
@@ -344,7 +254,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._transport.abort()
         elif self._waiting:
             pass
-        elif self._machine.state == _MAIL_DATA:
+        elif self._machine.state in (_MAIL_DATA, _CHUNK, _CHUNKS):
             received = self._machine.received
             if received != self._seen:
                 self._seen = received
@@ -381,7 +291,7 @@ class Connection(asyncio.BufferedProtocol):
         machine = self._machine
         path = machine.path
         if path is None:
-            path = self._read_path(machine.raw_path or b"", machine.smtputf8, replies.BAD_REVERSE_PATH)
+            path = self._read_path(machine.raw_path or b"", machine.mail.smtputf8, replies.BAD_REVERSE_PATH)
             if path is None:
                 return
         server = self._server
@@ -394,7 +304,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transactions >= server.limits.transactions:
             self._end(replies.TOO_MANY_TRANSACTIONS)
             return
-        transaction = Transaction(self, path, machine.declared_size, "8BITMIME" if machine.eight_bit else "7BIT", machine.smtputf8)
+        transaction = Transaction(self, path, machine.mail)
         self._candidate = transaction
         answer = self._call(self._receiver.mail, transaction, machine.parameters)
         self._answer(answer, Connection._accept_mail, replies.MAIL_ACCEPTED)
@@ -403,6 +313,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transaction, self._candidate = self._candidate, None
         self._transactions += 1
         self._refused = 0
+        self._chunked = False
         self._machine.accept()
         self._output.append(octets)
 
@@ -422,13 +333,22 @@ class Connection(asyncio.BufferedProtocol):
             if self._refused > limits.recipient_overshoot:
                 self._count_error()
             return
+        recipient = machine.recipient
+        if recipient is not None and not transaction.smtputf8 and not recipient.original_recipient.isascii():
+            self._output.append(replies.NEEDS_SMTPUTF8)
+            self._count_error()
+            return
         self._accepted = path
+        self._accepted_parameters = recipient
         answer = self._call(self._receiver.recipient, transaction, path, machine.parameters)
         self._answer(answer, Connection._accept_recipient, replies.RECIPIENT_ACCEPTED)
 
     def _accept_recipient(self, octets: bytes) -> None:
         assert self.transaction is not None
         self.transaction.recipients.append(self._accepted)
+        given = self._accepted_parameters
+        if given is not None:
+            self.transaction.options.append(RecipientOptions(self._accepted, given.notify, given.original_recipient))
         self._machine.accept()
         self._output.append(octets)
 
@@ -448,6 +368,44 @@ class Connection(asyncio.BufferedProtocol):
         self._started = self._active = self._server.now
         self._seen = 0
         self._output.append(replies.GO_AHEAD)
+
+    @property
+    def _owes(self) -> bool:
+        return self._machine.state == _CHUNK  # the end of a chunk without octets
+
+    def _on_chunk(self) -> None:
+        transaction = self.transaction
+        assert transaction is not None
+        server = self._server
+        if not self._machine.chunk and not self._machine.last:
+            self._count_junk()
+        if self._chunked:
+            self._machine.accept()
+        elif server.held >= server.limits.memory:
+            self._refuse_chunk(replies.NO_MEMORY)
+        elif server.hears_data:
+            self._answer(self._call(self._receiver.data, transaction), Connection._accept_chunk, b"")
+        else:
+            self._accept_chunk(b"")
+
+    def _accept_chunk(self, octets: bytes) -> None:
+        self._machine.accept()
+        self._chunked = True
+        self._started = self._active = self._server.now
+        self._seen = 0
+
+    def _refuse_chunk(self, octets: bytes) -> None:
+        """Throw the chunk away, and the transaction with it (RFC 3030 section 2)."""
+        self._machine.refuse()
+        self._abort()
+        self._output.append(octets)
+
+    def _on_chunk_end(self) -> None:
+        refusal = self._arrival.refusal
+        if refusal:
+            self._refuse_chunk(refusal)
+        else:
+            self._output.append(replies.CHUNK_TAKEN)
 
     def _on_spill(self) -> None:
         self._arrival.spill()
@@ -506,6 +464,8 @@ class Connection(asyncio.BufferedProtocol):
         octets, fatal = replies.FAULT_REPLIES[fault]
         if fault == _NEED_RECIPIENT and self._refused:
             octets = replies.NO_VALID_RECIPIENTS
+        if self.transaction is not None and self._machine.state == _READY:  # a refused chunk ends its transaction
+            self._abort()
         if fatal:
             self._end(octets)
         else:

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from esa.message.envelope import Envelope, Session
+from esa.message.envelope import Envelope, Options, RecipientOptions, Session
 from esa.message.reply import Reply
+from esa_core._smtp import NO_PARAMETERS
 
 if TYPE_CHECKING:
     from esa.gateway.protocol import Connection
+    from esa_core._smtp_parameters import MailParameters
 
 Lines: TypeAlias = Reply | Sequence[Reply]
 """One reply, or the lines of a multi-line reply (RFC 5321 section 4.2.1), all of one code."""
@@ -35,29 +37,27 @@ class Transaction:
     """
 
     __slots__ = (
-        "body",
         "closed",
         "connection",
         "content",
         "content_path",
         "context",
-        "declared_size",
         "finished",
         "normalized",
+        "options",
+        "parameters",
         "received_at",
         "recipients",
         "reverse_path",
         "size",
-        "smtputf8",
     )
 
-    def __init__(self, connection: Connection, reverse_path: str, declared_size: int, body: str, smtputf8: bool) -> None:
+    def __init__(self, connection: Connection, reverse_path: str, parameters: MailParameters = NO_PARAMETERS) -> None:
         self.connection = connection
         self.reverse_path = reverse_path  # addr-spec; "" is the null reverse-path
         self.recipients: list[str] = []  # accepted forward-paths, addr-specs
-        self.declared_size = declared_size  # SIZE parameter in octets, 0 if not given
-        self.body = body  # "7BIT" or "8BITMIME"
-        self.smtputf8 = smtputf8
+        self.options: list[RecipientOptions] = []  # of the recipients that have any
+        self.parameters = parameters
         self.content = b""
         self.content_path: Path | None = None
         self.size = 0  # octets of mail data after dot-unstuffing
@@ -68,12 +68,29 @@ class Transaction:
         self.context: object = None  # the receiver's own
 
     @property
+    def declared_size(self) -> int:
+        """SIZE parameter in octets, 0 if not given."""
+        return self.parameters.declared_size
+
+    @property
+    def body(self) -> str:
+        return self.parameters.body
+
+    @property
+    def smtputf8(self) -> bool:
+        return self.parameters.smtputf8
+
+    @property
     def session(self) -> Session:
         return self.connection.describe(self.received_at or time.time(), smtputf8=self.smtputf8)
 
     @property
     def envelope(self) -> Envelope:
-        return Envelope(self.reverse_path, tuple(self.recipients), self.size, self.body, self.smtputf8)
+        given = self.parameters
+        options = None
+        if self.options or given.are_rare:
+            options = Options(given.ret, given.envelope_id, given.auth, given.requiretls, tuple(self.options))
+        return Envelope(self.reverse_path, tuple(self.recipients), self.size, given.body, given.smtputf8, options)
 
     def finish(self, reply: Lines) -> None:
         """Answer the mail data, exactly once, on the event loop's thread; held-back commands of the session go on after it."""
@@ -100,7 +117,7 @@ class Receiver(ABC):
         return None
 
     def data(self, transaction: Transaction) -> Answer:
-        """DATA, before its 354. Only a refusal is looked at."""
+        """DATA before its 354, or the first BDAT. Only a refusal is looked at."""
         return None
 
     @abstractmethod

@@ -33,12 +33,13 @@ def _octets(code: int, enhanced: str | None, text: str) -> bytes:
 
 MAIL_ACCEPTED = _octets(250, "2.1.0", "Originator ok")
 RECIPIENT_ACCEPTED = _octets(250, "2.1.5", "Recipient ok")
+CHUNK_TAKEN = _octets(250, "2.0.0", "Chunk taken")
 GO_AHEAD = _octets(354, None, "End data with <CR><LF>.<CR><LF>")
 RESET_DONE = _octets(250, "2.0.0", "Reset")
 NOOP_DONE = _octets(250, "2.0.0", "Ok")
 NOT_VERIFIED = _octets(252, "2.0.0", "Cannot verify, but will take mail for delivery")
 NOT_EXPANDED = _octets(502, "5.5.1", "Lists are not expanded here")
-HELP_TEXT = _octets(214, "2.0.0", "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT (RFC 5321)")
+HELP_TEXT = _octets(214, "2.0.0", "Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH (RFC 5321)")
 GOODBYE = _octets(221, "2.0.0", "Bye")
 
 BAD_REVERSE_PATH = _octets(501, "5.1.7", "Bad reverse-path syntax")
@@ -78,7 +79,10 @@ _FAULT_REPLIES: dict[str, tuple[bytes, bool]] = {  # and whether the session end
     "UNKNOWN_PARAMETER": (_octets(555, "5.5.4", "Parameter not recognized"), False),
     "TOO_LARGE": (TOO_LARGE, False),
     "FOREIGN": (_octets(554, "5.5.1", "This is SMTP"), True),
-    "CHUNK": (_octets(421, "4.7.0", "CHUNKING is not offered"), True),
+    "CHUNK": (_octets(501, "5.5.4", "Syntax: BDAT octets [LAST]"), True),
     "ENDLESS": (_octets(421, "4.7.0", "Too much mail data"), True),
+    "CHUNKED": (_octets(503, "5.5.1", "The message comes by BDAT"), False),
+    "NEED_CHUNKS": (_octets(503, "5.5.1", "BINARYMIME needs BDAT"), False),
+    "ALREADY": (_octets(503, "5.5.1", "Already done"), False),
 }
 FAULT_REPLIES = tuple(_FAULT_REPLIES[name] for name in FAULTS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,33 @@ class Session:
     listener: str = ""  # name of the listener in esa.toml
     received_at: float = 0.0  # Unix seconds, end of data
 
+    def to_list(self) -> list[object]:
+        """As JSON values; `from_list` undoes it."""
+        return [self.client_address, self.client_port, self.helo, self.protocol, self.listener, self.received_at]
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> Self:
+        return cls(*values)
+
+
+class RecipientOptions(NamedTuple):
+    """What the client wants to be told of one recipient (RFC 3461)."""
+
+    forward_path: str  # addr-spec
+    notify: str = ""  # NEVER, or some of SUCCESS, FAILURE and DELAY with commas between
+    original_recipient: str = ""  # ORCPT, as `rfc822;` and xtext
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Rare parameters of MAIL and RCPT, kept for the next hop. Checked when they came in; empty strings were not given."""
+
+    ret: str = ""  # FULL or HDRS (RFC 3461)
+    envelope_id: str = ""  # ENVID, as xtext (RFC 3461)
+    submitter: str = ""  # AUTH, as xtext or "<>" (RFC 4954)
+    requiretls: bool = False  # never to be handed on without TLS (RFC 8689)
+    recipients: tuple[RecipientOptions, ...] = ()  # of those that have any
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -24,9 +53,27 @@ class Envelope:
     reverse_path: str
     recipients: tuple[str, ...]
     size: int = 0  # octets of mail data, after dot-unstuffing
-    body: str = "7BIT"  # BODY parameter: 7BIT or 8BITMIME (RFC 6152)
+    body: str = "7BIT"  # BODY parameter: 7BIT, 8BITMIME (RFC 6152) or BINARYMIME (RFC 3030)
     smtputf8: bool = False  # SMTPUTF8 parameter (RFC 6531)
+    options: Options | None = None  # None: none were given
 
     @property
     def is_null(self) -> bool:
         return not self.reverse_path
+
+    def to_list(self) -> list[object]:
+        """As JSON values; `from_list` undoes it."""
+        values: list[object] = [self.reverse_path, self.recipients, self.size, self.body, self.smtputf8]
+        if (options := self.options) is not None:
+            values.append([options.ret, options.envelope_id, options.submitter, options.requiretls, options.recipients])
+        return values
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> Self:
+        """Raises ValueError or TypeError for what `to_list` does not write."""
+        reverse_path, recipients, size, body, smtputf8, *more = values
+        options = None
+        if more:
+            ret, envelope_id, submitter, requiretls, of_recipients = more[0]
+            options = Options(ret, envelope_id, submitter, requiretls, tuple(RecipientOptions(*one) for one in of_recipients))
+        return cls(reverse_path, tuple(recipients), size, body, smtputf8, options)

@@ -331,16 +331,13 @@ def _row(item: Item) -> dict[str, object]:
         "reason": printable(item.reason),
         "verdict": item.verdict,
         "score": item.score,
-        "envelope": json.dumps([envelope.reverse_path, envelope.recipients, envelope.size, envelope.body, envelope.smtputf8]),
-        "session": json.dumps(
-            [session.client_address, session.client_port, session.helo, session.protocol, session.listener, session.received_at]
-        ),
+        "envelope": json.dumps(envelope.to_list()),
+        "session": json.dumps(session.to_list()),
     }
 
 
 def _from_row(row: Row[tuple[object, ...]]) -> Item:
     values = row._mapping
-    reverse_path, recipients, size, body, smtputf8 = json.loads(values["envelope"])
     return Item(
         id=values["id"],
         message=values["message"],
@@ -353,6 +350,6 @@ def _from_row(row: Row[tuple[object, ...]]) -> Item:
         reason=values["reason"],
         verdict=values["verdict"],
         score=values["score"],
-        envelope=Envelope(reverse_path, tuple(recipients), size, body, smtputf8),
-        session=Session(*json.loads(values["session"])),
+        envelope=Envelope.from_list(json.loads(values["envelope"])),
+        session=Session.from_list(json.loads(values["session"])),
     )

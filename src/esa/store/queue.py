@@ -453,7 +453,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
         printable(envelope.reverse_path),
         entry.size,
         entry.reason,
-        _encode([envelope.reverse_path, envelope.recipients, envelope.size, envelope.body, envelope.smtputf8]),
+        _encode(envelope.to_list()),
         _encode([[r.address, r.status, r.reply] for r in entry.recipients]),
         location.writer,
         location.segment,
@@ -464,7 +464,6 @@ def _row(entry: Entry) -> tuple[object, ...]:
 
 def _entry(row: Sequence[object]) -> Entry:
     key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *location = row
-    reverse_path, addresses, octets, body, smtputf8 = json.loads(str(envelope))
     return Entry(
         str(key),
         str(message),
@@ -475,7 +474,7 @@ def _entry(row: Sequence[object]) -> Entry:
         accepted_at,  # type: ignore[arg-type]
         size,  # type: ignore[arg-type]
         str(reason),
-        Envelope(reverse_path, tuple(addresses), octets, body, smtputf8),
+        Envelope.from_list(json.loads(str(envelope))),
         tuple(Recipient(address, status, reply) for address, status, reply in json.loads(str(recipients))),
         Location(*location),  # type: ignore[arg-type]
     )

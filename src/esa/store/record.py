@@ -112,18 +112,10 @@ class ContentFile:
 
 def encode_metadata(record: Record, file: ContentFile | None) -> bytes:
     """Return the JSON of all but prefix and content."""
-    envelope, session = record.envelope, record.session
     document = {
         "id": record.id,
-        "env": [envelope.reverse_path, envelope.recipients, envelope.size, envelope.body, envelope.smtputf8],
-        "ses": [
-            session.client_address,
-            session.client_port,
-            session.helo,
-            session.protocol,
-            session.listener,
-            session.received_at,
-        ],
+        "env": record.envelope.to_list(),
+        "ses": record.session.to_list(),
         "spl": [(splinter.recipients, splinter.action, splinter.reason) for splinter in record.splinters],
         "evt": [(event.name, event.at, dict(event.fields)) for event in record.events],
         "size": record.size,
@@ -139,11 +131,10 @@ def decode_metadata(data: bytes) -> tuple[Record, ContentFile | None]:
     """Undo `encode_metadata`; the record comes without prefix and content. Raises ValueError if it is not what this module writes."""
     try:
         document = json.loads(data)
-        reverse_path, recipients, size, body, smtputf8 = document["env"]
         record = Record(
             id=document["id"],
-            envelope=Envelope(reverse_path, tuple(recipients), size, body, smtputf8),
-            session=Session(*document["ses"]),
+            envelope=Envelope.from_list(document["env"]),
+            session=Session.from_list(document["ses"]),
             splinters=tuple(Splinter(tuple(addresses), action, reason) for addresses, action, reason in document["spl"]),
             events=tuple(Event(EventName(name), at, fields) for name, at, fields in document["evt"]),
             size=document["size"],

@@ -1,0 +1,133 @@
+"""The octets of one client: what is read, what must wait, and replies in one write per read. `protocol.Connection` is one with SMTP on top.
+
+Rules. The read buffer is shared by all connections of a loop: it is valid only inside `buffer_updated`, so what must wait is copied, and
+nothing more is read until it can be processed. Replies gather in `_output` and leave together. After `_end` nothing is read any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from esa.gateway.listener import Server
+
+
+class Stream(asyncio.BufferedProtocol):
+    """Derive from it and give it `_process`."""
+
+    __slots__ = (
+        "_active",
+        "_blocked",
+        "_buffer",
+        "_ending",
+        "_eof",
+        "_lost",
+        "_output",
+        "_pending",
+        "_reading",
+        "_running",
+        "_server",
+        "_transport",
+        "_waiting",
+    )
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._transport: asyncio.Transport
+        self._buffer = server.buffer
+        self._output: list[bytes] = []
+        self._pending = b""  # read but not yet processed: the session waits for an answer, or for the client to read
+        self._running = False  # inside _process
+        self._waiting = False  # for a receiver's answer
+        self._blocked = False  # the client does not read
+        self._reading = True
+        self._ending = False  # the last reply is written
+        self._eof = False
+        self._lost = False
+        self._active = server.now  # loop seconds of the last progress
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        return self._transport
+
+    @property
+    def _owes(self) -> bool:
+        """There is something to do although nothing more has been read."""
+        return False
+
+    def _process(self, source: Buffer, stop: int) -> None:
+        raise NotImplementedError
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, count: int) -> None:
+        if self._waiting or self._blocked or self._pending or self._ending:
+            self._hold(self._buffer, 0, count)
+        else:
+            self._process(self._buffer, count)
+
+    def eof_received(self) -> bool:
+        """Keep the writing side open while a reply is owed."""
+        self._eof = True
+        return self._waiting or bool(self._pending)
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._resume()
+
+    def _hold(self, source: Buffer, start: int, stop: int) -> None:
+        """Keep what cannot be processed now, and read no more until it can."""
+        if self._ending:
+            return
+        self._pending += bytes(memoryview(source)[start:stop])
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        """Go on after an answer, or after the client has read."""
+        if self._running or self._waiting or self._blocked or self._lost:
+            return
+        if (self._pending or self._owes) and not self._ending:
+            pending, self._pending = self._pending, b""
+            self._process(pending, len(pending))
+        elif self._output:
+            self._flush()
+        if self._waiting or self._pending or self._ending:
+            return
+        if self._eof:
+            self._ending = True
+            self._transport.close()
+        elif not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        output = self._output
+        octets = output[0] if len(output) == 1 else b"".join(output)
+        output.clear()
+        if octets and not self._lost:
+            self._transport.write(octets)
+        if self._ending and not self._lost:
+            self._transport.close()
+
+    def _end(self, octets: bytes) -> None:
+        """Say it and close. Nothing more is read."""
+        self._ending = True
+        self._active = self._server.now
+        self._pending = b""
+        self._output.append(octets)
+        if not self._running:
+            self._flush()
+
+    def drop(self) -> None:
+        """End without a word."""
+        if not self._lost:
+            self._transport.abort()
