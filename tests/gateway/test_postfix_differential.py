@@ -29,6 +29,9 @@ defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 discard unix - - n - - discard
 error unix - - n - - error
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+tlsmgr unix - - n 1000? 1 tlsmgr
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
@@ -56,6 +59,7 @@ smtpd_hard_error_limit = 10000
 smtpd_junk_command_limit = 10000
 smtpd_client_connection_count_limit = 0
 smtpd_forbid_unauth_pipelining = no
+smtpd_forbidden_commands =
 smtpd_recipient_restrictions = permit_mynetworks, reject
 """
 
@@ -124,7 +128,7 @@ def random_session(chance: random.Random) -> bytes:
         bodies = [random_body(chance) for _ in range(chance.randrange(1, 4))]
         lasts = [b""] * (len(bodies) - 1) + [b" LAST"]
         transaction = b"".join(b"BDAT %d%s\r\n%s" % (len(body), last, body) for body, last in zip(bodies, lasts, strict=True))
-    return b"EHLO c.example\r\n" + opening + transaction + b"RSET\r\nVRFY x y z\r\nQUIT\r\n"
+    return b"EHLO c.example\r\n" + opening + transaction + b"RSET\r\nNOOP\r\nQUIT\r\n"
 
 
 async def codes(port: int, octets: bytes) -> list[str]:
@@ -165,7 +169,8 @@ async def differences(peer: int, sessions: list[bytes]) -> list[tuple[bytes, lis
 async def test_mail_data_ends_where_postfix_ends_it(peers: dict[str, int]) -> None:
     chance = random.Random(20231218)
     sessions = [random_session(chance) for _ in range(CASES)]
-    assert await differences(peers["normalize"], sessions) == []
+    found = await differences(peers["normalize"], sessions)
+    assert found == [], f"{len(found)} of {len(sessions)}, the first {found[0]}"
 
 
 async def test_the_comparison_sees_a_postfix_that_ends_mail_data_at_bare_line_feeds(peers: dict[str, int]) -> None:
