@@ -18,7 +18,7 @@ from libc.string cimport memcpy, memset
 from esa_core._automaton cimport Automaton, Matcher, count_matches
 from esa_core._cards cimport Cards, CardTable, score_cards
 from esa_core._facts cimport N_FACTS, extract_facts_of
-from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features
+from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features, hash_more
 from esa_core._lexicon cimport Lexicon
 from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._document cimport document_free, document_init, document_reset
@@ -52,20 +52,26 @@ cdef struct Matches:             # CSR of the terms found, grown as needed
     size_t length
     size_t capacity
 
+cdef struct Stage:               # a linear model and the hashed features that it weighs
+    const float *weights         # [2^20]; NULL: there is no such stage
+    double bias
+    bint normalised
+    uint32_t families            # bits of Family
+
 cdef struct Parts:               # what an engine scans with; NULL where it has none
     const Table *lexicon
     const CardTable *cards
     const Matcher *matcher
-    const float *weights         # [2^20] of the linear model
-    double bias
-    bint normalised
-    uint32_t families            # bits of Family
+    Stage first
+    Stage second                 # weighs its families instead, all of them, where the first is not sure
+    double margin                # the first stage is sure of a message whose log-odds are this far from 0
 
 cdef struct Row:                 # where the results of one message go
     double *logit
     uint64_t *flags
     float *facts                 # [N_FACTS] or NULL
     double *families             # [N_FAMILIES + 1] log-odds of each family of hashed features, then the bias; or NULL
+    uint8_t *stage               # whose log-odds these are; or NULL
     float *micros
 
 
@@ -95,20 +101,34 @@ cdef int _append_matches(Matches *matches, MatchSink *sink) noexcept nogil:
     return 0
 
 
-cdef int _score_features(const Parts *parts, Document *document, FeatureScratch *scratch, double *families, double *logit) noexcept nogil:
-    """Add the linear model's summands to the logit, one a family; 0, or -1 for no memory."""
-    cdef Py_ssize_t n = hash_features(document, parts.families, scratch), start = 0
-    cdef double length
+cdef double _weigh(const Stage *stage, const FeatureScratch *scratch, Py_ssize_t n, double *families) noexcept nogil:
+    """The log-odds of n features, and in `families` their summands, one a family and the bias."""
+    cdef Py_ssize_t start = 0
+    cdef double length = sqrt(<double> n) if stage.normalised and n else 1.0, total = stage.bias
     cdef int family
+    for family in range(<int> N_FAMILIES):
+        families[family] = mean_weight(stage.weights, scratch.indices + start, <Py_ssize_t> scratch.ends[family] - start, False) / length
+        start = <Py_ssize_t> scratch.ends[family]
+        total += families[family]
+    families[<int> N_FAMILIES] = stage.bias
+    return total
+
+
+cdef int _score_features(const Parts *parts, Document *document, FeatureScratch *scratch, Row row) noexcept nogil:
+    """Add the log-odds of the stage that is sure of the message, or of the last one, to the logit; 0, or -1 for no memory."""
+    cdef Py_ssize_t n = hash_features(document, parts.first.families, scratch)
+    cdef double total
     if n < 0:
         return -1
-    length = sqrt(<double> n) if parts.normalised and n else 1.0
-    for family in range(<int> N_FAMILIES):
-        families[family] = mean_weight(parts.weights, scratch.indices + start, <Py_ssize_t> scratch.ends[family] - start, False) / length
-        start = <Py_ssize_t> scratch.ends[family]
-        logit[0] += families[family]
-    families[<int> N_FAMILIES] = parts.bias
-    logit[0] += parts.bias
+    total = _weigh(&parts.first, scratch, n, row.families)
+    row.stage[0] = 1
+    if parts.second.weights != NULL and fabs(total) < parts.margin:
+        n = hash_more(document, parts.second.families & ~parts.first.families, scratch)
+        if n < 0:
+            return -1
+        total = _weigh(&parts.second, scratch, n, row.families)
+        row.stage[0] = 2
+    row.logit[0] += total
     return 0
 
 
@@ -126,7 +146,7 @@ cdef int _scan_one(
             return -1
         if parts.cards != NULL:
             row.logit[0] = score_cards(parts.cards, row.facts, NULL)
-    if row.families != NULL and _score_features(parts, document, scratch, row.families, row.logit) < 0:
+    if row.families != NULL and _score_features(parts, document, scratch, row) < 0:
         return -1
     if parts.matcher != NULL:
         count_matches(parts.matcher, document.folded, document.n_folded, sink)
@@ -168,41 +188,63 @@ cdef class Workspace:
         free(self.matches.counts)
 
 
+cdef Stage _stage(LinearModel model, uint32_t families) noexcept:
+    cdef Stage stage
+    memset(&stage, 0, sizeof(Stage))
+    if model is not None:
+        stage.weights = model.weights
+        stage.bias = model.bias
+        stage.normalised = model.normalised
+        stage.families = families
+    return stage
+
+
 # --- front door -------------------------------------------------------------------------------------------------------------------
 
 cdef class Engine:
     """Scans batches of raw messages: facts with a lexicon, a logit with cards or a linear model or their sum, terms with an automaton.
 
-    `families` are the bits of the hashed features that `linear` weighs. What is not given is not done; without cards and linear model every
-    logit is 0. Immutable and shared by threads. Raises ValueError if cards or weights are of another feature space.
+    `families` are the bits of the hashed features that `linear` weighs. Where its log-odds are nearer to 0 than `margin`, `second` weighs
+    `second_families` in its place: those of the first stage and more, of higher bits, that are not extracted before. What is not given is
+    not done; without cards and linear model every logit is 0. Immutable and shared by threads. Raises ValueError if cards or weights are of
+    another feature space, or if the stages do not fit together.
     """
 
     cdef readonly Lexicon lexicon
     cdef readonly Cards cards
     cdef readonly Automaton automaton
     cdef readonly LinearModel linear
+    cdef readonly LinearModel second
     cdef list pool
     cdef Parts parts
 
-    def __cinit__(self, *, Lexicon lexicon=None, Cards cards=None, Automaton automaton=None, LinearModel linear=None, uint32_t families=0):
+    def __cinit__(
+        self, *, Lexicon lexicon=None, Cards cards=None, Automaton automaton=None, LinearModel linear=None, uint32_t families=0,
+        LinearModel second=None, uint32_t second_families=0, double margin=0.0,
+    ):
         if cards is not None and lexicon is None:
             raise ValueError("cards need a lexicon to find the facts with")
         if cards is not None and cards.n_facts != N_FACTS:
             raise ValueError(f"the cards weigh {cards.n_facts} facts, this core finds {<int> N_FACTS}")
-        if linear is not None and linear.n_weights != N_FEATURES:
-            raise ValueError(f"the linear model has {linear.n_weights} weights, this core hashes to {N_FEATURES} features")
-        self.lexicon, self.cards, self.automaton, self.linear = lexicon, cards, automaton, linear
+        cdef uint32_t added = second_families & ~families
+        for model in (linear, second):
+            if model is not None and (<LinearModel> model).n_weights != N_FEATURES:
+                raise ValueError(f"the linear model has {(<LinearModel> model).n_weights} weights, this core hashes to {N_FEATURES} features")
+        if second is not None:
+            if linear is None:
+                raise ValueError("a second stage needs a first one")
+            if families & ~second_families or (added and (added & (~added + 1)) < families):
+                raise ValueError("the second stage must weigh the families of the first, and others only of higher bits")
+            if not margin >= 0.0:
+                raise ValueError(f"the margin is a distance in log-odds, not {margin}")
+        self.lexicon, self.cards, self.automaton, self.linear, self.second = lexicon, cards, automaton, linear, second
         self.pool = []
         self.parts.lexicon = NULL if lexicon is None else &lexicon.table
         self.parts.cards = NULL if cards is None else &cards.table
         self.parts.matcher = NULL if automaton is None else &automaton.matcher
-        self.parts.weights = NULL
-        self.parts.bias = 0.0
-        if linear is not None:
-            self.parts.weights = linear.weights
-            self.parts.bias = linear.bias
-        self.parts.normalised = linear is not None and linear.normalised
-        self.parts.families = families
+        self.parts.first = _stage(linear, families)
+        self.parts.second = _stage(second, second_families)
+        self.parts.margin = margin
 
     def scan(self, raws):
         """Scan every message of a sequence of bytes-like objects, without the GIL. Order is kept.
@@ -235,6 +277,7 @@ cdef class Engine:
                     here.micros = row.micros + i
                     here.facts = NULL if row.facts == NULL else row.facts + i * N_FACTS
                     here.families = NULL if row.families == NULL else row.families + i * (N_FAMILIES + 1)
+                    here.stage = row.stage + i
                     if _scan_one(
                         &self.parts, &workspace.document, &workspace.sink, &workspace.scratch,
                         <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches,
@@ -265,7 +308,8 @@ cdef class Batch:
     """The results of one `Engine.scan`, as read-only arrays that are made when asked for.
 
     `logits` float64 [n], `flags` uint64 [n] (see `flag_names`), `facts` float32 [n, n_facts], `micros` float32 [n] (CPU microseconds of the
-    thread). Terms found, CSR: `match_starts` int64 [n + 1], `match_terms` int32 [m] rising within a message, `match_counts` int32 [m].
+    thread), `stages` uint8 [n]: which stage of linear models gave the log-odds (0: there is none).
+    Terms found, CSR: `match_starts` int64 [n + 1], `match_terms` int32 [m] rising within a message, `match_counts` int32 [m].
     """
 
     cdef Py_ssize_t n
@@ -274,6 +318,7 @@ cdef class Batch:
     cdef bytes _flags
     cdef bytes _facts
     cdef bytes _families
+    cdef bytes _stages
     cdef bytes _micros
     cdef bytes _starts
     cdef bytes _terms
@@ -287,6 +332,8 @@ cdef class Batch:
         self._micros = PyBytes_FromStringAndSize(NULL, n * sizeof(float))
         self._facts = b"" if engine.lexicon is None else PyBytes_FromStringAndSize(NULL, n * N_FACTS * sizeof(float))
         self._families = b"" if engine.linear is None else PyBytes_FromStringAndSize(NULL, n * (N_FAMILIES + 1) * sizeof(double))
+        self._stages = PyBytes_FromStringAndSize(NULL, n)
+        memset(PyBytes_AS_STRING(self._stages), 0, n)
         self._starts = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
         return 0
 
@@ -297,6 +344,7 @@ cdef class Batch:
         row.micros = <float *> PyBytes_AS_STRING(self._micros)
         row.facts = NULL if self.engine.lexicon is None else <float *> PyBytes_AS_STRING(self._facts)
         row.families = NULL if self.engine.linear is None else <double *> PyBytes_AS_STRING(self._families)
+        row.stage = <uint8_t *> PyBytes_AS_STRING(self._stages)
         return row
 
     cdef int _take(self, Matches *matches) except -1:
@@ -318,6 +366,10 @@ cdef class Batch:
     @property
     def micros(self):
         return _array(self._micros, "float32")
+
+    @property
+    def stages(self):
+        return _array(self._stages, "uint8")
 
     @property
     def facts(self):

@@ -25,3 +25,4 @@ cdef struct FeatureScratch:      # one per thread
 cdef int features_init(FeatureScratch *scratch) noexcept nogil
 cdef void features_free(FeatureScratch *scratch) noexcept nogil
 cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScratch *scratch) noexcept nogil
+cdef Py_ssize_t hash_more(Document *document, uint32_t families, FeatureScratch *scratch) noexcept nogil

@@ -316,48 +316,51 @@ cdef Py_ssize_t _text_words(const Document *d, FeatureScratch *scratch, Py_ssize
     return n
 
 
+cdef Py_ssize_t _family(Document *document, uint32_t family, FeatureScratch *scratch, Py_ssize_t n) noexcept nogil:
+    """Write the features of one family behind n others; the new number of features, or -1 for no memory."""
+    cdef size_t body = document.raw_length - document.header_end
+    cdef const uint8_t *raw = document.raw
+    if family == HEADER_TOKENS:
+        return _header_tokens(document, scratch, n)
+    if family == BODY_WORDS:
+        return _words(scratch, <uint32_t> n, raw + document.header_end, min(body, ESA_WORD_WINDOW), body, ESA_SEED_BODY_WORD)
+    if family == HEADER_GRAMS:
+        return _grams(scratch, <uint32_t> n, raw, min(document.header_end, ESA_HEADER_GRAM_WINDOW), ESA_SEED_HEADER_GRAM)
+    if family == BODY_GRAMS:
+        return _grams(scratch, <uint32_t> n, raw + document.header_end, min(body, ESA_BODY_GRAM_WINDOW), ESA_SEED_BODY_GRAM)
+    if (not document.decoded and decode_text(document) < 0) or (not document.was_folded and fold_text(document) < 0):
+        return -1
+    if family == MASKED_GRAMS:
+        return _masked_grams(document, scratch, <uint32_t> n)
+    return _text_words(document, scratch, n)
+
+
 cdef Py_ssize_t hash_features(Document *document, uint32_t families, FeatureScratch *scratch) noexcept nogil:
     """Features of a parsed message, in `scratch.indices`; their number, or -1 for no memory. What is not yet decoded or folded is, where
     needed."""
-    cdef Py_ssize_t n = 0
-    cdef size_t body = document.raw_length - document.header_end
-    cdef const uint8_t *raw = document.raw
     scratch.epoch += 1
     if scratch.epoch >> (32 - ESA_FEATURE_BITS):
         memset(scratch.seen, 0, sizeof(uint32_t) << ESA_SLOT_BITS)
         scratch.epoch = 1
-    if families & HEADER_TOKENS:
-        n = _header_tokens(document, scratch, n)
+    memset(scratch.ends, 0, sizeof(scratch.ends))
+    return hash_more(document, families, scratch)
+
+
+cdef Py_ssize_t hash_more(Document *document, uint32_t families, FeatureScratch *scratch) noexcept nogil:
+    """Further features of the message that `hash_features` read last, behind those: together they are what it would have found at once.
+
+    The families must all have higher bits than those already there.
+    """
+    cdef Py_ssize_t n = <Py_ssize_t> scratch.ends[<int> N_FAMILIES - 1]
+    cdef int family, later
+    for family in range(<int> N_FAMILIES):
+        if not families >> family & 1:
+            continue
+        n = _family(document, <uint32_t> 1 << family, scratch, n)
         if n < 0:
             return -1
-    scratch.ends[0] = <uint32_t> n
-    if families & BODY_WORDS:
-        n = _words(scratch, <uint32_t> n, raw + document.header_end, min(body, ESA_WORD_WINDOW), body, ESA_SEED_BODY_WORD)
-        if n < 0:
-            return -1
-    scratch.ends[1] = <uint32_t> n
-    if families & HEADER_GRAMS:
-        n = _grams(scratch, <uint32_t> n, raw, min(document.header_end, ESA_HEADER_GRAM_WINDOW), ESA_SEED_HEADER_GRAM)
-        if n < 0:
-            return -1
-    scratch.ends[2] = <uint32_t> n
-    if families & BODY_GRAMS:
-        n = _grams(scratch, <uint32_t> n, raw + document.header_end, min(body, ESA_BODY_GRAM_WINDOW), ESA_SEED_BODY_GRAM)
-        if n < 0:
-            return -1
-    scratch.ends[3] = <uint32_t> n
-    if families & (MASKED_GRAMS | TEXT_WORDS):
-        if (not document.decoded and decode_text(document) < 0) or (not document.was_folded and fold_text(document) < 0):
-            return -1
-    if families & MASKED_GRAMS:
-        n = _masked_grams(document, scratch, <uint32_t> n)
-        if n < 0:
-            return -1
-    scratch.ends[4] = <uint32_t> n
-    if families & TEXT_WORDS:
-        n = _text_words(document, scratch, n)
-    if n >= 0:
-        scratch.ends[5] = <uint32_t> n
+        for later in range(family, <int> N_FAMILIES):
+            scratch.ends[later] = <uint32_t> n
     return n
 
 

@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from esa.engine.model import Model
 from esa.engine.scanner import Scanner
 from esa.errors import CorpusError, ModelError
 from esa.learning.corpora import Item, iter_corpus
 from esa.learning.evaluation import evaluate, message_digest, roca_percent
 from esa.learning.leaks import LeakList
-from esa.learning.training import body_digest, train
+from esa.learning.training import MARGINS, MORE_MARGIN, RAW4_WHDR, best_margin, body_digest, in_two_stages, train
 
 
 def letters(n: int) -> list[Item]:
@@ -123,11 +124,51 @@ def test_a_model_of_another_feature_space_or_of_odd_numbers_is_refused() -> None
         replace(model, feature_space="tokens-0"),
         replace(model, facts={**model.facts, "families": 64}),
         replace(model, facts={}),
+        replace(model, facts={**model.facts, "second_families": 0b1101}),  # not those of the first stage
+        replace(model, facts={**model.facts, "margin": "wide"}),
+        replace(model, facts={**model.facts, "margin": -1}),
+        replace(model, arrays={name: array for name, array in model.arrays.items() if name != "second_bias"}),
+        replace(model, arrays={**model.arrays, "second_weights": np.zeros(8, np.float32)}),
         replace(model, arrays={**model.arrays, "weights": np.zeros(8, np.float32)}),
         replace(model, arrays={**model.arrays, "bias": np.zeros(2)}),
     ):
         with pytest.raises(ModelError):
             Scanner(model=change)
+
+
+def test_a_model_of_one_stage_is_loaded_as_before() -> None:
+    """Files that were made before there was a second stage have no arrays for it."""
+    model = train(letters(100), families=RAW4_WHDR, second_families=0).model
+    assert set(model.arrays) == {"weights", "bias", "lineage"}
+    assert "margin" not in model.facts
+    report = Scanner(model=Model.from_bytes(model.to_bytes(), where="here")).scan(letters(1)[0].content or b"")
+    assert report.score > 50
+    assert {reason.name for reason in report.reasons} >= {"header_grams", "body_grams"}
+
+
+def test_the_margin_is_the_best_on_held_out_mail_and_some_more() -> None:
+    """The first stage ranks one ham above the spam, with log-odds of 3; the second ranks all mail rightly."""
+    spam = np.array([True, True, False, False])
+    first, second = np.array([2.5, 6.0, -6.0, 3.0]), np.array([9.0, 9.0, -9.0, -9.0])
+    assert best_margin(first, second, spam) == 3.0 + MORE_MARGIN
+    assert best_margin(second, first, spam) == MORE_MARGIN  # the second has nothing to add
+    assert in_two_stages(first, second, 3.0).tolist() == [9.0, 6.0, -6.0, 3.0]
+    assert MARGINS[0] == 0.0
+
+
+def test_the_engine_judges_in_two_stages_as_the_training_says() -> None:
+    items = letters(200)
+    model = train(items).model
+    margin = model.facts["margin"]
+    assert isinstance(margin, float)
+    scanner = Scanner(model=model)
+    narrow = replace(model, facts={**model.facts, "margin": 0.0})
+    wide = replace(model, facts={**model.facts, "margin": 1e9})
+    raws = [item.content or b"" for item in items]
+    logits, first, second = (
+        np.array([report.logit for report in s.scan_many(raws)]) for s in (scanner, Scanner(model=narrow), Scanner(model=wide))
+    )
+    assert np.array_equal(logits, in_two_stages(first, second, margin))
 
 
 @pytest.mark.corpus

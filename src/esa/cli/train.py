@@ -39,8 +39,8 @@ def command(
       esa scan --model local.esamodel message.eml
 
     CORPUS is a folder or archive that holds <name>/ham/* and <name>/spam/*, one message a file, or a TREC index
-    (full/index). The model learns words, character n-grams and header fields of this mail and judges mail like it; of
-    messages with one body only the first is learnt from. The file holds numbers only, no text of any message.
+    (full/index). The model learns words, header fields and, for where these leave a doubt, character n-grams of this mail, and
+    judges mail like it; of messages with one body only the first is learnt from. The file holds numbers only, no text of any message.
 
     Learn from the mailbox that is to be judged. Figures on mail of the same source, even mail it has not seen, say nothing of
     another mailbox: there the error was a hundred to a thousand times larger, and modern newsletters were called spam by

@@ -37,10 +37,29 @@ def native_engine(model: Model, automaton: Automaton | None = None) -> Engine:
 
 
 def _token_engine(model: Model, automaton: Automaton | None) -> Engine:
-    """Hashed features, weighed; no facts are found, since nobody weighs them."""
-    families = model.facts["families"]
+    """Hashed features, weighed; no facts are found, since nobody weighs them. A model of one stage has no `second_weights`."""
+    if "second_weights" not in model.arrays:
+        return Engine(linear=_linear(model, ""), families=_families(model, "families"), automaton=automaton)
+    margin = model.facts["margin"]
+    if not isinstance(margin, (int, float)) or not margin >= 0:
+        raise ValueError(f"{margin!r} is no margin of log-odds")
+    return Engine(
+        linear=_linear(model, ""),
+        families=_families(model, "families"),
+        second=_linear(model, "second_"),
+        second_families=_families(model, "second_families"),
+        margin=margin,
+        automaton=automaton,
+    )
+
+
+def _linear(model: Model, stage: str) -> LinearModel:
+    (bias,) = model.arrays[stage + "bias"].tolist()
+    return LinearModel(model.arrays[stage + "weights"], bias, normalised=True)
+
+
+def _families(model: Model, name: str) -> int:
+    families = model.facts[name]
     if not isinstance(families, int) or not 0 < families < 1 << len(FAMILY_NAMES):
         raise ValueError(f"{families!r} names no families of features")
-    (bias,) = model.arrays["bias"].tolist()
-    linear = LinearModel(model.arrays["weights"], bias, normalised=True)
-    return Engine(linear=linear, families=families, automaton=automaton)
+    return families

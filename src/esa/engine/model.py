@@ -41,7 +41,8 @@ class Model:
     """A verified model. Arrays are read-only and must not be changed.
 
     `kind` "cards": arrays card, sign, mean, scale [n_facts], weights [2, 3], prior [3]; see `esa_core.Cards`. `kind` "tokens": a local
-    model's weights.
+    model's weights float32 [2^20] and bias [1] over the features that `facts["families"]` names; with a second stage second_weights and
+    second_bias too, for `facts["second_families"]`, which judge where the first stage's log-odds are nearer to 0 than `facts["margin"]`.
     `feature_space` names the extractor (and its word lists) that the numbers belong to. `facts` are the header's further entries:
     lineage, thresholds,
     calibration, figures, licence, date.
