@@ -7,7 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 DEBUG := build/debug
-FUZZ_SECONDS ?= 120
+FUZZ_RUNS ?= 500000
+FUZZ_SECONDS ?= 0
+FUZZ_TARGETS ?=
 JOBS ?= 2
 DEBIAN_PACKAGES := postfix swaks bogofilter zstd
 CORE_SOURCES := setup.py $(wildcard src/esa_core/*.pyx src/esa_core/*.pxd src/esa_core/*.h src/esa_core/tables/*.py src/esa_core/tables/*.txt)
@@ -23,7 +25,7 @@ help:
 	@echo 'make bench        benchmarks of core and library; the figures are written by the command'
 	@echo 'make conformance  the shared packs, pack by pack'
 	@echo 'make core-debug   the core with bounds checks, ASan and UBSan, and its tests under it'
-	@echo 'make fuzz         bounded mutation fuzzing of the core under that build (FUZZ_SECONDS=$(FUZZ_SECONDS))'
+	@echo 'make fuzz         every parser under that build, guided by coverage: FUZZ_RUNS=$(FUZZ_RUNS) executions each, FUZZ_SECONDS, FUZZ_TARGETS'
 	@echo 'make model        train the default model from the shared corpora'
 	@echo 'make clean        remove what was built; .venv and state stay'
 
@@ -65,7 +67,7 @@ debian-packages:
 	else echo 'not root: tests that need $(DEBIAN_PACKAGES) use what is installed'; fi
 
 # Tests that measure the machine or kill processes (marker `serial`) run alone, after the others.
-test: debian-packages check
+test: debian-packages check $(PLAIN)/fuzz.stamp
 	$(PYTEST) -n $(JOBS) --dist loadfile -m 'not serial' tests
 	$(PYTEST) -m serial tests || [ $$? = 5 ]  # 5: no test bears the marker
 
@@ -90,25 +92,52 @@ conformance: install
 
 # --- the core under sanitizers --------------------------------------------------------------------------------------------------------
 
-$(DEBUG)/core.stamp: $(VENV)/.packages $(CORE_SOURCES) $(wildcard src/esa_core/*.py)
+# gcc reports every edge and comparison to trace.o, which is linked into each module; engine.c drives the targets (tests/fuzz/native).
+FUZZ := tests/fuzz/native
+PLAIN := build/fuzz
+
+%/libesafuzz.so: $(FUZZ)/engine.c $(FUZZ)/engine.h
+	@mkdir -p $(@D)
+	gcc -O2 -g -Wall -Wextra -shared -fPIC $< -o $@ -ldl
+
+%/trace.o: $(FUZZ)/trace.c $(FUZZ)/engine.h
+	@mkdir -p $(@D)
+	gcc -O2 -g -Wall -Wextra -fPIC -c $< -o $@
+
+# Only sources are copied, with their times: what did not change is not built again. A new setup.py may bring new flags.
+$(DEBUG)/core.stamp: $(VENV)/.packages $(CORE_SOURCES) $(wildcard src/esa_core/*.py) $(DEBUG)/libesafuzz.so $(DEBUG)/trace.o
+	cmp -s setup.py $(DEBUG)/setup.py || rm -rf $(DEBUG)/src $(DEBUG)/build
 	mkdir -p $(DEBUG)/src
-	cp -Rp setup.py pyproject.toml README.md LICENSE $(DEBUG)/
-	cp -Rp src/esa_core $(DEBUG)/src/
-	rm -f $(DEBUG)/src/esa_core/*.so $(DEBUG)/src/esa_core/*.c
-	cd $(DEBUG) && ESA_CORE_DEBUG=1 $(CURDIR)/$(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
+	cp -p setup.py pyproject.toml README.md LICENSE $(DEBUG)/
+	tar -C src --exclude='*.so' --exclude='*.c' --exclude=__pycache__ -cf - esa_core | tar -C $(DEBUG)/src -xf -
+	cd $(DEBUG) && ESA_CORE_DEBUG=1 ESA_FUZZ_LIBRARY=$(CURDIR)/$(DEBUG) \
+	  $(abspath $(BIN))/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
 	ln -sfn $(CURDIR)/src/esa $(DEBUG)/src/esa
+	touch $@
+
+FUZZ_SOURCES := $(FUZZ)/targets.pyx $(FUZZ)/setup.py $(FUZZ)/engine.h
+
+$(DEBUG)/fuzz.stamp: $(DEBUG)/core.stamp $(FUZZ_SOURCES)
+	ESA_CORE_DEBUG=1 ESA_FUZZ_LIBRARY=$(CURDIR)/$(DEBUG) ESA_CORE_SOURCES=$(CURDIR)/$(DEBUG)/src \
+	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --build-lib $(DEBUG)/src --build-temp $(DEBUG)/build
+	touch $@
+
+# The same targets beside the ordinary core, for a bounded run in `make test`.
+$(PLAIN)/fuzz.stamp: build/core.stamp $(FUZZ_SOURCES) $(PLAIN)/libesafuzz.so
+	ESA_FUZZ_LIBRARY=$(CURDIR)/$(PLAIN) ESA_CORE_SOURCES=$(CURDIR)/src \
+	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --build-lib $(PLAIN) --build-temp $(PLAIN)/build
 	touch $@
 
 # PYTHONMALLOC=malloc lets ASan see every Python object; the interpreter's own leaks at exit are not ours.
 SANITIZED = PYTHONPATH=$(CURDIR)/$(DEBUG)/src PYTHONMALLOC=malloc \
   LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=64 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
-core-debug: install $(DEBUG)/core.stamp
+core-debug: install $(DEBUG)/fuzz.stamp
 	$(SANITIZED) $(PYTEST) tests/core tests/fuzz
 
-fuzz: install $(DEBUG)/core.stamp
-	$(SANITIZED) ESA_FUZZ_SECONDS=$(FUZZ_SECONDS) $(PYTEST) -s tests/fuzz
+fuzz: install $(DEBUG)/fuzz.stamp
+	$(SANITIZED) $(BIN)/python -m tests.fuzz --runs $(FUZZ_RUNS) --seconds $(FUZZ_SECONDS) --jobs $(JOBS) $(FUZZ_TARGETS)
 
 # --- artefacts ------------------------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,10 @@ generate.write_all()
 BUILT = os.environ.get("ESA_CORE_BUILT") == "1"  # `make install`: the core stands beside its sources already
 DEBUG = os.environ.get("ESA_CORE_DEBUG") == "1"  # `make core-debug`: bounds checks, ASan, UBSan
 SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
+# The debug build also tells a fuzzer which way it went: the Makefile has built what that calls, see tests/fuzz/native.
+TRACER = os.environ.get("ESA_FUZZ_LIBRARY", "")
+TRACE = ["-fsanitize-coverage=trace-pc,trace-cmp"] if TRACER else []
+TRACED = {"extra_objects": [f"{TRACER}/trace.o"], "libraries": ["esafuzz"], "library_dirs": [TRACER], "runtime_library_dirs": [TRACER]}
 MODULES = [
     *("_document", "_parameter", "_boundary", "_header", "_media", "_tree", "_cms", "_rtf", "_tnef", "_uuencode", "_reading"),
     *("_mime", "_utf8", "_unicode_forms", "_east_asian", "_charset", "_transfer", "_field", "_field_text"),
@@ -31,8 +35,9 @@ extensions = [
         f"esa_core.{name}",
         [f"src/esa_core/{name}.pyx"],
         include_dirs=["src/esa_core", "src/esa_core/tables"],
-        extra_compile_args=SANITIZE if DEBUG else ["-O3", "-g0"],
+        extra_compile_args=[*SANITIZE, *TRACE] if DEBUG else ["-O3", "-g0"],
         extra_link_args=SANITIZE if DEBUG else [],
+        **(TRACED if TRACER else {}),
     )
     for name in MODULES
     if (ROOT / "src" / "esa_core" / f"{name}.pyx").exists()

@@ -69,6 +69,16 @@ cdef inline size_t encode_utf8(uint8_t *out, uint32_t point) noexcept nogil:
     return 4
 
 
+cdef inline size_t whole_characters(const uint8_t *text, size_t length) noexcept nogil:
+    """`length` of UTF-8 that was cut there, without the character that lost its end."""
+    cdef size_t at = length
+    while at and text[at - 1] & 0xC0 == 0x80 and length - at < 3:
+        at -= 1
+    if at == 0 or text[at - 1] < 0xC0:
+        return length
+    return length if length - at + 1 >= (2 if text[at - 1] < 0xE0 else 3 if text[at - 1] < 0xF0 else 4) else at - 1
+
+
 cdef inline uint8_t lower(uint8_t octet) noexcept nogil:
     return octet | 0x20 if 65 <= octet <= 90 else octet
 

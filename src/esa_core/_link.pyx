@@ -3,7 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from esa_core._buffer cimport equals_caseless, grow, reserve
+from esa_core._buffer cimport equals_caseless, grow, reserve, whole_characters
 from esa_core._entity cimport decode_value
 from esa_core._reader cimport *
 from esa_core._types cimport *
@@ -39,6 +39,8 @@ cdef int put_target(Reader *reader, int index, const uint8_t *value, size_t leng
         return -1
     url = targets.data + targets.length
     decoded = decode_value(value, length, url, ESA_MAX_TARGET, &reader.document.html.entities_odd)
+    if decoded + 4 > ESA_MAX_TARGET:
+        decoded = whole_characters(url, decoded)
     put = 0
     for at in range(decoded):
         if url[at] == 9 or url[at] == 10 or url[at] == 13 or (put == 0 and url[at] <= 32):

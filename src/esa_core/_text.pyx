@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memchr, memmove
 
-from esa_core._buffer cimport append_octet, equals_caseless
+from esa_core._buffer cimport append_octet, equals_caseless, whole_characters
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, find_charset
 from esa_core._disguise cimport fold_disguised
 from esa_core._document cimport give_back, lend, may_read_again, octets_of
@@ -53,7 +53,9 @@ cdef int add_text_link(Document *document, uint32_t part, size_t start, size_t e
         end -= 1
     index = add_link(document, part, LINK_TEXT, False)
     if index >= 0:
-        document.links[index].url = Span(<uint32_t>start, <uint32_t>min(end - start, <size_t>ESA_MAX_TARGET))
+        if end - start > ESA_MAX_TARGET:
+            end = start + whole_characters(document.text + start, ESA_MAX_TARGET)
+        document.links[index].url = Span(<uint32_t>start, <uint32_t>(end - start))
     return -1 if index == -1 else 0
 
 
