@@ -76,7 +76,7 @@ check: install
 	@failed=; gate() { echo "- $$*"; PATH="$(CURDIR)/$(BIN):$$PATH" "$$@" || failed="$$failed, $$*"; }; \
 	gate ruff check --quiet .; \
 	gate ruff format --quiet --check .; \
-	gate cython-lint src/esa_core; \
+	gate cython-lint src/esa_core tests/fuzz/native; \
 	gate mypy; \
 	gate mypy models; \
 	gate python -m mypy.stubtest --allowlist tests/stubtest.allow --ignore-unused-allowlist esa_core; \

@@ -128,18 +128,21 @@ cdef class LinearModel:
         indptr, indices, values = _checked(indptr, indices, values, self.n_weights)
         added = self.kept[indices].astype(np.float64) * values
         if self.normalised:
-            rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-            lengths = np.sqrt(np.bincount(rows, values.astype(np.float64) ** 2, len(indptr) - 1))
-            added /= lengths[rows]
+            added /= _length_of_row(indptr, values)
         return added
 
 
 def normalise(indptr, indices, values):
-    """A copy of `values` in which every row has length 1."""
-    indptr = np.ascontiguousarray(indptr, np.int64)
+    """A copy of `values` in which every row has length 1, except rows of nothing but zeros."""
+    return (values / _length_of_row(np.ascontiguousarray(indptr, np.int64), values)).astype(np.float32)
+
+
+def _length_of_row(indptr, values):
+    """For each value the length of its row; 1 in a row of zeros."""
     rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
     lengths = np.sqrt(np.bincount(rows, np.asarray(values, np.float64) ** 2, len(indptr) - 1))
-    return (values / lengths[rows]).astype(np.float32)
+    lengths[lengths == 0.0] = 1.0
+    return lengths[rows]
 
 
 def fit_svm(

@@ -50,6 +50,15 @@ def mail(corpus: Callable[[str], Path]) -> tuple[Matrix, npt.NDArray[np.bool_]]:
     return (indptr, indices, normalise(indptr, indices, ones)), np.array([path.parent.name == "spam" for path in paths])
 
 
+def test_a_row_of_zeros_stays_one_when_rows_get_length_1() -> None:
+    assert normalise(np.array([0, 2, 4]), np.zeros(4, np.int32), np.array([0.0, 0.0, 3.0, 4.0], np.float32)).tolist() == pytest.approx(
+        [0.0, 0.0, 0.6, 0.8]
+    )
+    assert LinearModel([1.0], 0.5, normalised=True).contributions(
+        np.array([0, 1]), np.zeros(1, np.int32), np.zeros(1, np.float32)
+    ).tolist() == [0.0]
+
+
 @pytest.mark.parametrize("normalised", [False, True])
 def test_logits_are_the_dot_products_and_contributions_sum_to_them(normalised: bool) -> None:
     matrix = sparse(200, 50)

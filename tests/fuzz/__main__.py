@@ -93,7 +93,9 @@ def rows(results: dict[str, dict[str, Any]]) -> Iterator[str]:
     yield ROW.format(*COLUMNS)
     for name, result in results.items():
         speed = result["executions"] / result["seconds"] if result["seconds"] else 0
-        cells = [result.get(key, "-") for key in ("seeds", "edges_first", "edges_last", "features_first", "features_last", "kept", "findings")]
+        cells = [
+            result.get(key, "-") for key in ("seeds", "edges_first", "edges_last", "features_first", "features_last", "kept", "findings")
+        ]
         yield ROW.format(name, f"{result['executions']:,}", f"{speed:,.0f}", *cells)
     total = sum(result["executions"] for result in results.values())
     findings = sum(result["findings"] for result in results.values())

@@ -44,10 +44,50 @@ HELO |EHLO |MAIL FROM:<|RCPT TO:<|DATA\r\n|RSET\r\n|NOOP|QUIT\r\n|VRFY |EXPN |HE
 > SMTPUTF8|>\r\n|\r\n.\r\n|\n.\n|\r\n..|\r.\r|postmaster|a@b.example|"a b"@c|@[127.0.0.1]|@x,@y:|GET / HTTP/1.1|AUTH PLAIN |\r\n|\n|\r"""
 _RTF_WORDS = r"""\rtf1|\ansi|\ansicpg|\fromhtml1|\htmlrtf|\htmlrtf0|\htmltag|\*|{|}|\'e4|\u|\uc1|\bin|\par|\tab|\line|\cell|\~|\_|\fonttbl|\pict
 \fcharset128|\f0|\deff0|\mhtmltag|\objdata|\v|\v0|\up"""
-_ODD = (b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\t", b" ", b"=", b'"', b"\\", b"(", b")", b"<", b">", b",", b";", b":", b"\x80", b"\xff")
+_ODD = (
+    b"\0",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\t",
+    b" ",
+    b"=",
+    b'"',
+    b"\\",
+    b"(",
+    b")",
+    b"<",
+    b">",
+    b",",
+    b";",
+    b":",
+    b"\x80",
+    b"\xff",
+)
 _CHARACTERS = (
-    *(b"\xe2\x80\x8b", b"\xc2\xad", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\xc3\x9f", b"\xc4\xb0", b"\xef\xb7\xba", b"\xf0\x9f\x98\x80"),
-    *(b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80", b"\xd0\xb0", b"\xce\xbf", b"\xef\xbc\xa1", b"\xcc\x81", b"\xe2\x80\xae", b"\xf3\xa0\x81\x81"),
+    *(
+        b"\xe2\x80\x8b",
+        b"\xc2\xad",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"\xfe\xff",
+        b"\xc3\x9f",
+        b"\xc4\xb0",
+        b"\xef\xb7\xba",
+        b"\xf0\x9f\x98\x80",
+    ),
+    *(
+        b"\xed\xa0\x80",
+        b"\xc0\xaf",
+        b"\xf4\x90\x80\x80",
+        b"\xd0\xb0",
+        b"\xce\xbf",
+        b"\xef\xbc\xa1",
+        b"\xcc\x81",
+        b"\xe2\x80\xae",
+        b"\xf3\xa0\x81\x81",
+    ),
 )
 _STATEFUL = (
     *(b"\x1b$B", b"\x1b(B", b"\x1b(I", b"\x1b$(D", b"\x1b(J", b"\x1b$)C", b"\x0e", b"\x0f", b"~{", b"~}", b"~~", b"+2AA-", b"+AGE-", b"+-"),
@@ -56,11 +96,13 @@ _STATEFUL = (
 
 
 def _words(written: str) -> list[bytes]:
-    return [word.encode() for line in written.split("\n") for word in line.split("|") if word] if "\r" not in written else _smtp_words(written)
+    return (
+        [word.encode() for line in written.split("\n") for word in line.split("|") if word] if "\r" not in written else _smtp_words(written)
+    )
 
 
 def _smtp_words(written: str) -> list[bytes]:
-    lines = [line for line in written.replace("\r\n", "\x01").replace("\n.\n", "\x02").split("\n")]
+    lines = written.replace("\r\n", "\x01").replace("\n.\n", "\x02").split("\n")
     return [word.replace("\x01", "\r\n").replace("\x02", "\n.\n").encode() for line in lines for word in line.split("|") if word]
 
 
@@ -134,22 +176,29 @@ def _transfer() -> Iterator[bytes]:
 
 
 def _cms() -> Iterator[bytes]:
-    inner = b"Content-Type: text/plain\r\n\r\nsigned words\r\n"
-    for one in (containers.signed(inner), containers.signed(inner, indefinite=True)) if hasattr(containers, "signed") else ():
-        yield one
     oid, data = containers.SIGNED_DATA, containers.DATA
-    yield b"\x30\x80\x06\x09" + oid + b"\xa0\x80\x30\x80\x02\x01\x01\x31\x00\x30\x80\x06\x09" + data + b"\xa0\x80\x24\x80\x04\x03one\x04\x03two" + bytes(12)
+    yield (
+        b"\x30\x80\x06\x09"
+        + oid
+        + b"\xa0\x80\x30\x80\x02\x01\x01\x31\x00\x30\x80\x06\x09"
+        + data
+        + b"\xa0\x80\x24\x80\x04\x03one\x04\x03two"
+        + bytes(12)
+    )
     yield b"\x30\x0b\x06\x09" + containers.ENVELOPED_DATA
 
 
 def _rtf() -> Iterator[bytes]:
+    yield containers.packed(rb"{\rtf1\ansi packed words, packed words\par more of the packed words}")
     for text in (
         rb"{\rtf1\ansi\ansicpg1252\deff0{\fonttbl{\f0\fcharset128 A;}}\f0 Hello\par \'e4\u8364?\uc2\u228xx{\*\hidden no}\bin3 abc\tab}",
         rb"{\rtf1\ansi\fromhtml1{\*\htmltag64 <p>}\htmlrtf no\htmlrtf0 yes{\*\htmltag &nbsp;}\u-10179?\u-8704?}",
     ):
         yield text
         yield struct.pack("<IIII", len(text) + 12, len(text), 0x414C454D, 0) + text
-        yield struct.pack("<IIII", len(text) + 12, len(text), 0x75465A4C, 0) + b"".join(b"\0" + text[at : at + 8] for at in range(0, len(text), 8))
+        yield struct.pack("<IIII", len(text) + 12, len(text), 0x75465A4C, 0) + b"".join(
+            b"\0" + text[at : at + 8] for at in range(0, len(text), 8)
+        )
 
 
 def _tnef() -> Iterator[bytes]:
@@ -223,7 +272,9 @@ def seeds_of(target: str) -> list[bytes]:
         case "html":
             found = _html()
         case "style":
-            found = iter([b"display:none", b"color:#fff;background-color:white", b"font: 0px a; opacity: .0", b"text-indent:-9999px !important"])
+            found = iter(
+                [b"display:none", b"color:#fff;background-color:white", b"font: 0px a; opacity: .0", b"text-indent:-9999px !important"]
+            )
         case "url" | "bare_url":
             found = _urls()
         case "fold":
@@ -268,9 +319,21 @@ def words_of(target: str) -> list[bytes]:
         case "rtf":
             words = _words(_RTF_WORDS)
         case "cms":
-            words = [containers.SIGNED_DATA, containers.ENVELOPED_DATA, containers.DATA, b"\x30\x80", b"\x24\x80", b"\xa0\x80", b"\0\0", b"\x04\x82"]
+            words = [
+                containers.SIGNED_DATA,
+                containers.ENVELOPED_DATA,
+                containers.DATA,
+                b"\x30\x80",
+                b"\x24\x80",
+                b"\xa0\x80",
+                b"\0\0",
+                b"\x04\x82",
+            ]
         case "tnef":
-            words = [struct.pack("<I", number) for number in (0x00069003, 0x00069005, 0x0006800F, 0x00018010, 0x0002800C, 0x3707, 0x10130102, 0x10090102)]
+            words = [
+                struct.pack("<I", number)
+                for number in (0x00069003, 0x00069005, 0x0006800F, 0x00018010, 0x0002800C, 0x3707, 0x10130102, 0x10090102)
+            ]
         case "uuencode":
             words = [b"begin 644 ", b"\nend\n", b"`\n", b"M", b" \n", b"begin-base64 "]
         case _:

@@ -3,8 +3,9 @@
 They never crash, never read or write outside their buffers, never raise for content, and what they return is consistent: parts lie within
 the message, a parent comes before its children, text is UTF-8, reasons sum to the logit.
 
-An ordinary run replays what was found before and a fixed set of mutations. `make fuzz` runs under ASan and UBSan for ESA_FUZZ_SECONDS with
-a new seed, and leaves the input that broke it in build/fuzz/last-input; once mended, that file goes to tests/fuzz/found/.
+What was found before and a fixed set of mutations, through the public interface; with ESA_FUZZ_SECONDS new ones for so long. The input
+that broke it is then left in build/fuzz/last-input; once mended, that file goes to tests/fuzz/found/message. `make fuzz` drives the
+parsers themselves (test_targets).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import esa
 import esa_core
 from tests.conftest import ROOT, SHARED
 
-FOUND = sorted((Path(__file__).parent / "found").glob("*"))
+FOUND = sorted((Path(__file__).parent / "found" / "message").glob("*"))
 SECONDS = float(os.environ.get("ESA_FUZZ_SECONDS", "0"))
 ORDINARY_ROUNDS = 300
 LARGEST = 64 * 1024

@@ -2,7 +2,7 @@
 message, parts inside their parents and valid UTF-8.
 
 Messages are our golden mail, mutated and spliced with what means something to a parser. ESA_FUZZ_SECONDS (default 2) bounds the time; under
-`make core-debug` and `make fuzz` the core runs with sanitizers. Found inputs are kept in tests/fuzz/found and replayed first.
+`make core-debug` the core runs with sanitizers. Found inputs are kept in tests/fuzz/found/message and replayed first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from esa_core import fold, parse
 
 MAIL = Path(__file__).resolve().parent.parent / "mail"
-FOUND = Path(__file__).resolve().parent / "found"
+FOUND = Path(__file__).resolve().parent / "found" / "message"
 SECONDS = float(os.environ.get("ESA_FUZZ_SECONDS", "2"))
 WORDS = [
     b"\n", b"\r\n", b"\r", b"\n\n", b"\x00", b"\xff", b"\xe2\x82", b" ", b"\t", b"--", b"--b\n", b"--b--\n", b"=", b"=\n", b"=41",
@@ -90,7 +90,7 @@ def mutated(dice: random.Random, messages: list[bytes]) -> bytes:
 
 
 def test_found_inputs_stay_mended() -> None:
-    for path in sorted(FOUND.glob("*.eml")):
+    for path in sorted(FOUND.glob("*")):
         check(path.read_bytes())
 
 

@@ -5,8 +5,8 @@
  * words of a dictionary put in, and operands of comparisons that failed replaced by what they were compared with. The target gets its
  * octets in memory of the exact length, so that a sanitizer sees one octet too many. This file is compiled without sanitizers.
  *
- * A finding ends the process: the sanitizer does it, or the engine for a violated invariant, an input that takes FUZZ_PATIENCE seconds of
- * CPU, or memory not given back. The input stands in memory shared with the parent by then. */
+ * A finding ends the process: the sanitizer does it, or, if the run is watched, the engine for a violated invariant, an input that takes
+ * FUZZ_PATIENCE seconds of CPU, or memory not given back. The input stands in memory shared with the parent by then. */
 
 #include "engine.h"
 
@@ -106,7 +106,7 @@ static void execute(struct run *run, const uint8_t *data, size_t length)
         return;
     if (length)
         memcpy(exact, data, length);
-    if (options->last) {
+    if (options->last && run->result->violated == 0) {
         const uint64_t written = length;
         memcpy(options->last, &written, 8);
         if (length)
@@ -119,8 +119,12 @@ static void execute(struct run *run, const uint8_t *data, size_t length)
     esa_fuzz.tracing = 0;
     run->result->executions++;
     free(exact);
-    if (violated)
+    if (violated && options->watched)
         end_with(options, "violated invariant", violated);
+    if (violated && run->result->violated == 0) {
+        run->result->violated = violated;
+        run->result->length = length;
+    }
 }
 
 static uint8_t class_of(uint8_t hits)
@@ -200,7 +204,7 @@ static size_t (*allocated)(void);
 
 static void check_leak(struct run *run, const struct entry *entry)
 {
-    size_t before;
+    size_t before = 0;
     if (allocated == NULL || !run->options->leaks)
         return;
     for (int round = 0; round < 4; round++) {  /* what is made once for all may grow once or twice */
@@ -366,19 +370,21 @@ static uint32_t mutate(struct run *run, uint8_t *data, uint32_t length, const st
 
 /* --- front door -------------------------------------------------------------------------------------------------------------------- */
 
-static double now(void)
+static double now(clockid_t clock)
 {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(clock, &time);
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
 static int is_over(const struct run *run, double began)
 {
     const struct fuzz_options *options = run->options;
+    if (run->result->violated)
+        return 1;
     if (options->runs && run->result->executions >= options->runs)
         return 1;
-    return options->seconds > 0 && run->result->executions % 64 == 0 && now() - began >= options->seconds;
+    return options->seconds > 0 && run->result->executions % 64 == 0 && now(CLOCK_MONOTONIC) - began >= options->seconds;
 }
 
 /* Run all seeds, then mutations of what was kept until the runs or the time are over. 0, or -1 for no memory. */
@@ -389,7 +395,7 @@ int fuzz_run(const struct fuzz_options *options, struct fuzz_result *result)
     uint8_t *data = malloc(options->longest + 1);
     struct sigaction action = {.sa_handler = look}, before;
     const struct itimerval every = {{1, 0}, {1, 0}}, never = {{0, 0}, {0, 0}};
-    const double began = now();
+    const double began = now(CLOCK_MONOTONIC), cpu = now(CLOCK_THREAD_CPUTIME_ID);
     memset(result, 0, sizeof *result);
     if (run == NULL || data == NULL) {
         free(run);
@@ -444,7 +450,7 @@ int fuzz_run(const struct fuzz_options *options, struct fuzz_result *result)
     result->edges_last = run->edges;
     result->features_last = run->features;
     result->kept = run->n_corpus;
-    result->seconds = now() - began;
+    result->seconds = now(CLOCK_THREAD_CPUTIME_ID) - cpu;
     for (uint32_t i = 0; i < run->n_corpus; i++) {
         free(run->corpus[i].data);
         free(run->corpus[i].pairs);

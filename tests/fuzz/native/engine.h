@@ -46,7 +46,7 @@ struct fuzz_options {
     uint64_t seed;
     size_t longest;         /* input, octets */
     uint8_t *last;          /* [8 + longest] shared with the parent: length, octets of the input that is being run; or NULL */
-    int watched;            /* end the process when one input takes longer than FUZZ_PATIENCE */
+    int watched;            /* end the process when one input takes longer than FUZZ_PATIENCE, or on a finding */
     int leaks;              /* the target gives back all memory that it takes: check it on every input that is kept */
 };
 
@@ -55,7 +55,9 @@ struct fuzz_result {
     uint32_t edges_first, edges_last;       /* different edges reached by the seeds, and by all inputs */
     uint32_t features_first, features_last; /* edges times how often, in eight classes */
     uint32_t kept;                          /* inputs in the corpus */
-    double seconds;
+    double seconds;                         /* of CPU */
+    int violated;                           /* number of the first violated invariant of an unwatched run; its input is in `last`, */
+    size_t length;                          /* of this length */
 };
 
 int fuzz_run(const struct fuzz_options *options, struct fuzz_result *result);

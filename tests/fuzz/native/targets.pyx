@@ -5,14 +5,14 @@ that was violated. Each makes its document anew, so that the buffers are no larg
 and compares. What has no native door is called as Python calls it. Called by tests.fuzz.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from esa_core._charset cimport convert, find_charset
 from esa_core._cms cimport open_signed
-from esa_core._document cimport document_free, document_init, document_reset, octets_of, source_length
+from esa_core._document cimport document_free, document_init, document_reset, source_length
 from esa_core._field cimport Mailbox, decode_address, decode_phrase, decode_words, read_mailboxes
 from esa_core._fold cimport fold_octets
 from esa_core._mail_data cimport AT_LINE, Decoder, decode_mail_data
@@ -60,6 +60,11 @@ cdef extern from "engine.h":
         uint32_t features_last
         uint32_t kept
         double seconds
+        int violated
+        size_t length
+    struct trace:
+        int tracing
+    trace esa_fuzz
     int fuzz_run(const fuzz_options *options, fuzz_result *result) nogil
     bint fuzz_is_utf8(const uint8_t *octets, size_t length) nogil
 
@@ -466,13 +471,16 @@ _built = {}
 
 def _automata(bytes first):
     """The terms of a line and what was built of them, kept: building takes a hundred times as long as a scan."""
+    cdef int tracing = esa_fuzz.tracing
     found = _built.get(first)
     if found is None:
+        esa_fuzz.tracing = 0  # what is built is kept: its edges would be another input's
         if len(_built) >= 500:
             _built.pop(next(iter(_built)))
         wanted = list(dict.fromkeys(folded for term in first.split(b"\t") if (folded := esa_core.fold(term[:64]))))[:20]
         found = (wanted, esa_core.Automaton(wanted), esa_core.Automaton(wanted, whole_word=True)) if wanted else None
         _built[first] = found
+        esa_fuzz.tracing = tracing
     return found
 
 
@@ -556,7 +564,10 @@ cdef int arrays(const uint8_t *text, size_t length) noexcept with gil:
         if len(logits) != len(starts) - 1:
             return MISCOUNTED
         esa_core.normalise(starts, indices, values)
-        model.contributions(starts, indices, values)
+        added = model.contributions(starts, indices, values)
+        for row in range(len(starts) - 1):
+            if not abs(added[starts[row]:starts[row + 1]].sum() + 0.25 - logits[row]) <= 1e-6:
+                return MISCOUNTED
     except (ValueError, IndexError):
         return 0
     except Exception:
@@ -625,7 +636,7 @@ def check(str name not None, bytes data not None):
 
 def run(str name not None, list seeds not None, list tokens not None, *, uint64_t runs, double seconds, uint64_t seed, size_t longest,
         uint8_t[::1] last=None, bint watched=False):
-    """Drive one target; a finding ends the process. Returns what fuzz_result says, as a dict. Raises ValueError, MemoryError."""
+    """Drive one target; a finding ends the process if it is watched, and else the run. Returns what fuzz_result says, as a dict. Raises ValueError, MemoryError."""
     cdef fuzz_options options
     cdef fuzz_result result
     cdef int outcome
