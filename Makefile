@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 DEBUG := build/debug
+PLAIN := build/fuzz
 FUZZ_RUNS ?= 500000
 FUZZ_SECONDS ?= 0
 FUZZ_TARGETS ?=
@@ -94,7 +95,6 @@ conformance: install
 
 # gcc reports every edge and comparison to trace.o, which is linked into each module; engine.c drives the targets (tests/fuzz/native).
 FUZZ := tests/fuzz/native
-PLAIN := build/fuzz
 
 %/libesafuzz.so: $(FUZZ)/engine.c $(FUZZ)/engine.h
 	@mkdir -p $(@D)

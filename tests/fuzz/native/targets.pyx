@@ -419,6 +419,7 @@ def _dialogue(bytes text, Py_ssize_t step):
     machine = _smtp.Machine()
     machine.message_size = 1000
     machine.reject_bare = len(text) % 2 == 1
+    machine.offers = (1 << len(_smtp.OFFERS)) - 1
     told, content, at = [], b"", 0
     while at < len(text) and _smtp.STATES[machine.state] != "ENDED":
         stop = min(at + step, len(text))
@@ -432,9 +433,11 @@ def _dialogue(bytes text, Py_ssize_t step):
                 content += machine.take_content()
             if name != "SPILL":
                 told.append((name, machine.state, machine.fault, machine.verb, machine.argument, machine.path, machine.raw_path,
-                             machine.parameters, machine.size, machine.odd_octets, machine.oversized, content, machine.bytes_read))
+                             machine.parameters, machine.size, machine.oddities, machine.oversized, content, machine.received, machine.last))
                 content = b""
             machine.accept()
+            if _smtp.STATES[machine.state] == "TLS":
+                machine.restart(secure=True)
             if _smtp.STATES[machine.state] == "ENDED":
                 break
         if at < stop and _smtp.STATES[machine.state] != "ENDED":
