@@ -10,7 +10,7 @@ import pytest
 
 import esa.config
 from esa.config.load import Fault, check, load
-from esa.config.schema import Configuration, Listener, split_route
+from esa.config.schema import Configuration, Listener, split_route, table_of
 from esa.config.text import write_text
 from esa.errors import ConfigurationError
 
@@ -75,10 +75,9 @@ def test_a_configuration_written_and_read_again_is_equal() -> None:
 
 
 def test_every_setting_has_a_sentence() -> None:
-    for table in Configuration.model_fields.values():
-        default = table.default[0] if isinstance(table.default, tuple) else table.default
-        assert type(default).__doc__
-        for name, field in type(default).model_fields.items():
+    for table in map(table_of, Configuration.model_fields):
+        assert table.__doc__
+        for name, field in table.model_fields.items():
             assert field.description, name
             assert field.description.endswith("."), name
 
@@ -222,8 +221,8 @@ def test_every_setting_is_asked_for_somewhere() -> None:
     """A setting that nothing reads would be a promise that nothing keeps."""
     package = Path(esa.config.__file__).parent.parent
     readers = [path for path in package.rglob("*.py") if path.parent.name != "config"]
-    text = "\n".join(path.read_text("utf-8") for path in [*readers, package / "config" / "load.py"])
-    for table in Configuration.model_fields.values():
-        default = table.default[0] if isinstance(table.default, tuple) else table.default
-        for name in type(default).model_fields:
+    within = [package / "config" / name for name in ("load.py", "sender_groups.py")]
+    text = "\n".join(path.read_text("utf-8") for path in [*readers, *within])
+    for table in map(table_of, Configuration.model_fields):
+        for name in table.model_fields:
             assert re.search(rf"\.{name}\b", text), name

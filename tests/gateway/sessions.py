@@ -99,8 +99,9 @@ class Listening:
     port: int
     clients: list[Client] = field(default_factory=list)
 
-    async def connect(self, *, greeting: bool = True) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, limit=2**20))
+    async def connect(self, *, greeting: bool = True, address: str = "127.0.0.1") -> Client:
+        """Connect from an address of this machine (all of 127/8 is)."""
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, limit=2**20, local_addr=(address, 0)))
         self.clients.append(client)
         if greeting:
             assert (await client.reply()).startswith("220 ")

@@ -15,8 +15,9 @@ from esa.errors import StoreError
 from esa.gateway import events as gateway_events
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter, Counters
-from esa.gateway.receive import FORGED_LIMIT, LARGE, ListenerReceiver, Route
+from esa.gateway.receive import FORGED_LIMIT, LARGE, Route
 from esa.gateway.receiver import Transaction
+from esa.gateway.reception import ListenerReceiver
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
 from esa.policy.access import RecipientAccess

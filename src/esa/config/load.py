@@ -21,7 +21,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from esa.config import units
-from esa.config.schema import Configuration, Duration, Size
+from esa.config.schema import Configuration
+from esa.config.sender_groups import entries_of_files
+from esa.config.values import Duration, Size
 from esa.errors import ConfigurationError, SyntaxFault
 from esa.message.address import parse_domain
 
@@ -112,8 +114,16 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
         "model": str(base / scan.model) if scan.model else "",
         "dictionaries": tuple(str(base / name) for name in scan.dictionaries),
     }
+    groups = tuple(
+        group.model_copy(update={"sender_files": tuple(str(base / name) for name in group.sender_files)})
+        for group in configuration.sender_group
+    )
     return configuration.model_copy(
-        update={"gateway": gateway.model_copy(update=changed_gateway), "scan": scan.model_copy(update=changed_scan)}
+        update={
+            "gateway": gateway.model_copy(update=changed_gateway),
+            "scan": scan.model_copy(update=changed_scan),
+            "sender_group": groups,
+        }
     )
 
 
@@ -134,6 +144,11 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
     for number, name in enumerate(scan.dictionaries):
         if not (base / name).is_file():
             faults.append((("scan", "dictionaries", number), f"there is no file {base / name}", "name text files with one term a line"))
+    for number, group in enumerate(configuration.sender_group):
+        try:
+            entries_of_files(group, base)
+        except ConfigurationError as wrong:
+            faults.append((("sender_group", number, "sender_files"), f"{wrong.where}: {wrong.what}", wrong.mend or "name text files"))
     return faults
 
 
@@ -190,8 +205,8 @@ def _explain(kind: str, place: Location, value: object, context: Mapping[str, An
             return f"{shown} is no number", "write a number without quotes"
         case "string_type":
             return f"{shown} is no text", 'write it in quotes, as "text"'
-        case "tuple_type" if place == ("listener",):
-            return "a listener is one of several tables", "write its header as [[listener]]"
+        case "tuple_type" if len(place) == 1:
+            return f"{place[0]} is one of several tables", f"write its header as [[{place[0]}]]"
         case "tuple_type":
             return f"{shown} is no list", 'write a list, as ["one", "two"]'
         case "model_type" | "model_attributes_type":
@@ -205,7 +220,8 @@ def _unknown(place: Location) -> tuple[str, str]:
     names = list(_model(tuple(outer)).model_fields)
     close = difflib.get_close_matches(str(name), names, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
-    known = "tables are" if not outer else f"settings of {f'[[{outer[0]}]]' if len(outer) > 1 else f'[{outer[0]}]'} are"
+    of = "" if not outer else f"[[{outer[0]}]]" if isinstance(outer[-1], int) else f"[{'.'.join(map(str, outer))}]"
+    known = f"settings of {of} are" if outer else "tables are"
     kind = "table" if not outer else "setting"
     return f"no {kind} is called {str(name)!r}", f"{meant}{known[:1].upper() if meant else known[:1]}{known[1:]}: {', '.join(names)}"
 
@@ -263,6 +279,8 @@ def _table(place: Location, document: Mapping[str, Any]) -> tuple[str, Sequence[
     """The header that a reader looks for, and what is left of the place below it."""
     if not place or place[0] not in Configuration.model_fields:
         return "", place
+    if len(place) > 1 and place[0] == "mail_flow_policy":
+        return f"[mail_flow_policy.{place[1]}]", place[2:]
     if len(place) > 1 and isinstance(place[1], int):
         entry = _value(place[:2], document)
         name = entry.get("name") if isinstance(entry, dict) else None

@@ -9,40 +9,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from esa.config import units
+from esa.config.sender_groups import SHIPPED_GROUPS, DnsList, MailFlowPolicies, SenderGroup, contradictions_of, shipped_policies
+from esa.config.values import DAY, HOUR, KIB, LARGEST_MESSAGE, MIB, MINUTE, Duration, Name, Size, Table, Texts, fault
 from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
 from esa.errors import SyntaxFault
 from esa.message.address import parse_domain
-
-KIB, MIB = 1 << 10, 1 << 20
-MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
-LARGEST_MESSAGE = 1 << 30  # the core counts octets in 32 bits; more than 1 GiB is no mail
-_Number = TypeVar("_Number", int, float)
-LISTENER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}\Z")  # goes into log lines, tracking and file names
-
-
-def fault(what: str, mend: str) -> PydanticCustomError:
-    """A fault for people; `load` adds the file, the line and the key."""
-    return PydanticCustomError("esa", "{what}", {"what": what, "mend": mend})
-
-
-def _quantity(parse: Callable[[str], _Number], mend: str) -> Callable[[object], _Number]:
-    def read(value: object) -> _Number:
-        if not isinstance(value, str):
-            raise fault(f"{value!r} has no unit", mend)
-        try:
-            return parse(value)
-        except SyntaxFault as wrong:
-            raise fault(wrong.what, wrong.mend or mend) from wrong
-
-    return read
 
 
 def _address(value: str) -> str:
@@ -85,33 +64,18 @@ def split_route(route: str) -> tuple[str, int] | None:
     return (host, int(port)) if re.fullmatch(r"[A-Za-z0-9_.:-]+", host) else None
 
 
-def _name(value: str) -> str:
-    if not LISTENER_NAME.match(value):
-        raise fault(f"{value!r} is no name", "use up to 32 letters, digits, - and _, a letter first")
-    return value
+def _name_server(value: str) -> str:
+    host, port = split_route(value) or (value.removeprefix("[").removesuffix("]"), 53)
+    try:
+        return f"[{ipaddress.ip_address(host)}]:{port}" if ":" in host else f"{ipaddress.ip_address(host)}:{port}"
+    except ValueError as wrong:
+        raise fault(f"{value!r} is no name server", 'write its IP address, as "192.0.2.53" or "[2001:db8::53]:5353"') from wrong
 
 
-Duration = Annotated[
-    float,
-    BeforeValidator(_quantity(units.parse_duration, 'write a time with its unit, as "20 s"')),
-    PlainSerializer(units.format_duration, return_type=str),
-]
-Size = Annotated[
-    int,
-    BeforeValidator(_quantity(units.parse_size, 'write a size with its unit, as "25 MiB"')),
-    PlainSerializer(units.format_size, return_type=str),
-]
 Address = Annotated[str, AfterValidator(_address)]
 Domain = Annotated[str, AfterValidator(_domain)]
-Texts = Annotated[tuple[str, ...], Field(strict=False)]
 PositiveAction = Literal["refuse", "quarantine", "drop", "deliver"]  # words of policy.disposition.Action
 SuspectAction = Literal["quarantine", "deliver", "refuse", "drop"]
-
-
-class Table(BaseModel):
-    """One table of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
 
 
 class Gateway(Table):
@@ -133,7 +97,7 @@ class Gateway(Table):
 class Listener(Table):
     """A listener: an address and port that takes mail by SMTP. There may be several."""
 
-    name: Annotated[str, AfterValidator(_name)] = Field(default="mail", description="Name in logs and tracking.")
+    name: Name = Field(default="mail", description="Name in logs and tracking.")
     address: Address = Field(default="127.0.0.1", description='Address to listen on. "0.0.0.0" or "::": every address of the machine.')
     port: int = Field(
         default=2525,
@@ -175,6 +139,21 @@ class Listener(Table):
         default=3 * MINUTE, ge=1, le=HOUR, description="Longest time for mail data, beside what its size takes at 500 octets a second."
     )
     session_timeout: Duration = Field(default=HOUR, ge=1, le=DAY, description="Longest life of a connection.")
+
+
+class Dns(Table):
+    """How names are asked for."""
+
+    servers: Annotated[tuple[Annotated[str, AfterValidator(_name_server)], ...], Field(strict=False)] = Field(
+        default=(), description='Name servers, as "192.0.2.53" or "[2001:db8::53]:5353". Empty: those of the machine.'
+    )
+    timeout: Duration = Field(
+        default=4.0,
+        ge=0.1,
+        le=30,
+        description="Longest wait for all that is asked of one connecting host; what is not known by then is not known.",
+    )
+    budget: int = Field(default=30, ge=4, le=1_000, description="Most questions for one connecting host.")
 
 
 class Delivery(Table):
@@ -257,6 +236,10 @@ class Configuration(Table):
 
     gateway: Gateway = Gateway()
     listener: Annotated[tuple[Listener, ...], Field(strict=False)] = (Listener(),)
+    sender_group: Annotated[tuple[SenderGroup, ...], Field(strict=False)] = SHIPPED_GROUPS
+    mail_flow_policy: MailFlowPolicies = Field(default_factory=shipped_policies)
+    dns_list: Annotated[tuple[DnsList, ...], Field(strict=False)] = ()
+    dns: Dns = Dns()
     delivery: Delivery = Delivery()
     mail_policy: MailPolicy = MailPolicy()
     scan: Scan = Scan()
@@ -300,6 +283,19 @@ class Configuration(Table):
         return self
 
 
+def table_of(name: str) -> type[Table]:
+    """The kind of table that stands under a top-level name, whether once, several times, or under names of its own."""
+
+    def search(annotation: object) -> type[Table] | None:
+        if isinstance(annotation, type) and issubclass(annotation, Table):
+            return annotation
+        return next((found for part in get_args(annotation) if (found := search(part))), None)
+
+    found = search(Configuration.model_fields[name].annotation)
+    assert found is not None
+    return found
+
+
 class Contradiction(NamedTuple):
     """Values that cannot stand together, told at one of them."""
 
@@ -328,6 +324,9 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
             yield Contradiction(("listener", number, "accept_domains"), what, mend)
         names.add(listener.name)
         places.add(place)
+    listeners = [listener.name for listener in configuration.listener]
+    for where, what, mend in contradictions_of(configuration.sender_group, configuration.mail_flow_policy, listeners):
+        yield Contradiction(where, what, mend)
     policy = configuration.mail_policy
     if policy.suspect_above > policy.positive_above:
         what = f"suspect_above ({policy.suspect_above:g}) is over positive_above ({policy.positive_above:g})"

@@ -48,6 +48,7 @@ class Event(StrEnum):
     QUARANTINE_DELETED = "quarantine.deleted"
     QUARANTINE_EXPIRED = "quarantine.expired"
     SPOOL_DAMAGED = "spool.damaged"
+    RESOLVER_SILENT = "resolver.silent"
 
 
 _logger = logging.getLogger("esa")

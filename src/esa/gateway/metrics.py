@@ -51,6 +51,7 @@ class Counter(IntEnum):
     DELIVERIES_DEFERRED = 21
     DELIVERIES_FAILED = 22
     PROCESS_RESTARTS = 23
+    CONNECTIONS_REFUSED = 24
 
 
 Kind = Literal["counter", "gauge"]
@@ -82,6 +83,7 @@ DESCRIPTIONS: dict[Counter, tuple[str, Kind, str]] = {
     Counter.DELIVERIES_SENT: ("esa_deliveries_sent", "counter", "Delivery attempts the next hop took."),
     Counter.DELIVERIES_DEFERRED: ("esa_deliveries_deferred", "counter", "Delivery attempts to be repeated."),
     Counter.DELIVERIES_FAILED: ("esa_deliveries_failed", "counter", "Delivery attempts that failed for good."),
+    Counter.CONNECTIONS_REFUSED: ("esa_connections_refused", "counter", "Connections refused by host access."),
     Counter.PROCESS_RESTARTS: ("esa_process_restarts", "counter", "Processes started again after they died."),
 }
 _GAUGES = tuple(counter for counter, (_, kind, _) in DESCRIPTIONS.items() if kind == "gauge")

@@ -16,11 +16,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from esa.config.schema import Configuration, Listener
+from esa.config.sender_groups import groups_of
 from esa.engine.checks.dictionaries import Dictionary
 from esa.engine.scanner import Scanner
 from esa.errors import EsaError
@@ -31,12 +33,19 @@ from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.limits import Limits
 from esa.gateway.listener import serve
 from esa.gateway.metrics import Counter, Counters, Row
-from esa.gateway.receive import ListenerReceiver, Route
+from esa.gateway.receive import Route
+from esa.gateway.reception import ListenerReceiver
+from esa.gateway.sender_facts import SenderFacts
 from esa.message.envelope import Envelope, Session
 from esa.policy.access import RecipientAccess
 from esa.policy.disposition import Action
+from esa.policy.host_access import HostAccess
 from esa.policy.mail_policy import MailPolicy
+from esa.policy.reputation import ListedReputation
 from esa.store.spool import Spool
+
+if TYPE_CHECKING:
+    from esa.gateway.dns import Dns
 
 FAILED = 3
 _PR_SET_PDEATHSIG = 1
@@ -142,9 +151,12 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         row=row,
         in_flight=configuration.limits.scans_in_flight,
     )
+    hosts = {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in listeners}
+    resolver = make_resolver(configuration, hosts.values())
+    facts = make_sender_facts(configuration, resolver)
     servers = [
         await serve(
-            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains)),
+            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), hosts[name], facts),
             socket.socket(fileno=descriptor),
             hostname=configuration.gateway.hostname,
             limits=make_limits(configuration, listeners[name]),
@@ -160,6 +172,8 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     rotation.cancel()
     await asyncio.gather(*(server.drain(configuration.gateway.drain) for server in servers))
     await route.drain()
+    if resolver is not None:
+        await resolver.close()
     spool.close()
 
 
@@ -203,6 +217,22 @@ def make_policy(configuration: Configuration) -> MailPolicy:
         positive=Action(given.positive),
         suspect=Action(given.suspect),
     )
+
+
+def make_resolver(configuration: Configuration, hosts: Iterable[HostAccess]) -> Dns | None:
+    """A resolver if any sender group asks for names, DNS lists or a reputation that is made of DNS lists, else None."""
+    asks = any(table.asks_names or table.zones or (table.asks_reputation and configuration.dns_list) for table in hosts)
+    if not asks:
+        return None
+    from esa.gateway.dns import Dns
+
+    return Dns(configuration.dns.servers, timeout=configuration.dns.timeout)
+
+
+def make_sender_facts(configuration: Configuration, resolver: Dns | None) -> SenderFacts:
+    """What finds out about connecting hosts."""
+    weights = {one.zone: one.weight for one in configuration.dns_list}
+    return SenderFacts(resolver, ListedReputation(weights), timeout=configuration.dns.timeout, budget=configuration.dns.budget)
 
 
 def make_limits(configuration: Configuration, listener: Listener) -> Limits:

@@ -106,6 +106,15 @@ class Connection(Stream):
         return self._server
 
     @property
+    def message_size(self) -> int:
+        """Largest message that this client may send, octets; 0: no limit. The listener's, until a receiver lowers it."""
+        return self._machine.message_size
+
+    @message_size.setter
+    def message_size(self, octets: int) -> None:
+        self._machine.message_size = octets
+
+    @property
     def is_idle(self) -> bool:
         """No transaction is open and nothing waits for an answer."""
         return self.transaction is None and not self._waiting

@@ -2,7 +2,7 @@
 
     connection → mail → recipients → mail data → scan (batcher) → decide → record → commit (batcher) → reply
 
-`Route` is one per worker and owns the stages; `ListenerReceiver` is what a listener of the worker calls. Promises: a 250 is said only when
+`Route` is one per worker and owns the stages; `reception` hands it what its listeners accept. Promises: a 250 is said only when
 the record is on disk; a fault of ours (scanner, disk, too much in work) is a 4xx and is logged, so the sender keeps the message; a reply
 carries the identifier of the message and never the rule. Refused mail leaves its events with the next commit.
 """
@@ -25,12 +25,12 @@ from esa.gateway import events
 from esa.gateway.batcher import Stage
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter, Row
-from esa.gateway.receiver import Answer, Receiver, Transaction
+from esa.gateway.receiver import Transaction
+from esa.gateway.visit import Visit, visit_of
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
 from esa.message.subject import subject_of
 from esa.message.trace import REASONS_SHOWN, header_end, received_field, result_field_ranges, result_fields, strip_result_fields
-from esa.policy.access import RecipientAccess
 from esa.policy.disposition import Action, Disposition, Plan, plan
 from esa.policy.mail_policy import MailPolicy, decide, verdict_of
 from esa.store.identifier import new_identifier
@@ -38,8 +38,6 @@ from esa.store.record import Event, EventName, Record, Splinter
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-    from esa.gateway.protocol import Connection
 
 LARGE = 128 << 10  # octets; a longer message is scanned on its own thread, so that it never delays a batch of small ones
 SCAN_ITEMS, SCAN_OCTETS = 64, 2 << 20  # caps of a batch: past some tens of messages it is no faster, only later
@@ -54,8 +52,6 @@ LOCAL_FAULT = (451, "4.3.0", "local fault, try again later")
 DISK_FULL = (452, "4.3.1", "insufficient system storage, try again later")
 LOOP = (554, "5.4.6", "routing loop: too many Received fields")
 TOO_MANY_FORGED = (554, "5.6.0", "the header is not acceptable")
-RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
-NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
 RESERVE_OCTETS = 64 << 20  # free space below which no mail is begun with, so that what was begun can end
 SPACE_TOLD_SECONDS = 60.0  # a full disk is told so often, not with every client that knocks
 FREE_SPACE_SECONDS = 1.0  # how long a look at the free space is good for
@@ -97,6 +93,7 @@ class Arrival:
     record: Record | None = None
     reply: Reply | None = None  # the reply to give once committed
     answered: bool = False  # refused mail is answered before its events are committed
+    visit: Visit | None = None  # of the connection: its sender group and mail flow policy
 
     def discard(self) -> None:
         """Give content back that nobody takes over."""
@@ -174,6 +171,7 @@ class Route:
             transaction.content,
             transaction.content_path,
             time.monotonic(),
+            visit=visit_of(transaction.connection),
         )
         if self._in_scan + self._in_commit >= self._limit:
             self._defer(arrival, TOO_BUSY, "in_flight")
@@ -244,7 +242,8 @@ class Route:
         arrival.head = arrival.content[: min(end, HEAD_LIMIT)].lower()
         arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
         arrival.verdict = verdict_of(report, self._policy)
-        arrival.plan = plan(decide(report, arrival.envelope, self._policy))
+        checked = arrival.visit is None or arrival.visit.policy.spam_check
+        arrival.plan = plan(decide(report, arrival.envelope, self._policy, spam_check=checked))
         if arrival.plan.refused:
             self._refuse(arrival, (550, "5.7.1", "message refused"))
         elif _hops(arrival.head) >= HOP_LIMIT:
@@ -390,48 +389,10 @@ class Route:
             disposition="+".join(dict.fromkeys(splinter.action for splinter in arrival.plan.splinters)) or None,
             reply=f"{reply.code}/{reply.enhanced}",
             reason=reason,
+            group=None if arrival.visit is None else arrival.visit.match.group,
+            because=None if arrival.visit is None else arrival.visit.match.because,
             ms=round((time.monotonic() - arrival.began) * 1000, 1),
         )
-
-
-class ListenerReceiver(Receiver):
-    """What one listener of a worker calls: recipient access of that listener, and the worker's route."""
-
-    def __init__(self, route: Route, access: RecipientAccess) -> None:
-        self._route, self._access = route, access
-
-    def greet(self, connection: Connection) -> Answer:
-        row = self._route.row
-        row.add(Counter.CONNECTIONS)
-        row.add(Counter.CONNECTIONS_OPEN)
-        return None
-
-    def closed(self, connection: Connection) -> None:
-        self._route.row.add(Counter.CONNECTIONS_OPEN, -1)
-
-    def mail(self, transaction: Transaction, parameters: Sequence[str]) -> Answer:
-        return None if self._route.has_room(transaction.declared_size) else NO_SPACE
-
-    def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
-        if self._access.accepts(forward_path):
-            return None
-        self._route.row.add(Counter.RECIPIENTS_REFUSED)
-        refusals = transaction.context if isinstance(transaction.context, list) else []
-        refusals.append(Event(EventName.RECIPIENT_REFUSED, time.time(), {"recipient": forward_path, "reply": str(RELAYING_DENIED)}))
-        transaction.context = refusals
-        session = transaction.session
-        events.info(
-            Log.RECIPIENT_REFUSED,
-            client=session.client_address,
-            listener=session.listener,
-            reverse_path=f"<{transaction.reverse_path}>",
-            recipient=f"<{forward_path}>",
-            reply="550/5.7.1",
-        )
-        return RELAYING_DENIED
-
-    def message(self, transaction: Transaction) -> None:
-        self._route.take(transaction)
 
 
 def _reply(words: tuple[int, str, str], identifier: str) -> Reply:
@@ -454,13 +415,15 @@ def _splinter(disposition: Disposition) -> Splinter:
 def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event, ...]:
     """What tracking is told of a message by the receiver: the connection, refused recipients, and how it ended, with what was found."""
     report, session, transaction = arrival.report, arrival.session, arrival.transaction
-    connected = {
+    connected: dict[str, object] = {
         "client": session.client_address,
         "port": session.client_port,
         "helo": session.helo,
         "protocol": session.protocol,
         "listener": session.listener,
     }
+    if arrival.visit is not None:
+        connected |= {key: value for key, value in arrival.visit.fields().items() if value is not None}
     told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
     if isinstance(transaction.context, list):
         told += transaction.context

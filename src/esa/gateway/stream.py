@@ -7,6 +7,8 @@ nothing more is read until it can be processed. Replies gather in `_output` and 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Stream(asyncio.BufferedProtocol):
         "_reading",
         "_running",
         "_server",
+        "_silent",
         "_transport",
         "_waiting",
     )
@@ -47,6 +50,7 @@ class Stream(asyncio.BufferedProtocol):
         self._ending = False  # the last reply is written
         self._eof = False
         self._lost = False
+        self._silent = False  # the connection was reset
         self._active = server.now  # loop seconds of the last progress
 
     @property
@@ -113,7 +117,7 @@ class Stream(asyncio.BufferedProtocol):
         output = self._output
         octets = output[0] if len(output) == 1 else b"".join(output)
         output.clear()
-        if octets and not self._lost:
+        if octets and not self._lost and not self._silent:
             self._transport.write(octets)
         if self._ending and not self._lost:
             self._transport.close()
@@ -131,3 +135,11 @@ class Stream(asyncio.BufferedProtocol):
         """End without a word."""
         if not self._lost:
             self._transport.abort()
+
+    def reset(self) -> None:
+        """End without a word, and with RST instead of FIN: as if nobody listened."""
+        bound = self._transport.get_extra_info("socket")
+        if bound is not None:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._ending = self._silent = True
+        self.drop()

@@ -1,0 +1,211 @@
+"""The tables of host access: sender groups, mail flow policies, weights of DNS lists. Names and defaults are AsyncOS's.
+
+`schema` puts them into the configuration, `groups_of` makes values of them. A policy that the file gives in part has the rest from the
+shipped policy of that name, then from `[mail_flow_policy.DEFAULT]`, then from the defaults below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+
+from esa.config.units import format_size
+from esa.config.values import KIB, LARGEST_MESSAGE, Name, Size, Table, Texts, fault
+from esa.errors import ConfigurationError, SyntaxFault
+from esa.message.address import parse_domain
+from esa.policy.host_access import SenderGroup as Group
+from esa.policy.host_access_audit import relays_to_strangers
+from esa.policy.mail_flow import SHIPPED, AccessRule
+from esa.policy.mail_flow import MailFlowPolicy as Policy
+from esa.policy.senders import SenderEntry, parse_sender, read_senders
+
+DEFAULT = "DEFAULT"  # name of the policy that gives the others what they leave out
+_GIVEN = Policy()
+
+
+def _sender(value: str) -> str:
+    try:
+        parse_sender(value)
+    except SyntaxFault as wrong:
+        raise fault(wrong.what, wrong.mend or "") from wrong
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        return parse_domain(value)
+    except SyntaxFault as wrong:
+        raise fault(f"{value!r} is no zone", "write the domain of a DNS list, as bl.example.net") from wrong
+
+
+def _line(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or len(value) > 400:
+        raise fault(f"{value[:60]!r} cannot stand in a reply", "write printable ASCII, at most 400 characters")
+    return value
+
+
+def _policy_name(value: str) -> str:
+    return value.removeprefix("$")
+
+
+ReplyText = Annotated[str, AfterValidator(_line)]
+PolicyName = Annotated[str, AfterValidator(_policy_name)]
+
+
+class SenderGroup(Table):
+    """Connecting hosts that are treated alike. Groups stand in order: the first with an entry that matches decides. Whom none matches is ALL."""
+
+    name: Name = Field(default="GROUP", description="Name in logs and tracking.")
+    policy: PolicyName = Field(default="ACCEPTED", description="Mail flow policy that these senders get.")
+    senders: Annotated[tuple[Annotated[str, AfterValidator(_sender)], ...], Field(strict=False)] = Field(
+        default=(),
+        description=(
+            "Entries: 10.1.1.1, 10.1.0.0/16, 10.1., 10.1.1.10-20, 2001:db8::/32, host.example.org, .example.org (by confirmed reverse DNS), "
+            "SBRS[-10.0:-3.0], SBRS[none], dnslist[bl.example.net], nx.domain (no PTR), serv.fail (PTR lookup failed), not.double.verified "
+            "(PTR and address disagree), ALL."
+        ),
+    )
+    sender_files: Texts = Field(default=(), description="Files of more entries, one a line. Relative to this file.")
+    listeners: Texts = Field(default=(), description="Listeners that the group is for, by name. Empty: all.")
+
+
+class MailFlowPolicy(Table):
+    """How senders may speak: limits, checks and replies."""
+
+    access: Literal["ACCEPT", "RELAY", "REJECT", "TCPREFUSE", "CONTINUE"] = Field(
+        default="ACCEPT",
+        description=(
+            '"ACCEPT": mail for the accepted domains; "RELAY": mail for every domain; "REJECT": greeted with a refusal; "TCPREFUSE": reset '
+            'without a word; "CONTINUE": the group is passed over.'
+        ),
+    )
+    max_msgs_per_session: int = Field(default=_GIVEN.max_msgs_per_session, ge=1, description="Messages of one connection; past it 421.")
+    max_rcpts_per_msg: int = Field(default=_GIVEN.max_rcpts_per_msg, ge=1, description="Recipients of one message; past it 452.")
+    max_message_size: Size = Field(
+        default=_GIVEN.max_message_size, ge=KIB, le=LARGEST_MESSAGE, description="Largest message; the listener's own limit holds too."
+    )
+    spam_check: bool = Field(
+        default=True, description="Whether mail is treated by its score. false: it is scanned, and delivered whatever it is."
+    )
+    banner_text: ReplyText = Field(default="", description="Text of the greeting after the host name. Empty: ESMTP esa.")
+    banner_hostname: str = Field(default="", description="Host name in the greeting. Empty: that of the gateway.")
+    reject_banner_code: int = Field(default=_GIVEN.reject_banner_code, ge=400, le=599, description="Code of the greeting that refuses.")
+    reject_banner_text: ReplyText = Field(default=_GIVEN.reject_banner_text, description="Text of the greeting that refuses.")
+
+
+class DnsList(Table):
+    """A DNS list that makes the reputation of a connecting host. Reputation is the sum of the weights of those that name it, or none."""
+
+    zone: Annotated[str, AfterValidator(_zone)] = Field(default="bl.example.net", description="Domain of the list.")
+    weight: float = Field(default=0.0, ge=-10, le=10, description="Points for a host that is in it: below 0 for a block list. 0: none.")
+
+
+SHIPPED_GROUPS = (
+    SenderGroup(name="WHITELIST", policy="TRUSTED"),
+    SenderGroup(name="BLACKLIST", policy="BLOCKED", senders=("SBRS[-10.0:-3.0]",)),
+    SenderGroup(name="SUSPECTLIST", policy="THROTTLED", senders=("SBRS[-3.0:-1.0]",)),
+    SenderGroup(name="UNKNOWNLIST", policy="ACCEPTED", senders=("SBRS[-1.0:10.0]", "SBRS[none]")),
+)
+
+
+def _as_written(policy: Policy) -> dict[str, Any]:
+    """The values of a policy as they stand in a file."""
+    values = {field.name: getattr(policy, field.name) for field in fields(policy) if field.name != "name"}
+    values["access"] = str(policy.access)
+    values["max_message_size"] = format_size(policy.max_message_size)
+    return values
+
+
+def base_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a policy of this name has before the file says anything of it; `given` are the policies of the file, as written."""
+    values = {**_as_written(_GIVEN), **given.get(DEFAULT, {})}
+    if name in SHIPPED:
+        values |= {key: value for key, value in _as_written(SHIPPED[name]).items() if value != _as_written(_GIVEN)[key]}
+    return values
+
+
+def _completed(value: object) -> object:
+    """Policies of the file with what they leave out, and the shipped ones that the file does not name."""
+    if not isinstance(value, Mapping):
+        return value
+    given = {str(name).removeprefix("$"): policy for name, policy in value.items()}
+    known = given
+    if any(not isinstance(policy, Mapping) for policy in given.values()):
+        return given
+    try:
+        MailFlowPolicy.model_validate(given.get(DEFAULT, {}))
+    except ValidationError:  # told once, where it stands, and not in every policy that would have it from there
+        known = {}
+    return {name: {**base_of(name, known), **given.get(name, {})} for name in (*SHIPPED, *(name for name in given if name not in SHIPPED))}
+
+
+MailFlowPolicies = Annotated[dict[Name, MailFlowPolicy], BeforeValidator(_completed)]
+
+
+def shipped_policies() -> dict[str, MailFlowPolicy]:
+    return {name: MailFlowPolicy.model_validate(values) for name, values in ((name, base_of(name, {})) for name in SHIPPED)}
+
+
+def policy_of(name: str, given: MailFlowPolicy) -> Policy:
+    """The policy as a value that the listener keeps to."""
+    values = {key: getattr(given, key) for key in type(given).model_fields}
+    return Policy(**{**values, "name": name, "access": AccessRule(given.access)})
+
+
+def groups_of(
+    groups: Sequence[SenderGroup], policies: Mapping[str, MailFlowPolicy], *, listener: str | None = None, base: Path = Path()
+) -> list[Group]:
+    """Sender groups as values, those of one listener or all. Reads their files; raises ConfigurationError for one that cannot be read."""
+    made = {name: policy_of(name, policy) for name, policy in policies.items()}
+    return [
+        Group(group.name, made[group.policy], (*map(parse_sender, group.senders), *entries_of_files(group, base)))
+        for group in groups
+        if listener is None or not group.listeners or listener in group.listeners
+    ]
+
+
+def entries_of_files(group: SenderGroup, base: Path = Path()) -> list[SenderEntry]:
+    """Entries of a group's files. Raises ConfigurationError that names file, line and mend."""
+    found: list[SenderEntry] = []
+    for name in group.sender_files:
+        path = base / name
+        try:
+            entries, faults = read_senders(path.read_text("utf-8").splitlines())
+        except (OSError, UnicodeDecodeError) as wrong:
+            reason = wrong.strerror if isinstance(wrong, OSError) else "it is not UTF-8"
+            raise ConfigurationError(f"the senders of {group.name} cannot be read: {reason}", where=str(path)) from wrong
+        if faults:
+            line, first = faults[0]
+            raise ConfigurationError(first.what, where=f"{path}, line {line}", mend=first.mend)
+        found += entries
+    return found
+
+
+def contradictions_of(
+    groups: Sequence[SenderGroup], policies: Mapping[str, MailFlowPolicy], listeners: Sequence[str]
+) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """What cannot stand together, as (place, what, mend)."""
+    seen: set[tuple[str, str]] = set()
+    for number, group in enumerate(groups):
+        place: tuple[str | int, ...] = ("sender_group", number)
+        if group.policy not in policies:
+            yield (*place, "policy"), f"no mail flow policy is called {group.policy!r}", f"choose one of {', '.join(policies)}"
+        for position, name in enumerate(group.listeners):
+            if name not in listeners:
+                yield (*place, "listeners", position), f"no listener is called {name!r}", f"choose of {', '.join(listeners)}"
+        for name in group.listeners or listeners:
+            if (group.name, name) in seen:
+                yield (*place, "name"), f"two sender groups are called {group.name!r}", "give each its own name"
+                break
+            seen.add((group.name, name))
+        if group.policy in policies and policies[group.policy].access == "RELAY":
+            entry = relays_to_strangers(
+                Group(group.name, policy_of(group.policy, policies[group.policy]), tuple(map(parse_sender, group.senders)))
+            )
+            if entry is not None:
+                what = f"this would be an open relay: {entry.text} lets hosts that nobody named send to any domain"
+                yield (*place, "senders"), what, "name your own hosts and networks, or choose a policy that accepts only"

@@ -1,0 +1,36 @@
+"""What rooms ask of the domain name system; the gateway implements it (`gateway.dns`), tests do with a dict.
+
+An answer is found, nothing (the name or the type does not exist), or failed (time-out, SERVFAIL, garbage): a caller must be able to tell a
+stranger without a name from a name server that is ill.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal, Protocol
+
+RecordType = Literal["A", "AAAA", "PTR"]
+
+
+class Outcome(Enum):
+    FOUND = auto()
+    NOTHING = auto()
+    FAILED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The answer to one question. `values`: addresses as text, or names in lower case without the last dot."""
+
+    outcome: Outcome
+    values: tuple[str, ...] = ()
+
+
+NOTHING, FAILED = Lookup(Outcome.NOTHING), Lookup(Outcome.FAILED)
+
+
+class Resolver(Protocol):
+    """What may be asked. Nothing is raised."""
+
+    async def look_up(self, name: str, kind: RecordType) -> Lookup: ...

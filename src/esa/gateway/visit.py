@@ -1,0 +1,45 @@
+"""What is known of one connection while it lasts: its sender group and why, its mail flow policy, what it has done so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esa.gateway.events import FieldValue
+from esa.policy.host_access import Match, Sender
+from esa.policy.mail_flow import MailFlowPolicy
+
+if TYPE_CHECKING:
+    from esa.gateway.protocol import Connection
+
+
+@dataclass(slots=True)
+class Visit:
+    """Stands in `Connection.context` from the moment the sender group is known."""
+
+    match: Match
+    sender: Sender | None  # None: a client without an IP address
+    messages: int = 0  # begun in this connection
+
+    @property
+    def policy(self) -> MailFlowPolicy:
+        return self.match.policy
+
+    def fields(self) -> dict[str, FieldValue]:
+        """Group, reason and policy for log lines and tracking; what was not asked for is left out."""
+        sender = self.sender
+        return {
+            "group": self.match.group,
+            "because": self.match.because,
+            "policy": self.match.policy.name,
+            "reputation": sender.reputation if sender else None,
+            "names": " ".join(sender.names) if sender and sender.names else None,
+            "reverse": str(sender.reverse) if sender and sender.reverse else None,
+            "listed": " ".join(sorted(sender.listed)) if sender and sender.listed else None,
+        }
+
+
+def visit_of(connection: Connection) -> Visit | None:
+    """The visit of a connection; None where another receiver is at work."""
+    context = connection.context
+    return context if isinstance(context, Visit) else None
