@@ -67,3 +67,30 @@ def test_a_file_that_is_not_there_exits_3(tmp_path: Path) -> None:
     assert code == 3
     assert "esa config init" in talk
     assert "Traceback" not in talk
+
+
+def test_check_gives_advice_and_still_exits_0(tmp_path: Path) -> None:
+    file = tmp_path / "esa.toml"
+    file.write_text('[[sender_group]]\nname = "A"\nsenders = ["10.1.1.0/24", "10.1.1.1"]\n')
+    code, out, talk = run("check", str(file))
+    assert code == 0
+    assert "is right" in out
+    assert "advice: sender group A: 10.1.1.1 never matches" in talk
+    answer = json.loads(run("check", "--json", str(file))[1])
+    assert answer["valid"] is True
+    assert answer["advice"][0]["group"] == "A"
+
+
+def test_an_imported_table_is_right_and_what_was_left_out_exits_1(tmp_path: Path) -> None:
+    exported, file = tmp_path / "hat.txt", tmp_path / "esa.toml"
+    exported.write_text("$BLOCKED\n  REJECT {}\nBLACKLIST:\n  10.1.1.1\n  $BLOCKED (no)\nALL\n  $ACCEPTED\n")
+    code, out, talk = run("import-hat", str(exported))
+    assert (code, "esa config check" in talk) == (0, True)
+    file.write_text(out)
+    assert run("check", str(file))[0] == 0
+    exported.write_text("G:\n  SBO:1\n  10.1.1.1\n  $BLOCKED\n")
+    code, _, talk = run("import-hat", str(exported))
+    assert (code, "SBO:1" in talk) == (1, True)
+    exported.write_text("G:\n")
+    assert run("import-hat", str(exported))[0] == 3
+    assert run("import-hat", str(tmp_path / "none"))[0] == 3

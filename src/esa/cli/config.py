@@ -1,4 +1,4 @@
-"""`esa config init` writes a commented configuration, `esa config check` says all that is wrong with one.
+"""`esa config init` writes a commented configuration, `check` says all that is wrong or odd with one, `import-hat` translates AsyncOS's HAT.
 
 Loaded only when called: reading a configuration needs the extra `gateway`.
 """
@@ -18,14 +18,15 @@ from esa.errors import ConfigurationError
 FOUND, FAILED = 1, 3  # exit codes, as of every command
 
 
-@click.group("config", short_help="Write a first esa.toml, or check one.")
+@click.group("config", short_help="Write a first esa.toml, check one, or import an AsyncOS HAT.")
 def command() -> None:
-    """Write a first esa.toml, or check one.
+    """Write a first esa.toml, check one, or import an AsyncOS HAT.
 
     \b
     Examples:
       esa config init             write esa.toml with every setting, its default and what it means
       esa config check esa.toml   say all that is wrong with a file, and how to mend it
+      esa config import-hat hat.txt >> esa.toml   add the sender groups that an appliance exported
     """
 
 
@@ -53,8 +54,9 @@ def init(path: Path, force: bool) -> None:
 @click.argument("path", type=click.Path(path_type=Path), default="esa.toml")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(path: Path, as_json: bool) -> None:
-    """Check PATH (esa.toml). Exit code 0: it can be served, 1: faults were found, 3: it cannot be read."""
+    """Check PATH (esa.toml), and give advice on what is odd. Exit code 0: it can be served, 1: faults were found, 3: it cannot be read."""
     from esa.config import load
+    from esa.config.advice import advise
 
     try:
         configuration, faults = load.check(load.read(path), str(path), base=path.parent)
@@ -62,8 +64,10 @@ def check(path: Path, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"path": str(path), "valid": False, "error": wrong.what, "mend": wrong.mend, "faults": []}))
         _fail(str(wrong))
+    advice = [] if configuration is None else advise(configuration, path.parent)
     if as_json:
-        click.echo(json.dumps({"path": str(path), "valid": configuration is not None, "faults": [asdict(fault) for fault in faults]}))
+        found = {"faults": [asdict(fault) for fault in faults], "advice": [asdict(finding) for finding in advice]}
+        click.echo(json.dumps({"path": str(path), "valid": configuration is not None, **found}))
     for fault in faults:
         click.echo(str(fault), err=True)
     if configuration is None:
@@ -76,6 +80,34 @@ def check(path: Path, as_json: bool) -> None:
         if configuration.discards:
             goes = f"to {delivery.route}: it is thrown away"
         click.echo(f"{path} is right: {listeners}; mail goes {goes}")
+        for finding in advice:
+            click.echo(f"advice: {finding}", err=True)
+
+
+@command.command("import-hat")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--listener", default="", metavar="NAME", help="The one listener that the groups are for; all if left out.")
+def import_hat(path: Path, listener: str) -> None:
+    """Translate PATH, a Host Access Table as AsyncOS exports it, into tables for esa.toml on standard output.
+
+    What has no counterpart is told on standard error. Exit code 0: all was translated, 1: something was left out, 3: it cannot be read.
+    """
+    from esa.config.importers import hat
+
+    try:
+        imported = hat.import_hat(path.read_text("utf-8"), file=str(path), listener=listener)
+    except OSError as wrong:
+        _fail(f"{path}: the file cannot be read ({wrong.strerror})\nCheck its path and mode.")
+    except UnicodeDecodeError as wrong:
+        _fail(f"{path}: octet {wrong.start} is not UTF-8\nExport the table as text.")
+    except ConfigurationError as wrong:
+        _fail(str(wrong))
+    click.echo(imported.text, nl=False)
+    for note in imported.notes:
+        click.echo(note, err=True)
+    click.echo("next: add it to esa.toml, then esa config check esa.toml", err=True)
+    if imported.notes:
+        sys.exit(FOUND)
 
 
 def _fail(text: str) -> NoReturn:
