@@ -32,14 +32,14 @@ REVERSE_PATH, RECIPIENT = "a@example.net", "b@example.org"
 class Gateway:
     """One gateway; `start` and `stop` may follow each other."""
 
-    def __init__(self, folder: Path, *, workers: int = 2, more: str = "") -> None:
-        """Writes esa.toml; `more` are further tables of it."""
+    def __init__(self, folder: Path, *, workers: int = 2, more: str = "", listener: str = "") -> None:
+        """Writes esa.toml; `more` are further tables of it, `listener` further lines of its listener."""
         self.folder, self.state = folder, folder / "state"
         self.port, self.health_port = unused_port(), unused_port()
         self.configuration = folder / "esa.toml"
         self.configuration.write_text(
             f'[gateway]\nhostname = "mx.example.org"\nstate = "{self.state}"\nworkers = {workers}\ndrain = "5 s"\n'
-            f"[[listener]]\nport = {self.port}\n[metrics]\nport = {self.health_port}\n{more}"
+            f"[[listener]]\nport = {self.port}\n{listener}[metrics]\nport = {self.health_port}\n{more}"
         )
         self.log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -166,9 +166,9 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
-def running(folder: Path, *, workers: int = 2, more: str = "") -> Iterator[Gateway]:
+def running(folder: Path, *, workers: int = 2, more: str = "", listener: str = "") -> Iterator[Gateway]:
     """A started gateway, ended afterwards; the body of a fixture."""
-    gateway = Gateway(folder, workers=workers, more=more)
+    gateway = Gateway(folder, workers=workers, more=more, listener=listener)
     gateway.start()
     try:
         yield gateway

@@ -86,3 +86,27 @@ def test_tracking_says_the_group_of_a_message_and_the_policy_holds(gateway: Gate
 def test_the_gateway_tells_what_it_refused(gateway: Gateway, tmp_path: Path) -> None:
     greeting(gateway, "127.0.0.5")
     assert "esa_connections_refused_total" in gateway.http("/metrics")[1]
+
+
+def test_a_harvest_is_stopped_over_all_workers_exactly_at_its_limit_and_reported(tmp_path: Path) -> None:
+    more = '[mail_flow_policy.ACCEPTED]\ndhap_limit = 25\n[delivery]\nroute = "/dev/null"\n'
+    for gateway in running(tmp_path, workers=2, more=more, listener='accept_domains = ["example.org"]\n'):
+        words: list[str] = []
+        for number in range(60):  # the kernel spreads connections over the workers
+            with socket.create_connection(("127.0.0.1", gateway.port), 20) as client, client.makefile() as lines:
+                lines.readline()
+                for command in ("HELO client.example", "MAIL FROM:<a@example.net>", f"RCPT TO:<x{number}@example.com>"):
+                    client.sendall(f"{command}\r\n".encode())
+                    reply = lines.readline().rstrip()
+                words.append(reply)
+        assert words == ["550 5.7.1 relaying denied"] * 25 + ["550 5.7.1 Too many invalid recipients"] * 35
+        assert gateway.log.read_text().count("event=harvest.detected") == 1
+        assert {line.split()[2] for line in gateway.log.read_text().splitlines() if "event=recipient.refused" in line} == {
+            "receive-0",
+            "receive-1",
+        }
+        deadline = time.monotonic() + 20
+        while '"refused": 35' not in (shown := gateway.command("report", "dhap", "--json")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert '"invalid": 25' in shown
+        assert '"connections": 35' in shown

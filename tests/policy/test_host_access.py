@@ -123,6 +123,7 @@ def test_the_shipped_policies_are_those_of_the_appliance() -> None:
     }
     throttled = SHIPPED["THROTTLED"]
     assert (throttled.max_msgs_per_session, throttled.max_rcpts_per_msg, throttled.max_message_size) == (10, 20, 1 << 20)
+    assert (throttled.max_concurrency, throttled.max_rcpts_per_hour, throttled.dhap_limit) == (10, 20, 25)
 
 
 def test_reputation_is_the_sum_of_the_lists_that_name_the_address_kept_in_range() -> None:

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from esa.config.units import format_size
-from esa.config.values import KIB, LARGEST_MESSAGE, Name, Size, Table, Texts, fault
+from esa.config.units import format_duration, format_size
+from esa.config.values import DAY, KIB, LARGEST_MESSAGE, MINUTE, Duration, Name, Size, Table, Texts, fault
 from esa.errors import ConfigurationError, SyntaxFault
 from esa.message.address import parse_domain
 from esa.policy.host_access import SenderGroup as Group
 from esa.policy.host_access_audit import relays_to_strangers
-from esa.policy.mail_flow import SHIPPED, AccessRule
+from esa.policy.mail_flow import SHIPPED, UNLIMITED, AccessRule
 from esa.policy.mail_flow import MailFlowPolicy as Policy
 from esa.policy.senders import SenderEntry, parse_sender, read_senders
 
@@ -74,7 +74,7 @@ class SenderGroup(Table):
 
 
 class MailFlowPolicy(Table):
-    """How senders may speak: limits, checks and replies."""
+    """How senders may speak: limits, checks and replies. -1 lifts a limit where it is said so."""
 
     access: Literal["ACCEPT", "RELAY", "REJECT", "TCPREFUSE", "CONTINUE"] = Field(
         default="ACCEPT",
@@ -88,6 +88,42 @@ class MailFlowPolicy(Table):
     max_message_size: Size = Field(
         default=_GIVEN.max_message_size, ge=KIB, le=LARGEST_MESSAGE, description="Largest message; the listener's own limit holds too."
     )
+    max_concurrency: int = Field(
+        default=_GIVEN.max_concurrency, ge=UNLIMITED, description="Connections of one sender at one time; past it 421. -1: any number."
+    )
+    max_rcpts_per_hour: int = Field(
+        default=UNLIMITED, ge=UNLIMITED, description="Recipients of one sender in an hour, over all listeners. -1: any number."
+    )
+    max_rcpts_per_hour_code: int = Field(default=_GIVEN.max_rcpts_per_hour_code, ge=400, le=599, description="Code of the reply past it.")
+    max_rcpts_per_hour_text: ReplyText = Field(default=_GIVEN.max_rcpts_per_hour_text, description="Text of the reply past it.")
+    max_rcpts_per_envelope_sender: int = Field(
+        default=UNLIMITED, ge=UNLIMITED, description="Recipients of one reverse-path in the interval. -1: any number."
+    )
+    envelope_sender_interval: Duration = Field(
+        default=_GIVEN.envelope_sender_interval,
+        ge=MINUTE,
+        le=DAY,
+        description="The interval that recipients of a reverse-path are counted in.",
+    )
+    envelope_sender_code: int = Field(default=_GIVEN.envelope_sender_code, ge=400, le=599, description="Code of the reply past it.")
+    envelope_sender_text: ReplyText = Field(default=_GIVEN.envelope_sender_text, description="Text of the reply past it.")
+    envelope_sender_exempt: Texts = Field(
+        default=(), description="Reverse-paths that are not counted: user@example.org, @example.org or .example.org."
+    )
+    significant_bits: int = Field(
+        default=_GIVEN.significant_bits,
+        ge=0,
+        le=32,
+        description="Leading bits of an IPv4 address that make one sender for counting; of IPv6 twice as many.",
+    )
+    dhap_limit: int = Field(
+        default=_GIVEN.dhap_limit,
+        ge=UNLIMITED,
+        description="Invalid recipients of one sender in an hour, then it is a directory harvest attack. 0: not counted; -1: counted only.",
+    )
+    dhap_code: int = Field(default=_GIVEN.dhap_code, ge=400, le=599, description="Code of the reply to such an attack.")
+    dhap_text: ReplyText = Field(default=_GIVEN.dhap_text, description="Text of the reply to such an attack.")
+    dhap_disconnect: bool = Field(default=True, description="Whether the connection of such an attack ends with that reply.")
     spam_check: bool = Field(
         default=True, description="Whether mail is treated by its score. false: it is scanned, and delivered whatever it is."
     )
@@ -117,6 +153,7 @@ def _as_written(policy: Policy) -> dict[str, Any]:
     values = {field.name: getattr(policy, field.name) for field in fields(policy) if field.name != "name"}
     values["access"] = str(policy.access)
     values["max_message_size"] = format_size(policy.max_message_size)
+    values["envelope_sender_interval"] = format_duration(policy.envelope_sender_interval)
     return values
 
 
@@ -153,7 +190,8 @@ def shipped_policies() -> dict[str, MailFlowPolicy]:
 def policy_of(name: str, given: MailFlowPolicy) -> Policy:
     """The policy as a value that the listener keeps to."""
     values = {key: getattr(given, key) for key in type(given).model_fields}
-    return Policy(**{**values, "name": name, "access": AccessRule(given.access)})
+    exempt = tuple(entry.lower() for entry in given.envelope_sender_exempt)
+    return Policy(**{**values, "name": name, "access": AccessRule(given.access), "envelope_sender_exempt": exempt})
 
 
 def groups_of(

@@ -48,6 +48,7 @@ class Event(StrEnum):
     QUARANTINE_DELETED = "quarantine.deleted"
     QUARANTINE_EXPIRED = "quarantine.expired"
     SPOOL_DAMAGED = "spool.damaged"
+    HARVEST_DETECTED = "harvest.detected"
     RESOLVER_SILENT = "resolver.silent"
 
 

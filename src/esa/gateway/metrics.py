@@ -52,6 +52,7 @@ class Counter(IntEnum):
     DELIVERIES_FAILED = 22
     PROCESS_RESTARTS = 23
     CONNECTIONS_REFUSED = 24
+    HARVESTS_REFUSED = 25
 
 
 Kind = Literal["counter", "gauge"]
@@ -84,6 +85,7 @@ DESCRIPTIONS: dict[Counter, tuple[str, Kind, str]] = {
     Counter.DELIVERIES_DEFERRED: ("esa_deliveries_deferred", "counter", "Delivery attempts to be repeated."),
     Counter.DELIVERIES_FAILED: ("esa_deliveries_failed", "counter", "Delivery attempts that failed for good."),
     Counter.CONNECTIONS_REFUSED: ("esa_connections_refused", "counter", "Connections refused by host access."),
+    Counter.HARVESTS_REFUSED: ("esa_harvests_refused", "counter", "Recipients of directory harvests, refused without a look at them."),
     Counter.PROCESS_RESTARTS: ("esa_process_restarts", "counter", "Processes started again after they died."),
 }
 _GAUGES = tuple(counter for counter, (_, kind, _) in DESCRIPTIONS.items() if kind == "gauge")

@@ -33,6 +33,7 @@ from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.limits import Limits
 from esa.gateway.listener import serve
 from esa.gateway.metrics import Counter, Counters, Row
+from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
 from esa.gateway.reception import ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
@@ -64,6 +65,7 @@ class Task:
     row: int
     ready: int  # descriptor to write one octet to when the work has begun; -1: nobody asks
     sockets: tuple[tuple[str, int], ...]  # listener name, descriptor of its bound socket
+    rates: tuple[int, int] | None = None  # descriptor of the counts that receivers share, and the number of this one among them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,13 +95,16 @@ def _read_task(arguments: Sequence[str]) -> Task:
     parser.add_argument("--configuration", type=int, required=True, metavar="FD")
     parser.add_argument("--row", type=int, required=True)
     parser.add_argument("--ready", type=int, default=-1, metavar="FD")
+    parser.add_argument("--rates", type=int, default=-1, metavar="FD")
+    parser.add_argument("--number", type=int, default=0)
     parser.add_argument("--socket", action="append", default=[], metavar="LISTENER=FD")
     given = parser.parse_args(arguments)
     size = os.fstat(given.configuration).st_size
     configuration = Configuration.from_json(os.pread(given.configuration, size, 0).decode())
     os.close(given.configuration)
     sockets = tuple((name, int(descriptor)) for name, _, descriptor in (one.rpartition("=") for one in given.socket))
-    return Task(given.name, configuration, given.row, given.ready, sockets)
+    rates = (given.rates, given.number) if given.rates >= 0 else None
+    return Task(given.name, configuration, given.row, given.ready, sockets, rates)
 
 
 def _die_with_parent() -> bool:
@@ -154,9 +159,10 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     hosts = {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in listeners}
     resolver = make_resolver(configuration, hosts.values())
     facts = make_sender_facts(configuration, resolver)
+    rates = None if task.rates is None else NodeRates(*task.rates)
     servers = [
         await serve(
-            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), hosts[name], facts),
+            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), hosts[name], facts, rates),
             socket.socket(fileno=descriptor),
             hostname=configuration.gateway.hostname,
             limits=make_limits(configuration, listeners[name]),

@@ -61,6 +61,7 @@ class Connection(Stream):
         "client_port",
         "connected_at",
         "context",
+        "ends_after_reply",
         "extended",
         "helo",
         "local_address",
@@ -92,6 +93,7 @@ class Connection(Stream):
         self.connected_at = 0.0
         self.transaction: Transaction | None = None
         self.context: object = None
+        self.ends_after_reply = False  # set by a receiver: the refusal that it gives is the last reply
         self.client_address = self.local_address = ""
         self.client_port = self.local_port = 0
         self.helo = ""
@@ -203,7 +205,7 @@ class Connection(Stream):
             code, octets = encode(replies.LOCAL_ERROR)
         if code < 400:
             accept(self, octets)
-        elif code == 421 or accept in (Connection._greet, Connection._accept_quit):
+        elif code == 421 or self.ends_after_reply or accept in (Connection._greet, Connection._accept_quit):
             self._end(octets)
         else:
             if accept is Connection._accept_recipient:

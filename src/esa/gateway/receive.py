@@ -45,6 +45,7 @@ COMMIT_ITEMS, COMMIT_OCTETS = 512, 16 << 20  # one writev run and one flush
 HOP_LIMIT = 100  # Received fields after which a message is going in circles (RFC 5321 section 6.3)
 HEAD_LIMIT = 1 << 16  # octets of a header in which Received fields are counted and the subject is looked for
 FORGED_LIMIT = 1000  # ranges to leave out of one big message; more is an attack on the record's size
+NOTE = ".note"  # end of an identifier that is of no message
 UNHURRIED_ITEMS, UNHURRIED_SECONDS = 256, 1.0  # records of refused mail wait so long for a commit they can go with
 
 TOO_BUSY = (451, "4.3.2", "too many messages in work, try again later")
@@ -286,6 +287,16 @@ class Route:
         self.row.add(Counter.MESSAGES_REFUSED)
         self._log(Log.MESSAGE_REFUSED, arrival, reply)
         arrival.transaction.finish(reply)
+        self._commit_unhurried(arrival)
+
+    def note(self, transaction: Transaction, event: Event) -> None:
+        """Tell tracking of something that is of no message; it goes to disk with a later commit."""
+        session = transaction.session
+        arrival = Arrival(f"{new_identifier()}{NOTE}", transaction, session, Envelope("", ()), b"", None, time.monotonic(), answered=True)
+        arrival.record = Record(arrival.id, arrival.envelope, session, events=(event,))
+        self._commit_unhurried(arrival)
+
+    def _commit_unhurried(self, arrival: Arrival) -> None:
         self._unhurried.append(arrival)
         if len(self._unhurried) >= UNHURRIED_ITEMS:
             self._flush_unhurried()

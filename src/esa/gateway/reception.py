@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from esa.gateway import events
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter
+from esa.gateway.rates import NodeRates, SenderCounts
 from esa.gateway.receive import Route
 from esa.gateway.receiver import Answer, Receiver, Transaction
 from esa.gateway.sender_facts import SenderFacts
@@ -34,14 +35,24 @@ RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
 NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages in one session, connect again")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
+REFUSALS_KEPT = 1_000  # refused recipients of one message that tracking is told of
+SAMPLE = 5  # recipients of a directory harvest that the alert names
+_NO_POLICY = MailFlowPolicy()
 
 
 class ListenerReceiver(Receiver):
     """What one listener of a worker calls."""
 
-    def __init__(self, route: Route, access: RecipientAccess, hosts: HostAccess | None = None, facts: SenderFacts | None = None) -> None:
-        """`hosts` None treats every client alike; `facts` None finds nothing out."""
-        self._route, self._access = route, access
+    def __init__(
+        self,
+        route: Route,
+        access: RecipientAccess,
+        hosts: HostAccess | None = None,
+        facts: SenderFacts | None = None,
+        rates: NodeRates | None = None,
+    ) -> None:
+        """`hosts` None treats every client alike; `facts` None finds nothing out; `rates` None counts nothing."""
+        self._route, self._access, self._rates = route, access, rates
         self._hosts = hosts or HostAccess(())
         self._facts = facts
 
@@ -66,7 +77,7 @@ class ListenerReceiver(Receiver):
         """Put the connection into its group, and greet it as the policy says."""
         match = self._hosts.match(sender)
         policy = match.policy
-        connection.context = Visit(match, sender)
+        visit = connection.context = Visit(match, sender)
         if policy.access is AccessRule.TCPREFUSE:
             self._tell_refused(connection, "reset")
             connection.reset()
@@ -76,13 +87,18 @@ class ListenerReceiver(Receiver):
             refusal = Reply(policy.reject_banner_code, None, f"{hostname} {policy.reject_banner_text}")
             self._tell_refused(connection, str(policy.reject_banner_code))
             return refusal
+        if self._rates is not None and sender is not None:
+            visit.counts = SenderCounts(self._rates, policy, sender.address)
+            if not visit.counts.enter():
+                self._tell_refused(connection, "421", reason="max_concurrency")
+                return Reply(421, "4.7.0", f"{hostname} Too many connections from your network")
         if policy.max_message_size < connection.message_size or not connection.message_size:
             connection.message_size = policy.max_message_size
         if policy.banner_text or policy.banner_hostname:
             return Reply(220, None, f"{hostname} {policy.banner_text or 'ESMTP esa'}")
         return None
 
-    def _tell_refused(self, connection: Connection, reply: str) -> None:
+    def _tell_refused(self, connection: Connection, reply: str, reason: str | None = None) -> None:
         self._route.row.add(Counter.CONNECTIONS_REFUSED)
         visit = visit_of(connection)
         events.info(
@@ -90,11 +106,15 @@ class ListenerReceiver(Receiver):
             client=connection.client_address,
             listener=connection.listener,
             reply=reply,
+            reason=reason,
             **(visit.fields() if visit else {}),
         )
 
     def closed(self, connection: Connection) -> None:
         self._route.row.add(Counter.CONNECTIONS_OPEN, -1)
+        visit = visit_of(connection)
+        if visit is not None and visit.counts is not None:
+            visit.counts.leave()
 
     def hello(self, connection: Connection, name: str, capabilities: Sequence[str]) -> Answer:
         """EHLO says the size that this client may send, which the listener's own lines do not know."""
@@ -117,18 +137,67 @@ class ListenerReceiver(Receiver):
 
     def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
         visit = visit_of(transaction.connection)
-        policy = visit.policy if visit is not None else MailFlowPolicy()
+        policy = visit.policy if visit is not None else _NO_POLICY
+        counts = visit.counts if visit is not None else None
+        if visit is not None and counts is not None and counts.is_harvesting:  # before anything is looked up: the reply tells nothing
+            return self._refuse_harvest(transaction, visit, counts)
         if len(transaction.recipients) >= policy.max_rcpts_per_msg:
             return TOO_MANY_RECIPIENTS
-        if policy.access is AccessRule.RELAY or self._access.accepts(forward_path):
-            return None
-        self._tell_recipient_refused(transaction, forward_path, RELAYING_DENIED)
-        return RELAYING_DENIED
+        if policy.access is not AccessRule.RELAY and not self._access.accepts(forward_path):
+            self._tell_recipient_refused(transaction, forward_path, RELAYING_DENIED)
+            if counts is not None and counts.count_invalid():
+                self._tell_harvest(transaction, counts, policy, forward_path)
+            return RELAYING_DENIED
+        if counts is not None:
+            counts.count_valid()
+            if not counts.take_recipient():
+                reply = _refusal(policy.max_rcpts_per_hour_code, policy.max_rcpts_per_hour_text)
+                return self._put_off(transaction, forward_path, reply)
+            if not counts.take_of_reverse_path(transaction.reverse_path):
+                return self._put_off(transaction, forward_path, _refusal(policy.envelope_sender_code, policy.envelope_sender_text))
+        return None
+
+    def _put_off(self, transaction: Transaction, forward_path: str, reply: Reply) -> Reply:
+        self._tell_recipient_refused(transaction, forward_path, reply)
+        return reply
+
+    # --- directory harvest
+
+    def _refuse_harvest(self, transaction: Transaction, visit: Visit, counts: SenderCounts) -> Reply:
+        """The same for valid and invalid recipients, without a look at them."""
+        counts.count_refused()
+        self._route.row.add(Counter.HARVESTS_REFUSED)
+        if not visit.is_told:
+            visit.is_told = True
+            fields = {"network": counts.network, **counts.harvest()}
+            self._route.note(transaction, Event(EventName.HARVEST_REFUSED, time.time(), fields))
+        if visit.policy.dhap_disconnect:
+            transaction.connection.ends_after_reply = True
+        return _refusal(visit.policy.dhap_code, visit.policy.dhap_text)
+
+    def _tell_harvest(self, transaction: Transaction, counts: SenderCounts, policy: MailFlowPolicy, forward_path: str) -> None:
+        """Once for each attack."""
+        refused = transaction.context if isinstance(transaction.context, list) else []
+        sample = [str(event.fields["recipient"]) for event in refused[-SAMPLE:]]
+        harvest = counts.harvest()
+        fields = {"network": counts.network, "limit": policy.dhap_limit, **harvest, "sample": sample}
+        self._route.note(transaction, Event(EventName.HARVEST_DETECTED, time.time(), fields))
+        events.warning(
+            Log.HARVEST_DETECTED,
+            client=transaction.session.client_address,
+            listener=transaction.session.listener,
+            network=counts.network,
+            limit=policy.dhap_limit,
+            invalid=harvest["invalid"],
+            learned=harvest["learned"],
+            sample=" ".join(sample),
+        )
 
     def _tell_recipient_refused(self, transaction: Transaction, forward_path: str, reply: Reply) -> None:
         self._route.row.add(Counter.RECIPIENTS_REFUSED)
         refusals = transaction.context if isinstance(transaction.context, list) else []
-        refusals.append(Event(EventName.RECIPIENT_REFUSED, time.time(), {"recipient": forward_path, "reply": str(reply)}))
+        if len(refusals) < REFUSALS_KEPT:
+            refusals.append(Event(EventName.RECIPIENT_REFUSED, time.time(), {"recipient": forward_path, "reply": str(reply)}))
         transaction.context = refusals
         session = transaction.session
         events.info(
@@ -142,3 +211,7 @@ class ListenerReceiver(Receiver):
 
     def message(self, transaction: Transaction) -> None:
         self._route.take(transaction)
+
+
+def _refusal(code: int, text: str) -> Reply:
+    return Reply(code, f"{code // 100}.7.1", text)

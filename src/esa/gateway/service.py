@@ -27,6 +27,7 @@ from esa.gateway.events import Event as Log
 from esa.gateway.health import Health, HealthServer
 from esa.gateway.metrics import ROLES, Counter, Counters
 from esa.gateway.process import COUNTERS
+from esa.gateway.rates import create_memory
 from esa.gateway.supervisor import Child, Job
 from esa.store.folder import make_private, store_error, take_lock
 
@@ -76,7 +77,9 @@ class Service:
             counters = Counters.create(state / COUNTERS)
             configuration = _configuration_descriptor(self.configuration)
             held.callback(os.close, configuration)
-            self._children = self._make_children(sockets, configuration, children_lock)
+            rates = create_memory(self.configuration.gateway.workers)
+            held.callback(os.close, rates)
+            self._children = self._make_children(sockets, configuration, children_lock, rates)
             health = HealthServer(counters, lambda: self._health(counters))
             self.health_place = await self._serve_health(health)
             try:
@@ -159,9 +162,9 @@ class Service:
                 opened[worker].append((listener.name, bound.fileno()))
         return opened
 
-    def _make_children(self, sockets: Sequence[Sequence[tuple[str, int]]], configuration: int, lock: int) -> list[Child]:
+    def _make_children(self, sockets: Sequence[Sequence[tuple[str, int]]], configuration: int, lock: int, rates: int) -> list[Child]:
         jobs = [Job("deliver", 0), Job("keep", 1)]
-        jobs += [Job(f"receive-{worker}", 2 + worker, tuple(given)) for worker, given in enumerate(sockets)]
+        jobs += [Job(f"receive-{worker}", 2 + worker, tuple(given), (rates, worker)) for worker, given in enumerate(sockets)]
         return [Child(job, configuration=configuration, inherited=(lock,)) for job in jobs]
 
     async def _serve_health(self, health: HealthServer) -> str:

@@ -25,11 +25,12 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One child to keep running: its name, its row of counters, and the sockets it is handed as (listener, descriptor)."""
+    """One child to keep running: its name, its row of counters, the sockets it is handed as (listener, descriptor), and shared counts."""
 
     name: str
     row: int
     sockets: tuple[tuple[str, int], ...] = ()
+    rates: tuple[int, int] | None = None  # descriptor of the counts that receivers share, and the number of this one among them
 
 
 class Child:
@@ -71,7 +72,10 @@ class Child:
 
     async def _run_once(self) -> int:
         ready_read, ready_write = os.pipe()
-        descriptors = (self._configuration, ready_write, *self._inherited, *(descriptor for _, descriptor in self.job.sockets))
+        rates = self.job.rates
+        descriptors = [self._configuration, ready_write, *self._inherited, *(descriptor for _, descriptor in self.job.sockets)]
+        if rates is not None:
+            descriptors.append(rates[0])
         watcher = None
         try:
             try:
@@ -83,6 +87,7 @@ class Child:
                     f"--configuration={self._configuration}",
                     f"--row={self.job.row}",
                     f"--ready={ready_write}",
+                    *(() if rates is None else (f"--rates={rates[0]}", f"--number={rates[1]}")),
                     *(f"--socket={listener}={descriptor}" for listener, descriptor in self.job.sockets),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=descriptors,

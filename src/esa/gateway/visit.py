@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esa.gateway.events import FieldValue
+from esa.gateway.rates import SenderCounts
 from esa.policy.host_access import Match, Sender
 from esa.policy.mail_flow import MailFlowPolicy
 
@@ -19,7 +20,9 @@ class Visit:
 
     match: Match
     sender: Sender | None  # None: a client without an IP address
+    counts: SenderCounts | None = None  # None: nothing is counted of this client
     messages: int = 0  # begun in this connection
+    is_told: bool = False  # tracking knows that this connection was part of a directory harvest
 
     @property
     def policy(self) -> MailFlowPolicy:

@@ -154,6 +154,15 @@ def read_address(text: str) -> IpAddress | None:
     return address
 
 
+def network_of(address: IpAddress, significant_bits: int) -> str:
+    """The network that makes one sender for counting, as text: so many leading bits of IPv4 (0 to 32), twice as many of IPv6."""
+    length = significant_bits if address.version == 4 else 2 * significant_bits
+    if length == address.max_prefixlen:
+        return str(address)
+    shift = address.max_prefixlen - length
+    return f"{type(address)(int(address) >> shift << shift)}/{length}"
+
+
 def _no_sender(text: str) -> SyntaxFault:
     return SyntaxFault(f"{text!r} names no sender", mend=f"write {FORMS}")
 

@@ -59,6 +59,8 @@ class EventName(StrEnum):
     RELEASED = "quarantine.released"  # item, recipients
     QUARANTINE_DELETED = "quarantine.deleted"  # item, recipients
     EXPIRED = "quarantine.expired"  # item, recipients
+    HARVEST_DETECTED = "harvest.detected"  # network, limit, invalid, learned, refused, sample: no message
+    HARVEST_REFUSED = "harvest.refused"  # network, invalid, learned, refused: no message; once for each connection
     DAMAGED = "spool.damaged"  # segment, offset, length, kind: no message; stored with an identifier of its own
 
 

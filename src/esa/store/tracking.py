@@ -75,6 +75,7 @@ Index("recipient_address", func.lower(RECIPIENT.c.address))
 OUTBOX = Table("outbox", TABLES, Column("instance", String(26), primary_key=True), Column("sequence", Integer, nullable=False))
 
 _OUTCOMES = {EventName.ACCEPTED: "accepted", EventName.REFUSED: "refused", EventName.ABORTED: "aborted"}
+_OF_NO_MESSAGE = [name.value for name in (EventName.DAMAGED, EventName.HARVEST_DETECTED, EventName.HARVEST_REFUSED)]
 _ACTIONS = {"deliver": "queued", "quarantine": "quarantined", "drop": "dropped"}
 _STATUSES = {
     EventName.DELIVERED: "delivered",
@@ -95,6 +96,21 @@ class Told:
     id: str
     message: str
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Harvest:
+    """A directory harvest by one network. Counts are the highest within an hour; times are Unix seconds."""
+
+    network: str
+    first_at: float
+    last_at: float
+    attacks: int  # told of
+    connections: int  # refused
+    invalid: int  # recipients that were none
+    learned: int  # valid recipients that it learned before it was stopped
+    refused: int  # recipients that it was told nothing of
+    sample: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +206,7 @@ class Tracking:
                 group = old[start : start + 500]
                 for table, column in ((EVENT, EVENT.c.message), (RECIPIENT, RECIPIENT.c.message), (MESSAGE, MESSAGE.c.id)):
                     connection.execute(delete(table).where(column.in_(group)))
-            connection.execute(delete(EVENT).where(EVENT.c.name == EventName.DAMAGED.value, EVENT.c.at < before))
+            connection.execute(delete(EVENT).where(EVENT.c.name.in_(_OF_NO_MESSAGE), EVENT.c.at < before))
         return len(old)
 
 
@@ -245,6 +261,38 @@ class TrackingView:
                 for row in connection.execute(select(EVENT).where(EVENT.c.message.in_(group)).order_by(EVENT.c.at, EVENT.c.id)):
                     events[row.message].append(Event(EventName(row.name), row.at, json.loads(row.fields)))
         return [Tracked(**row._mapping, recipients=tuple(recipients[row.id]), events=tuple(events[row.id])) for row in rows]
+
+    def harvests(self, *, since: float = 0.0) -> list[Harvest]:
+        """Directory harvests since that time (Unix seconds), by network, the latest first."""
+        names = (EventName.HARVEST_DETECTED.value, EventName.HARVEST_REFUSED.value)
+        query = select(EVENT).where(EVENT.c.name.in_(names), EVENT.c.at >= since).order_by(EVENT.c.at, EVENT.c.id)
+        found: dict[str, list[Event]] = {}
+        with transaction(self._engine, self.path) as connection:
+            for row in connection.execute(query):
+                event = Event(EventName(row.name), row.at, json.loads(row.fields))
+                found.setdefault(str(event.fields.get("network", "")), []).append(event)
+        return sorted((_harvest(network, events) for network, events in found.items()), key=lambda one: -one.last_at)
+
+
+def _harvest(network: str, events: Sequence[Event]) -> Harvest:
+    detected = [event for event in events if event.name is EventName.HARVEST_DETECTED]
+    most = {key: max(_number(event.fields.get(key)) for event in events) for key in ("invalid", "learned", "refused")}
+    sample = detected[-1].fields.get("sample") if detected else ()
+    return Harvest(
+        network,
+        events[0].at,
+        events[-1].at,
+        len(detected),
+        len(events) - len(detected),
+        most["invalid"],
+        most["learned"],
+        most["refused"],
+        tuple(map(str, sample)) if isinstance(sample, list | tuple) else (),
+    )
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _fits(column: Column[str], wanted: str) -> ColumnElement[bool]:

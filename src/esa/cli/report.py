@@ -1,0 +1,63 @@
+"""`esa report`: what the gateway has stopped, from tracking."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from esa.cli.state import find_state, iso, local, parse_since, state_options
+from esa.cli.terminal import counted, json_option, print_json, print_table, say
+
+
+@click.group("report", short_help="Tell what the gateway has stopped.")
+def command() -> None:
+    """Tell what the gateway has stopped.
+
+    \b
+    Examples:
+      esa report dhap               who tried to harvest addresses, and how many valid ones they learned
+      esa report dhap --since 2d
+    """
+
+
+@command.command()
+@click.option("--since", metavar="TIME", help="Since a time as 2026-03-01T12:00, or an age as 2h or 3d.")
+@json_option
+@state_options
+def dhap(since: str | None, as_json: bool, state: Path | None, config_file: Path | None) -> None:
+    """Directory harvest attacks: who tried how many addresses, and how many valid ones they learned before the block.
+
+    Counts are the highest within an hour. Exit code 0 whether there were any or not.
+    """
+    from esa.store.tracking import TrackingView
+
+    begin = 0.0 if since is None else parse_since(since)
+    view = TrackingView.open(find_state(state, config_file))
+    try:
+        found = [] if view is None else view.harvests(since=begin)
+    finally:
+        if view is not None:
+            view.close()
+    if as_json:
+        for harvest in found:
+            print_json({**asdict(harvest), "first_at": iso(harvest.first_at), "last_at": iso(harvest.last_at)})
+        return
+    if found:
+        rows = [
+            (
+                one.network,
+                local(one.first_at),
+                local(one.last_at),
+                str(one.invalid),
+                str(one.learned),
+                str(one.refused),
+                str(one.connections),
+                ", ".join(one.sample),
+            )
+            for one in found
+        ]
+        columns = ("sender", "first", "last", "invalid", "learned", "refused", "connections", "tried last")
+        print_table(columns, rows, right=("invalid", "learned", "refused", "connections"), below=("tried last",))
+    say(counted(len(found), "harvesting sender"))

@@ -1,0 +1,147 @@
+"""How much senders have done and how many connections they hold, over all workers of the node: the shared memory, and one sender's view of it.
+
+The parent makes the memory and hands its descriptor to every receive worker; `reception` asks. What is counted is forgotten with the last
+process of a start, which harms nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import time
+from collections.abc import Callable
+
+from esa.policy.mail_flow import UNLIMITED, MailFlowPolicy
+from esa.policy.senders import IpAddress, network_of
+from esa_core._rates import HEADER_SIZE, Rates, memory_size, prepare
+
+SLOTS = 1 << 17  # senders and reverse-paths that can be counted at one time; memory is only used for those that are
+HOUR = 3_600.0
+ALERT_WINDOW = 4 * HOUR  # an attack that goes on is told again after so long
+_SECRET = slice(HEADER_SIZE - 32, HEADER_SIZE)  # of the memory: the key of the hash, so that nobody can aim at a slot
+
+
+def create_memory(workers: int) -> int:
+    """A descriptor of fresh memory for so many workers, to be inherited. The caller closes it."""
+    descriptor = os.memfd_create("esa-rates", os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, memory_size(SLOTS, workers))
+    with mmap.mmap(descriptor, 0) as memory:
+        prepare(memory, SLOTS, workers)
+        memory[_SECRET] = os.urandom(32)
+    return descriptor
+
+
+class NodeRates:
+    """The counts of the node, as one worker sees them."""
+
+    def __init__(self, descriptor: int, worker: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open the memory behind `descriptor`; give back what a former process of this number held. `clock` is the same in all processes."""
+        memory = mmap.mmap(descriptor, 0)
+        self._secret = memory[_SECRET]
+        self._rates = Rates(memory, worker)
+        self._rates.recover()
+        self.clock = clock
+
+    @property
+    def overflows(self) -> int:
+        """How often there was no room to count something, over all workers."""
+        return self._rates.overflows
+
+    def key(self, kind: str, name: str) -> int:
+        digest = hashlib.blake2b(f"{kind} {name}".encode(), digest_size=8, key=self._secret).digest()
+        return int.from_bytes(digest, "little")
+
+    def take(self, key: int, limit: int = UNLIMITED, window: float = HOUR) -> int:
+        """Count one; the sum with it, or a negative number if that would pass the limit and it was not counted."""
+        return self._rates.take(key, 1, limit, self.clock(), window)
+
+    def total(self, key: int, window: float = HOUR) -> int:
+        return self._rates.total(key, self.clock(), window)
+
+    def hold(self, key: int, limit: int) -> int:
+        return self._rates.hold(key, limit, self.clock())
+
+    def release(self, ticket: int) -> None:
+        self._rates.release(ticket)
+
+
+class SenderCounts:
+    """What one sender has done within the hour, on all its connections. One for each connection."""
+
+    __slots__ = ("_invalid", "_policy", "_rates", "_recipients", "_refused", "_ticket", "_valid", "network")
+
+    def __init__(self, rates: NodeRates, policy: MailFlowPolicy, address: IpAddress) -> None:
+        self._rates, self._policy = rates, policy
+        self.network = network_of(address, policy.significant_bits)
+        self._ticket = 0
+        self._recipients: int | None = None
+        self._invalid = self._valid = self._refused = 0
+        if policy.dhap_limit:
+            self._invalid, self._valid = rates.key("invalid", self.network), rates.key("valid", self.network)
+            self._refused = rates.key("refused", self.network)
+
+    def enter(self) -> bool:
+        """Count a connection; False if it is one too many."""
+        limit = self._policy.max_concurrency
+        if limit == UNLIMITED:
+            return True
+        self._ticket = self._rates.hold(self._rates.key("connection", self.network), limit)
+        return self._ticket != 0
+
+    def leave(self) -> None:
+        ticket, self._ticket = self._ticket, 0
+        self._rates.release(ticket)
+
+    def take_recipient(self) -> bool:
+        """Count a recipient; False if it is one too many in an hour."""
+        limit = self._policy.max_rcpts_per_hour
+        if limit == UNLIMITED:
+            return True
+        if self._recipients is None:
+            self._recipients = self._rates.key("recipient", self.network)
+        return self._rates.take(self._recipients, limit) >= 0
+
+    def take_of_reverse_path(self, reverse_path: str) -> bool:
+        """Count a recipient of a reverse-path; False if it is one too many in the interval. The null reverse-path is not counted."""
+        policy = self._policy
+        if policy.max_rcpts_per_envelope_sender == UNLIMITED or not reverse_path or _is_exempt(reverse_path.lower(), policy):
+            return True
+        key = self._rates.key(f"reverse-path {policy.envelope_sender_interval:g}", reverse_path.lower())
+        return self._rates.take(key, policy.max_rcpts_per_envelope_sender, policy.envelope_sender_interval) >= 0
+
+    # --- directory harvest
+
+    @property
+    def is_harvesting(self) -> bool:
+        """The sender has tried as many invalid recipients as it may: it learns nothing more."""
+        return self._policy.dhap_limit > 0 and self._rates.total(self._invalid) >= self._policy.dhap_limit
+
+    def count_invalid(self) -> bool:
+        """Count an invalid recipient. True if an attack begins with it that nobody has been told of."""
+        limit = self._policy.dhap_limit
+        if not limit or self._rates.take(self._invalid) != limit:
+            return False
+        return self._rates.take(self._rates.key("alert", self.network), 1, ALERT_WINDOW) >= 0
+
+    def count_valid(self) -> None:
+        """Count a valid recipient: what the sender has learned, if it turns out to be harvesting."""
+        if self._policy.dhap_limit:
+            self._rates.take(self._valid)
+
+    def count_refused(self) -> None:
+        """Count a recipient that the sender was told nothing of."""
+        self._rates.take(self._refused)
+
+    def harvest(self) -> dict[str, int]:
+        """Recipients within the hour: invalid ones, valid ones that it learned, and those that it was told nothing of."""
+        totals = {"invalid": self._invalid, "learned": self._valid, "refused": self._refused}
+        return {name: self._rates.total(key) for name, key in totals.items()}
+
+
+def _is_exempt(reverse_path: str, policy: MailFlowPolicy) -> bool:
+    exempt = policy.envelope_sender_exempt
+    if not exempt:
+        return False
+    domain = reverse_path.rpartition("@")[2]
+    return reverse_path in exempt or f"@{domain}" in exempt or any(entry[0] == "." and domain.endswith(entry) for entry in exempt)
