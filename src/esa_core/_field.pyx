@@ -9,15 +9,17 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr
 
 from esa_core._buffer cimport equals_caseless, lower, reserve
-from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UNKNOWN, convert, find_charset
+from esa_core._charset cimport CHARSET_ABSENT, CHARSET_GB18030, CHARSET_ISO_2022_JP, CHARSET_SINGLE, CHARSET_UNKNOWN, convert, find_charset
 from esa_core._document cimport octets_of
 from esa_core._parameter cimport Parameter, first_parameter, hexadecimal, is_blank, next_parameter, skip_comment
 from esa_core._transfer cimport decode_base64, decode_quoted_printable
 from esa_core._types cimport *
+from esa_core._utf8 cimport is_ascii, is_utf8
 
 cdef enum:
     LONGEST_LABEL = 64           # of a character set in an encoded word
     PASSES = 8                   # over the parameters of a field, looking for sections in odd order
+    DECLARING = 8                # parts that are asked for a charset
 
 cdef struct Word:                # an encoded word; offsets in the value
     size_t label
@@ -79,12 +81,27 @@ cdef int flush_words(uint32_t charset, Buffer *octets, Buffer *out, uint64_t *fl
     return 0
 
 
-cdef int put_plain(const uint8_t *value, size_t length, Buffer *out, uint64_t *flags) noexcept nogil:
-    """Text outside encoded words, without line breaks; its octets over 127 are UTF-8 or windows-1252."""
+cdef uint32_t declared_charset(const Document *document) noexcept nogil:
+    """The first character set that a part of the message names and that can hold octets over 127 in a header, but UTF-8."""
+    cdef uint32_t index, charset
+    for index in range(min(document.n_parts, <uint32_t>DECLARING)):
+        charset = document.parts[index].charset
+        if charset >= CHARSET_SINGLE or CHARSET_GB18030 <= charset < CHARSET_ISO_2022_JP:
+            return charset
+    return CHARSET_ABSENT
+
+
+cdef int put_plain(const Document *document, const uint8_t *value, size_t length, Buffer *out, uint64_t *flags) noexcept nogil:
+    """Text outside encoded words, without line breaks; its octets over 127 are UTF-8, else in the charset that a part declares, else in
+    windows-1252."""
     cdef uint32_t start = out.length
     cdef uint32_t at, put
+    cdef uint32_t charset = CHARSET_ABSENT
     cdef uint64_t odd = 0
-    if convert(CHARSET_ABSENT, value, length, out, &odd) < 0:
+    if not is_ascii(value, length) and not is_utf8(value, length):
+        odd = BAD_CHARSET
+        charset = declared_charset(document)
+    if convert(charset, value, length, out, &odd) < 0:
         return -1
     flags[0] |= odd
     if memchr(value, 10, length) != NULL or memchr(value, 13, length) != NULL:
@@ -97,7 +114,8 @@ cdef int put_plain(const uint8_t *value, size_t length, Buffer *out, uint64_t *f
     return 0
 
 
-cdef int decode_words(const uint8_t *value, size_t length, Buffer *octets, Buffer *out, uint64_t *flags) noexcept nogil:
+cdef int decode_words(const Document *document, const uint8_t *value, size_t length, Buffer *octets, Buffer *out,
+                      uint64_t *flags) noexcept nogil:
     """Append a whole unstructured value, its outer white space left out. `octets` is working space."""
     cdef size_t at = 0
     cdef size_t plain = 0        # plain text from here to `at` is not yet written
@@ -144,7 +162,7 @@ cdef int decode_words(const uint8_t *value, size_t length, Buffer *octets, Buffe
             if flush_words(charset, octets, out, flags) < 0:
                 return -1
         if not after_word or blank < at:
-            if put_plain(value + plain, at - plain, out, flags) < 0:
+            if put_plain(document, value + plain, at - plain, out, flags) < 0:
                 return -1
         charset = word_charset
         if word.base64:
@@ -157,7 +175,7 @@ cdef int decode_words(const uint8_t *value, size_t length, Buffer *octets, Buffe
         after_word = True
     if flush_words(charset, octets, out, flags) < 0:
         return -1
-    return put_plain(value + plain, length - plain, out, flags) if plain < length else 0
+    return put_plain(document, value + plain, length - plain, out, flags) if plain < length else 0
 
 
 # ---- mailboxes ----
@@ -298,7 +316,7 @@ cdef int decode_phrase(const uint8_t *value, size_t length, Document *document, 
     cdef size_t at
     cdef bint quoted = False
     if memchr(value, 34, length) == NULL and memchr(value, 92, length) == NULL:
-        return decode_words(value, length, &document.octets, out, &document.flags)
+        return decode_words(document, value, length, &document.octets, out, &document.flags)
     plain.length = 0
     if reserve(plain, length) < 0:
         return -1
@@ -312,10 +330,10 @@ cdef int decode_phrase(const uint8_t *value, size_t length, Document *document, 
             plain.data[plain.length] = value[at]
             plain.length += 1
         at += 1
-    return decode_words(plain.data, plain.length, &document.octets, out, &document.flags)
+    return decode_words(document, plain.data, plain.length, &document.octets, out, &document.flags)
 
 
-cdef int decode_address(const uint8_t *value, size_t length, Buffer *octets, Buffer *out) noexcept nogil:
+cdef int decode_address(const Document *document, const uint8_t *value, size_t length, Buffer *octets, Buffer *out) noexcept nogil:
     """An addr-spec in lower ASCII case without white space, angle brackets, comments and source route (RFC 5322 4.4)."""
     cdef size_t at = 0
     cdef uint64_t flags = 0
@@ -327,7 +345,7 @@ cdef int decode_address(const uint8_t *value, size_t length, Buffer *octets, Buf
         if colon != NULL:
             length -= <size_t>(colon + 1 - value)
             value = colon + 1
-    if decode_words(value, length, octets, out, &flags) < 0:  # clients decode even here, against RFC 2047 5
+    if decode_words(document, value, length, octets, out, &flags) < 0:  # clients decode even here, against RFC 2047 5
         return -1
     put = start
     index = start
@@ -461,7 +479,7 @@ cdef int read_sections(Document *document, const HeaderField *field, const char 
             plains -= 1
     if put_section(raw + plain.value.start, plain.value.length, False, plain.quoted, octets) < 0:
         return -1
-    return -1 if decode_words(octets.data, octets.length, &document.octets, out, &document.flags) < 0 else 1
+    return -1 if decode_words(document, octets.data, octets.length, &document.octets, out, &document.flags) < 0 else 1
 
 
 cdef int decode_file_name(Document *document, const HeaderField *field, uint32_t which, Buffer *out, bint *more) noexcept nogil:

@@ -23,7 +23,8 @@ cdef int decode_value(Document *document, const HeaderField *field, Span *where)
     """A whole value, encoded words decoded."""
     cdef Buffer arena = lend(document)
     cdef const uint8_t *raw = octets_of(document, &document.parts[field.part])
-    cdef int outcome = decode_words(raw + field.value_start, field.value_length, &document.octets, &arena, &document.flags)
+    cdef int outcome = decode_words(
+        document, raw + field.value_start, field.value_length, &document.octets, &arena, &document.flags)
     where[0] = Span(document.n_text, arena.length - document.n_text)
     give_back(document, &arena)
     return outcome
@@ -56,7 +57,7 @@ cdef int decode_mailbox(Document *document, const HeaderField *field, uint32_t k
         return -1
     name[0] = Span(start, arena.length - start)
     start = arena.length
-    if decode_address(value + mailbox.address.start, mailbox.address.length, &document.octets, &arena) < 0:
+    if decode_address(document, value + mailbox.address.start, mailbox.address.length, &document.octets, &arena) < 0:
         give_back(document, &arena)
         return -1
     address[0] = Span(start, arena.length - start)

@@ -4,7 +4,7 @@ What is malformed is read as the RFC's default and flagged. Nothing here can rai
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from esa_core._boundary cimport Frame, read_boundary
 from esa_core._buffer cimport Word, equals_caseless, meaning_of
@@ -15,28 +15,53 @@ from esa_core._parameter cimport Parameter, behind_charset, first_parameter, is_
 from esa_core._types cimport *
 
 
+cdef enum:
+    LONGEST_TYPE = 40            # that means something here
+
+
+cdef inline size_t token_end(const uint8_t *raw, size_t at, size_t end) noexcept nogil:
+    while at < end and not is_blank(raw[at]) and raw[at] != 59 and raw[at] != 40 and raw[at] != 47:
+        at += 1
+    return at
+
+
+cdef bint split_type(const uint8_t *raw, size_t at, size_t end, Span *kind, Span *subtype) noexcept nogil:
+    """The two tokens of "type/subtype"; False if they are not there, or more than they. `kind` begins where anything is written.
+
+    White space and comments about the slash are allowed by the grammar (RFC 822 3.1.4), but not every reader knows.
+    """
+    cdef size_t start = skip_blank(raw, at, end)
+    cdef size_t stop = token_end(raw, start, end)
+    kind[0] = Span(<uint32_t>start, <uint32_t>(stop - start))
+    at = skip_blank(raw, stop, end)
+    subtype[0] = Span(<uint32_t>at, 0)
+    if at == end or raw[at] != 47 or stop == start:
+        return False
+    start = skip_blank(raw, at + 1, end)
+    stop = token_end(raw, start, end)
+    subtype[0] = Span(<uint32_t>start, <uint32_t>(stop - start))
+    return stop > start and (stop == end or raw[stop] != 47)
+
+
 cdef void read_media_type(const uint8_t *raw, size_t at, size_t end, Part *part) noexcept nogil:
     """Set media and media_type of "type/subtype"; anything else is text/plain (RFC 2045 5.2)."""
-    cdef size_t start = skip_blank(raw, at, end)
-    cdef size_t slash = 0
+    cdef Span kind, subtype
+    cdef uint8_t written[LONGEST_TYPE]
     cdef uint32_t length
-    cdef const uint8_t *written
-    at = start
-    while at < end and not is_blank(raw[at]) and raw[at] != 59 and raw[at] != 40:
-        if raw[at] == 47:
-            if slash:
-                part.flags |= AMBIGUOUS
-                return
-            slash = at
-        at += 1
-    if slash == 0 or slash == start or slash + 1 == at:
-        if at > start:
+    if not split_type(raw, at, end, &kind, &subtype):
+        if kind.start < end and raw[kind.start] != 59:
             part.flags |= AMBIGUOUS
         return
-    written = raw + start
-    length = <uint32_t>(at - start)
-    part.media_type = Span(<uint32_t>start, length)
+    if subtype.start != kind.start + kind.length + 1:
+        part.flags |= AMBIGUOUS
+    part.media_type = Span(kind.start, subtype.start + subtype.length - kind.start)
     part.media = MEDIA_OTHER
+    length = kind.length + 1 + subtype.length
+    if length > LONGEST_TYPE:
+        return
+    memcpy(written, raw + kind.start, kind.length)
+    written[kind.length] = 47
+    memcpy(written + kind.length + 1, raw + subtype.start, subtype.length)
     if equals_caseless(written, b"text/", min(length, 5)):
         part.media = MEDIA_TEXT_OTHER
         if length == 10 and equals_caseless(written, b"text/plain", 10):

@@ -15,7 +15,7 @@ from esa_core._charset cimport charset_name
 from esa_core._document cimport document_free, document_init, octets_of
 from esa_core._field cimport decode_words
 from esa_core._fold cimport fold_octets
-from esa_core._media cimport encoding_of
+from esa_core._media cimport encoding_of, split_type
 from esa_core._mime cimport parse_structure
 from esa_core._place cimport Place as EsaPlace
 from esa_core._place cimport find_place
@@ -77,9 +77,12 @@ cdef class Part:
     def media_type(self):
         """Lower-case "type/subtype" as it is read: "text/plain" where none or a malformed one is written."""
         cdef EsaPart *part = &self.message.document.parts[self.index]
+        cdef Span kind, subtype
         if part.media_type.length == 0:
             return UNNAMED_TYPES[part.media]
-        return self.message.source_text(part, part.media_type).lower()
+        split_type(octets_of(&self.message.document, part), part.media_type.start, part.media_type.start + part.media_type.length,
+                   &kind, &subtype)
+        return f"{self.message.source_text(part, kind)}/{self.message.source_text(part, subtype)}".lower()
 
     @property
     def another(self):
@@ -289,7 +292,7 @@ cdef class Parsed:
             for written, value in self.header_list(0):
                 if written.lower() == name.lower():
                     out.length = 0
-                    if decode_words(<const uint8_t *><const char *>value, len(value), &work, &out, &flags) < 0:
+                    if decode_words(&self.document, <const uint8_t *><const char *>value, len(value), &work, &out, &flags) < 0:
                         raise MemoryError
                     found.append(out.data[:out.length].decode("utf-8", "replace") if out.length else "")
             return found

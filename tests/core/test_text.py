@@ -76,10 +76,54 @@ def test_breaches_of_an_encoding_are_flagged_and_the_rest_is_kept() -> None:
         (b"=?utf-8?q?a=0Ab?=", "a b"),
         (b"1 =?= 2 =?", "1 =?= 2 =?"),
         ("roh ä".encode(), "roh ä"),
+        (b"=?utf-8?B?4oI=?= =?UTF8?q?=AC?=", "€"),  # a character split between two encodings and two names of one set
+        (b"=?utf-8?B?4oI?=\n\t=?utf-8?B?rA?=", "€"),  # without padding
+        (b"=?utf-8?q?=E2=82?= =?iso-8859-15?q?=A4?=", "\ufffd€"),  # not between two sets
+        (b"=?iso-2022-jp?B?GyRCRnxLXBsoQg==?= =?iso-2022-jp?B?GyRCOGwbKEI=?=", "日本語"),
+        (b"=?gb2312*zh?B?sNeLbLO/?=", "白媗晨"),  # GBK, as clients read it
+        (b"=?iso-8859-1?q?it=92s?=", "it\u2019s"),  # windows-1252
+        (b"=?utf-8?q?two words?= =?utf-8?q?_more?=", "two words more"),
+        (b"=?utf-8?B?4oKs\n 4oKs?=", "€€"),  # folded in the middle
+        (b"=?utf-8?Q?really??=", "really?"),
+        (b"=?none?q?x=E4?=", "xä"),
+        (b"=??q?x?=", "=??q?x?="),
+        (b"(=?utf-8?q?a?=)[=?utf-8?q?b?=]", "(a)[b]"),
+        (b"=?koi8-r?B?8NLJ18XU?= \xcd\xc9\xd2", "Привет ÍÉÒ"),
     ],
 )
 def test_encoded_words_are_shown_as_clients_show_them(value: bytes, shown: str) -> None:
     assert subject(value) == shown
+
+
+def test_raw_octets_in_a_header_are_utf_8_else_as_a_part_declares_else_windows_1252() -> None:
+    head = "Subject: Привет\nFrom: Жук <a@example.ru>\nContent-Disposition: attachment; filename=Жук.txt\n"
+    for charset, part in (("koi8-r", "koi8-r"), ("gb18030", "gb2312"), ("utf-8", "koi8-r")):
+        parsed = parse(head.encode(charset) + f"Content-Type: text/plain; charset={part}\n\n".encode() + "текст".encode(charset))
+        assert (parsed.subject, parsed.from_name, parsed.header("subject")) == ("Привет", "Жук", ["Привет"])
+        assert parsed.parts[0].file_name == "Жук.txt"
+        assert "eight_bit_header" in parsed.flags
+    inner = b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain; charset=windows-1251\n\n\n--b--\n"
+    assert parse("Subject: Привет\n".encode("cp1251") + inner).subject == "Привет"
+    assert parse(b"Subject: Gr\xfc\xdfe\n\n").subject == "Grüße"
+    assert parse(b"Subject: Gr\xfc\xdfe\nContent-Type: text/plain; charset=utf-8\n\n").subject == "Grüße"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("image/ jpeg", "image/jpeg"),
+        ("text /html", "text/html"),
+        ("text (a/b) / (c) html; charset=utf-8", "text/html"),
+        ("image/", "text/plain"),
+        ("a/b/c", "text/plain"),
+        ("a/b /c", "a/b"),
+    ],
+)
+def test_a_media_type_may_have_white_space_and_comments_about_its_slash(written: str, shown: str) -> None:
+    parsed = parse(f"Content-Type: {written}\n\n<p>x".encode())
+    assert parsed.parts[0].media_type == shown
+    assert ("ambiguous" in parsed.flags) == (written != "a/b /c")
+    assert parsed.text == {"text/html": "x", "text/plain": "<p>x"}.get(shown, "")
 
 
 @pytest.mark.parametrize(
