@@ -303,6 +303,7 @@ cdef int convert_escaped(uint32_t charset, const uint8_t *source, size_t length,
     back in KR and HZ."""
     cdef uint32_t inside = OF_ASCII
     cdef uint32_t shifted = 0
+    cdef uint32_t cell
     cdef size_t at = 0
     cdef size_t end = 0
     cdef size_t used
@@ -315,6 +316,12 @@ cdef int convert_escaped(uint32_t charset, const uint8_t *source, size_t length,
         while at < end:
             octet = source[at]
             second = source[at + 1] if at + 1 < length else 0
+            if inside == OF_JIS_X_0208:
+                cell = jis_cell(&set_shift_jis, octet, second)
+                if cell >= 0x800:    # the basic plane alone stands in this set
+                    out.length += <uint32_t>encode_utf8(out.data + out.length, cell)
+                    at += 2
+                    continue
             if octet == 27 and charset != CHARSET_HZ:
                 if second == 78 and shifted and at + 2 < length:  # single shift 2
                     octet = source[at + 2] | 0x80
