@@ -133,9 +133,12 @@ cdef int join_marks(const uint8_t *source, size_t length, size_t *position, size
         if point == NO_POINT:
             break
         slot = slot_of(point)
-        if not fold_kind[slot] & FOLD_JOINS:
-            break
         entry = fold_entry[slot]
+        if not fold_kind[slot] & FOLD_JOINS:
+            if entry and fold_start[entry] == fold_start[entry - 1]:  # without width: marks behind it still stand on the letter
+                position[0] += used
+                continue
+            break
         if entry == 0:
             points[n] = point
             n += 1

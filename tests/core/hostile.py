@@ -27,6 +27,7 @@ def rich_bomb() -> bytes:
 
 HTML = b"Content-Type: text/html\n\n"
 GREAT = 1_000_000  # the size that tests give them
+TEXT = b"Content-Type: text/plain; charset=utf-8\n\n"
 HOSTILE: dict[str, Callable[[int], bytes]] = {
     "one line": lambda n: b"\n" + b"a" * 8 * n,
     "one header line": lambda n: b"Subject: " + b"=?" * 4 * n,
@@ -90,4 +91,12 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "reopened multiparts": lambda n: HEAD + b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n" + b"--b--\n--b\n\nx\n" * (n // 14),
     "authors": lambda n: b"From: a@b.example\n" * (n // 18) + b"\nx",
     "lone carriage returns in a header": lambda n: HEAD + b"X: y\rZ: a\r" * (n // 10) + b"\n\nx",
+    "marks out of order": lambda n: HEAD + TEXT + ("a" + "\u0345\u0301\u0323\u0327\u0334" * (n // 10)).encode(),
+    "marks between what has no width": lambda n: HEAD + TEXT + ("a" + "\u200b\u0301" * (n // 5)).encode(),
+    "letters taken apart": lambda n: HEAD + TEXT + "ǖ\u0323".encode() * (n // 4),
+    "ligatures of eleven letters": lambda n: HEAD + TEXT + "\ufdfa".encode() * (n // 3),
+    "words that mix scripts": lambda n: HEAD + TEXT + "aа ".encode() * (n // 4),
+    "one word that mixes scripts": lambda n: HEAD + TEXT + "aа".encode() * (n // 3),
+    "octets without meaning": lambda n: HEAD + b"Content-Type: text/plain; charset=euc-jp\n\n" + b"\x8f\xa1" * (n // 2),
+    "escapes": lambda n: HEAD + b"Content-Type: text/plain; charset=iso-2022-jp\n\n" + b"\x1b$B\x1b(J" * (n // 6),
 }
