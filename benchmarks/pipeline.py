@@ -23,7 +23,7 @@ from results import table, write_section
 
 from esa.engine.judge import native_engine
 from esa.engine.model import Model
-from esa_core import Automaton, Engine, fold
+from esa_core import Engine, Program
 
 BAR_RATE = 15_000
 BAR_RATIO = 40
@@ -48,7 +48,7 @@ def main() -> int:
     chosen = options.parse_args()
     raws, _ = read(chosen.corpus or corpus_path("spamassassin"))
     terms = dictionary_terms(raws)
-    engine = native_engine(Model.load(), Automaton([fold(term.encode()) for term in terms], whole_word=False))
+    engine = native_engine(Model.load(), Program([term.encode() for term in terms]))
     sample, sample_labels = read(chosen.corpus or corpus_path("spamassassin"), chosen.sample)
     stack = PythonStack(terms, sample, sample_labels)
     ours(engine, raws)  # warm

@@ -10,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from esa.engine.judge import native_engine
 from esa.engine.model import Model
-from esa_core import Automaton, Engine, fold, parse
+from esa_core import Automaton, Engine, Program, fold, parse
 
 
 def _report(benchmark: BenchmarkFixture, mail: list[bytes]) -> None:
@@ -60,7 +60,7 @@ def test_facts_and_cards(benchmark: BenchmarkFixture, mail: list[bytes]) -> None
 
 @pytest.mark.parametrize("batch", [1, 4, 16, 256])
 def test_whole_pipeline_with_ten_thousand_terms(benchmark: BenchmarkFixture, mail: list[bytes], terms: list[bytes], batch: int) -> None:
-    engine = native_engine(Model.load(), Automaton(terms, whole_word=False))
+    engine = native_engine(Model.load(), Program(terms))
     work: Callable[[], object] = lambda: [engine.scan(mail[i : i + batch]) for i in range(0, len(mail), batch)]  # noqa: E731
     benchmark(work)
     _report(benchmark, mail)

@@ -70,7 +70,7 @@ def test_the_wheel_holds_what_the_library_needs_and_no_more(distributions: tuple
     assert any("/lexicons/" in name and name.endswith(".txt") for name in names), "the lexicons"
     for name in ("esa/py.typed", "esa_core/py.typed", "esa_core/__init__.pyi"):
         assert name in names
-    for part in ("_mime", "_text", "_automaton", "_features", "_linear", "_smtp"):
+    for part in ("_mime", "_text", "_automaton", "_program", "_features", "_linear", "_smtp"):
         assert any(name.startswith(f"esa_core/{part}.") and name.endswith(".so") for name in names), part
     assert not [name for name in names if name.endswith((".pyx", ".c", ".h", ".eml")) or "tables/" in name]
     assert {name.split("/")[0] for name in names} <= {"esa", "esa_core", next(name.split("/")[0] for name in names if "dist-info" in name)}

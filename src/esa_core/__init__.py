@@ -8,6 +8,7 @@ from esa_core._features import N_FEATURES, TOKEN_SPACE, extract_features
 from esa_core._lexicon import DOMAIN_LISTS, WORD_CATEGORIES, Lexicon
 from esa_core._linear import LinearModel, count_presence, fit_platt, fit_svm, learn_on_error, log_odds, normalise
 from esa_core._parsed import REGION_NAMES, Link, Parsed, Part, Place, fold, parse
+from esa_core._program import PATTERN_KINDS, Program
 
 __all__ = [
     "DOMAIN_LISTS",
@@ -15,6 +16,7 @@ __all__ = [
     "FACT_SPACE",
     "FAMILY_NAMES",
     "N_FEATURES",
+    "PATTERN_KINDS",
     "REGION_NAMES",
     "TOKEN_SPACE",
     "WORD_CATEGORIES",
@@ -28,6 +30,7 @@ __all__ = [
     "Parsed",
     "Part",
     "Place",
+    "Program",
     "count_presence",
     "extract_facts",
     "extract_features",

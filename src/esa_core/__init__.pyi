@@ -13,6 +13,7 @@ __all__ = [
     "FACT_SPACE",
     "FAMILY_NAMES",
     "N_FEATURES",
+    "PATTERN_KINDS",
     "REGION_NAMES",
     "TOKEN_SPACE",
     "WORD_CATEGORIES",
@@ -26,6 +27,7 @@ __all__ = [
     "Parsed",
     "Part",
     "Place",
+    "Program",
     "count_presence",
     "extract_facts",
     "extract_features",
@@ -175,6 +177,40 @@ class Automaton:
     def find(self, text: Buffer, *, plain: bool = False) -> tuple[_Integers, npt.NDArray[np.uint32], bool]: ...
     def scan(self, texts: Sequence[Buffer]) -> tuple[_Starts, _Integers, _Integers, npt.NDArray[np.bool_]]: ...
 
+PATTERN_KINDS: Final[tuple[str, ...]]
+
+@disjoint_base
+class Program:
+    """The patterns of a configuration: UTF-8 texts of PATTERN_KINDS, in kinds of regions (bits in the order of REGION_NAMES).
+
+    Case counts in `cased` ones, which are looked for in text as written; all others in folded text. ValueError for unknown kinds and odd texts.
+    `image` is what was compiled, as octets; `from_image` takes it without a copy, or says in a ValueError what is damaged where.
+    """
+
+    def __new__(
+        cls,
+        texts: Iterable[bytes],
+        kinds: Sequence[str] | str = "text",
+        *,
+        cased: Sequence[bool] | bool = False,
+        regions: Sequence[int] | int = ...,
+        note: bytes = b"",
+    ) -> Self: ...
+    @classmethod
+    def from_image(cls, image: Buffer) -> Self: ...
+    @property
+    def image(self) -> Buffer: ...
+    @property
+    def note(self) -> bytes: ...
+    @property
+    def n_patterns(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def folded(self) -> Automaton | None: ...
+    @property
+    def written(self) -> Automaton | None: ...
+
 # --- facts and cards --------------------------------------------------------------------------------------------------------------
 
 DOMAIN_LISTS: Final[tuple[str, ...]]
@@ -274,7 +310,7 @@ class Engine:
         *,
         lexicon: Lexicon | None = None,
         cards: Cards | None = None,
-        automaton: Automaton | None = None,
+        program: Program | None = None,
         linear: LinearModel | None = None,
         families: int = 0,
         second: LinearModel | None = None,
@@ -286,7 +322,7 @@ class Engine:
     @property
     def cards(self) -> Cards | None: ...
     @property
-    def automaton(self) -> Automaton | None: ...
+    def program(self) -> Program | None: ...
     @property
     def linear(self) -> LinearModel | None: ...
     @property
@@ -313,7 +349,14 @@ class Batch:
     @property
     def match_terms(self) -> _Integers: ...
     @property
+    def match_kinds(self) -> npt.NDArray[np.uint32]: ...
+    @property
+    def match_parts(self) -> _Integers: ...
+    @property
+    def match_offsets(self) -> npt.NDArray[np.uint32]: ...
+    @property
     def match_counts(self) -> _Integers: ...
     def counts(self, row: int) -> dict[int, int]: ...
+    def table(self, row: int) -> list[tuple[int, str, int, int, int]]: ...
     def contributions(self, row: int) -> _Floats: ...
     def ranked(self, row: int) -> tuple[list[int], list[float]]: ...

@@ -10,7 +10,7 @@ import numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memset
+from libc.string cimport memchr, memset
 
 from esa_core._grams cimport GramEntry, GramLayer, KeyClass, choose_anchors, fill_buckets, match_grams
 from esa_core._terms cimport *
@@ -151,7 +151,7 @@ def _compile(list terms, whole_word, hashed, seed):
     if isinstance(whole_word, (bool, int)):
         kind_array = np.full(n + 1, bool(whole_word), np.uint8)
     else:
-        kind_array = np.array([*map(bool, whole_word), False], np.uint8)
+        kind_array = np.array([*whole_word, 0], np.uint8)
         if len(kind_array) != n + 1:
             raise ValueError(f"{n} terms, but {len(kind_array) - 1} answers whether they are whole words")
     offset_array = np.zeros(n + 1, np.uint32)
@@ -170,15 +170,17 @@ def _compile(list terms, whole_word, hashed, seed):
     same, same_last, state = same_array, last_array, first
     with nogil:
         for i in range(n):
-            if kinds[i]:
+            if kinds[i] == WORDS:
                 kinds[i] = kind_of(&blob[offsets[i]], offsets[i + 1] - offsets[i])
             state[i] = insert_term(&everything, &listed, i, False, &same[0], &same_last[0])
-        # a probed form must suit every term of its bytes: where kinds differ (substring and whole word) grams take them all
+        # a probed form must suit every term of its bytes: where kinds differ, grams take them all; names are probed at dots
         for i in range(n):
+            if state[i] and kinds[i] >= DOMAIN and memchr(&blob[offsets[i]], c'.', offsets[i + 1] - offsets[i]) == NULL:
+                state[i] = 2
             if same[i] != ESA_NO_TERM and state[i]:
                 term = same[i]
                 while term != ESA_NO_TERM:
-                    if kinds[term] == SUBSTRING or kinds[i] == SUBSTRING:
+                    if kinds[term] != kinds[i]:
                         state[i] = 2
                     term = same[term]
     if not first[:n].all():
@@ -187,7 +189,7 @@ def _compile(list terms, whole_word, hashed, seed):
     by_gram = first[:n] > 0
     numbers = np.zeros(len(KINDS), TABLE)
     for row, (form, kind) in enumerate(KINDS.items()):
-        chosen = np.flatnonzero((first[:n] == 1) & (kind_array[:n] == kind))
+        chosen = np.flatnonzero((first[:n] == 1) & ((kind_array[:n] == kind) | ((kind == DOMAIN) & (kind_array[:n] == NAME))))
         if len(chosen) == 0 or not (len(chosen) >= HASHED_FROM[form] if hashed is None else hashed):
             continue
         memset(&table, 0, sizeof(TermTable))

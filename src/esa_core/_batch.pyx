@@ -2,7 +2,7 @@
 
 The GIL is held only to collect the pointers of the buffers (a tuple keeps them alive); parsing, decoding, folding, facts, scoring and
 matching of the whole batch then run without it. Each call borrows a workspace (arena, match counters) from the engine's pool, so that one
-engine serves any number of threads; lexicon, cards, automaton and weights are shared read-only. Results do not depend on the size of the
+engine serves any number of threads; lexicon, cards, program and weights are shared read-only. Results do not depend on the size of the
 batch or on threads.
 Called by `esa.engine.scanner`.
 """
@@ -15,7 +15,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
-from esa_core._automaton cimport Automaton, Matcher, count_matches
 from esa_core._cards cimport Cards, CardTable, score_cards
 from esa_core._facts cimport N_FACTS, extract_facts_of
 from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features, hash_more
@@ -23,13 +22,13 @@ from esa_core._lexicon cimport Lexicon
 from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._document cimport document_free, document_init, document_reset
 from esa_core._mime cimport parse_structure
+from esa_core._program cimport Compiled, Program, Row as MatchRow, RowSink, match_document, rows_free, rows_init, rows_reset
 from esa_core._text cimport decode_text, fold_text
-from esa_core._terms cimport MatchSink, sink_free, sink_init, sink_reset, sort_touched
 from esa_core._types cimport TOO_MANY_MATCHES, Document
 from esa_core._words cimport Table
 
 from esa_core._features import N_FEATURES
-from esa_core._parsed import FLAG_NAMES
+from esa_core._parsed import FLAG_NAMES, REGION_NAMES
 
 cdef extern from *:
     """
@@ -46,9 +45,15 @@ cdef extern from *:
 FAMILY_NAMES = ("header_tokens", "body_words", "header_grams", "body_grams", "masked_grams", "text_words")  # in the order of the bits
 MAX_POOL = 16                    # workspaces kept between calls; more threads than that at once make theirs anew
 
-cdef struct Matches:             # CSR of the terms found, grown as needed
-    int32_t *terms
-    int32_t *counts
+cdef struct Match:               # a row of the match table
+    int32_t term
+    int32_t part
+    uint32_t kind                # RegionKind
+    uint32_t offset
+    int32_t count
+
+cdef struct Matches:             # the tables of all messages, grown as needed
+    Match *rows
     size_t length
     size_t capacity
 
@@ -61,7 +66,7 @@ cdef struct Stage:               # a linear model and the hashed features that i
 cdef struct Parts:               # what an engine scans with; NULL where it has none
     const Table *lexicon
     const CardTable *cards
-    const Matcher *matcher
+    const Compiled *program
     Stage first
     Stage second                 # weighs its families instead, all of them, where the first is not sure
     double margin                # the first stage is sure of a message whose log-odds are this far from 0
@@ -77,26 +82,24 @@ cdef struct Row:                 # where the results of one message go
 
 # --- leaf functions ---------------------------------------------------------------------------------------------------------------
 
-cdef int _append_matches(Matches *matches, MatchSink *sink) noexcept nogil:
-    """The terms of one message in rising order; 0, or -1 for no memory."""
-    cdef size_t needed = matches.length + sink.n_touched, capacity
-    cdef void *moved
+cdef int _append_matches(Matches *matches, const Document *document, const RowSink *sink) noexcept nogil:
+    """The table of one message; 0, or -1 for no memory."""
+    cdef size_t needed = matches.length + sink.n_rows, capacity
+    cdef Match *moved
+    cdef const MatchRow *row
     cdef uint32_t i
     if needed > matches.capacity:
         capacity = max(needed, 2 * matches.capacity, <size_t> 64)
-        moved = realloc(matches.terms, capacity * sizeof(int32_t))
+        moved = <Match *> realloc(matches.rows, capacity * sizeof(Match))
         if moved == NULL:
             return -1
-        matches.terms = <int32_t *> moved
-        moved = realloc(matches.counts, capacity * sizeof(int32_t))
-        if moved == NULL:
-            return -1
-        matches.counts = <int32_t *> moved
+        matches.rows = moved
         matches.capacity = capacity
-    sort_touched(sink)
-    for i in range(sink.n_touched):
-        matches.terms[matches.length + i] = <int32_t> sink.touched[i]
-        matches.counts[matches.length + i] = <int32_t> sink.counts[sink.touched[i]]
+    for i in range(sink.n_rows):
+        row = &sink.rows[i]
+        matches.rows[matches.length + i] = Match(
+            <int32_t> row.pattern, <int32_t> document.regions[row.region].part, document.regions[row.region].kind, row.offset, <int32_t> row.count,
+        )
     matches.length = needed
     return 0
 
@@ -133,7 +136,7 @@ cdef int _score_features(const Parts *parts, Document *document, FeatureScratch 
 
 
 cdef int _scan_one(
-    const Parts *parts, Document *document, MatchSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row,
+    const Parts *parts, Document *document, RowSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row,
     Matches *matches,
 ) noexcept nogil:
     """One message through the whole pipeline; 0, or -1 for no memory."""
@@ -148,13 +151,12 @@ cdef int _scan_one(
             row.logit[0] = score_cards(parts.cards, row.facts, NULL)
     if row.families != NULL and _score_features(parts, document, scratch, row) < 0:
         return -1
-    if parts.matcher != NULL:
-        count_matches(parts.matcher, document.folded, document.n_folded, sink)
+    if parts.program != NULL:
+        if match_document(parts.program, document, sink) < 0 or _append_matches(matches, document, sink) < 0:
+            return -1
         if sink.capped:
             document.flags |= TOO_MANY_MATCHES
-        if sink.n_touched and _append_matches(matches, sink) < 0:
-            return -1
-        sink_reset(sink)
+        rows_reset(sink)
     row.flags[0] = document.flags
     document_reset(document)
     row.micros[0] = <float> (esa_thread_micros() - began)
@@ -167,25 +169,24 @@ cdef class Workspace:
     """The memory that scanning one message after another needs; of one thread at a time."""
 
     cdef Document document
-    cdef MatchSink sink
+    cdef RowSink sink
     cdef FeatureScratch scratch
     cdef Matches matches
 
-    def __cinit__(self, uint32_t n_terms, bint hashing):
-        memset(&self.sink, 0, sizeof(MatchSink))
+    def __cinit__(self, Program program, bint hashing):
+        memset(&self.sink, 0, sizeof(RowSink))
         memset(&self.matches, 0, sizeof(Matches))
         memset(&self.scratch, 0, sizeof(FeatureScratch))
-        if document_init(&self.document) < 0 or (n_terms and sink_init(&self.sink, n_terms) < 0):
+        if document_init(&self.document) < 0 or (program is not None and rows_init(&self.sink, &program.compiled) < 0):
             raise MemoryError
         if hashing and features_init(&self.scratch) < 0:
             raise MemoryError
 
     def __dealloc__(self):
         document_free(&self.document)
-        sink_free(&self.sink)
+        rows_free(&self.sink)
         features_free(&self.scratch)
-        free(self.matches.terms)
-        free(self.matches.counts)
+        free(self.matches.rows)
 
 
 cdef Stage _stage(LinearModel model, uint32_t families) noexcept:
@@ -202,7 +203,8 @@ cdef Stage _stage(LinearModel model, uint32_t families) noexcept:
 # --- front door -------------------------------------------------------------------------------------------------------------------
 
 cdef class Engine:
-    """Scans batches of raw messages: facts with a lexicon, a logit with cards or a linear model or their sum, terms with an automaton.
+    """Scans batches of raw messages: facts with a lexicon, a logit with cards or a linear model or their sum, patterns with a
+    program.
 
     `families` are the bits of the hashed features that `linear` weighs. Where its log-odds are nearer to 0 than `margin`, `second` weighs
     `second_families` in its place: those of the first stage and more, of higher bits, that are not extracted before. What is not given is
@@ -212,14 +214,14 @@ cdef class Engine:
 
     cdef readonly Lexicon lexicon
     cdef readonly Cards cards
-    cdef readonly Automaton automaton
+    cdef readonly Program program
     cdef readonly LinearModel linear
     cdef readonly LinearModel second
     cdef list pool
     cdef Parts parts
 
     def __cinit__(
-        self, *, Lexicon lexicon=None, Cards cards=None, Automaton automaton=None, LinearModel linear=None, uint32_t families=0,
+        self, *, Lexicon lexicon=None, Cards cards=None, Program program=None, LinearModel linear=None, uint32_t families=0,
         LinearModel second=None, uint32_t second_families=0, double margin=0.0,
     ):
         if cards is not None and lexicon is None:
@@ -237,11 +239,11 @@ cdef class Engine:
                 raise ValueError("the second stage must weigh the families of the first, and others only of higher bits")
             if not margin >= 0.0:
                 raise ValueError(f"the margin is a distance in log-odds, not {margin}")
-        self.lexicon, self.cards, self.automaton, self.linear, self.second = lexicon, cards, automaton, linear, second
+        self.lexicon, self.cards, self.program, self.linear, self.second = lexicon, cards, program, linear, second
         self.pool = []
         self.parts.lexicon = NULL if lexicon is None else &lexicon.table
         self.parts.cards = NULL if cards is None else &cards.table
-        self.parts.matcher = NULL if automaton is None else &automaton.matcher
+        self.parts.program = NULL if program is None else &program.compiled
         self.parts.first = _stage(linear, families)
         self.parts.second = _stage(second, second_families)
         self.parts.margin = margin
@@ -300,7 +302,7 @@ cdef class Engine:
         try:
             return self.pool.pop()  # atomic, with the GIL and without
         except IndexError:
-            return Workspace(0 if self.automaton is None else self.automaton.matcher.terms.n_terms, self.linear is not None)
+            return Workspace(self.program, self.linear is not None)
 
 
 @cython.final
@@ -309,7 +311,9 @@ cdef class Batch:
 
     `logits` float64 [n], `flags` uint64 [n] (see `flag_names`), `facts` float32 [n, n_facts], `micros` float32 [n] (CPU microseconds of the
     thread), `stages` uint8 [n]: which stage of linear models gave the log-odds (0: there is none).
-    Terms found, CSR: `match_starts` int64 [n + 1], `match_terms` int32 [m] rising within a message, `match_counts` int32 [m].
+    `match_starts` int64 [n + 1] are where the rows of each message begin in the match table, which is sorted by pattern and region: a row
+    for each pattern and region, `match_terms` int32 (the pattern), `match_kinds` uint32 (of REGION_NAMES) and `match_parts` int32 (where), `match_offsets`
+    uint32 (of the first match in the region's folded text, or its text where case counts), `match_counts` int32 (at most 65,535).
     """
 
     cdef Py_ssize_t n
@@ -321,8 +325,7 @@ cdef class Batch:
     cdef bytes _stages
     cdef bytes _micros
     cdef bytes _starts
-    cdef bytes _terms
-    cdef bytes _counts
+    cdef bytes _matches
 
     cdef int _allocate(self, Py_ssize_t n, Engine engine) except -1:
         self.n = n
@@ -348,8 +351,7 @@ cdef class Batch:
         return row
 
     cdef int _take(self, Matches *matches) except -1:
-        self._terms = PyBytes_FromStringAndSize(<const char *> matches.terms, matches.length * sizeof(int32_t)) if matches.length else b""
-        self._counts = PyBytes_FromStringAndSize(<const char *> matches.counts, matches.length * sizeof(int32_t)) if matches.length else b""
+        self._matches = PyBytes_FromStringAndSize(<const char *> matches.rows, matches.length * sizeof(Match)) if matches.length else b""
         return 0
 
     def __len__(self):
@@ -379,25 +381,53 @@ cdef class Batch:
     def match_starts(self):
         return _array(self._starts, "int64")
 
+    cdef object _column(self, str name):
+        return _array(self._matches, [("term", "i4"), ("part", "i4"), ("kind", "u4"), ("offset", "u4"), ("count", "i4")])[name]
+
     @property
     def match_terms(self):
-        return _array(self._terms, "int32")
+        return self._column("term")
+
+    @property
+    def match_kinds(self):
+        return self._column("kind")
+
+    @property
+    def match_parts(self):
+        return self._column("part")
+
+    @property
+    def match_offsets(self):
+        return self._column("offset")
 
     @property
     def match_counts(self):
-        return _array(self._counts, "int32")
+        return self._column("count")
 
     def counts(self, Py_ssize_t row):
-        """{term: matches} of one message; terms without a match are absent. Raises IndexError."""
+        """{pattern: matches} of one message; patterns without a match are absent. Raises IndexError."""
         cdef const int64_t *starts = <const int64_t *> PyBytes_AS_STRING(self._starts)
-        cdef const int32_t *terms = <const int32_t *> PyBytes_AS_STRING(self._terms)
-        cdef const int32_t *counts = <const int32_t *> PyBytes_AS_STRING(self._counts)
+        cdef const Match *matches = <const Match *> PyBytes_AS_STRING(self._matches)
         cdef int64_t i
+        cdef int32_t term = -1, count = 0
         cdef dict found = {}
         self._check(row)
         for i in range(starts[row], starts[row + 1]):
-            found[terms[i]] = counts[i]
+            count = matches[i].count + (count if matches[i].term == term else 0)
+            term = matches[i].term
+            found[term] = count
         return found
+
+    def table(self, Py_ssize_t row):
+        """The match table of one message: [(pattern, kind of region, part, offset, count)], sorted. Raises IndexError."""
+        cdef const int64_t *starts = <const int64_t *> PyBytes_AS_STRING(self._starts)
+        cdef const Match *matches = <const Match *> PyBytes_AS_STRING(self._matches)
+        cdef int64_t i
+        self._check(row)
+        return [
+            (matches[i].term, REGION_NAMES[matches[i].kind], matches[i].part, matches[i].offset, matches[i].count)
+            for i in range(starts[row], starts[row + 1])
+        ]
 
     def contributions(self, Py_ssize_t row):
         """The summands of one message's logit, float64; they sum to it. Raises IndexError.
@@ -452,7 +482,7 @@ def flag_names(uint64_t flags):
     return tuple([name for bit, name in enumerate(FLAG_NAMES) if flags >> bit & 1])
 
 
-cdef object _array(bytes memory, str kind):
+cdef object _array(bytes memory, kind):
     """A read-only array over memory that it keeps alive; numpy is loaded by whoever asks first."""
     import numpy as np
 

@@ -8,16 +8,20 @@ cdef extern from *:
     /* Matches looked at in one message, boundaries not yet tested: some milliseconds. A list of common words against a long text; the
        message is flagged. */
     #define ESA_MAX_MATCHES 1048576u
+    /* Times that one term is counted in one message. */
+    #define ESA_MAX_COUNT 65535u
     """
     const uint32_t ESA_NO_TERM
     const uint32_t ESA_MAX_MATCHES
+    const uint32_t ESA_MAX_COUNT
 
 cdef enum TermKind:
     SUBSTRING = 0
     WORDS = 1                    # whole words, more than one token or with other characters
     TOKEN = 2                    # one token
     ADDRESS = 3
-    DOMAIN = 4
+    DOMAIN = 4                   # a domain name, and the names below it
+    NAME = 5                     # a domain name, not those below it
 
 cdef struct Place:
     uint32_t term
@@ -35,6 +39,7 @@ cdef struct MatchSink:           # one per thread: what was found in one message
     bint with_places
     bint plain                   # without the wide kernels
     bint capped                  # ESA_MAX_MATCHES was reached: the rest of the message was not matched
+    bint saturated               # a term stands there more than ESA_MAX_COUNT times
 
 cdef struct TermList:
     uint32_t n_terms

@@ -125,10 +125,12 @@ cdef bint stands_alone(uint8_t kind, const uint8_t *text, uint32_t start, uint32
         return end >= n or not (_word_at(text, end, n) and _word_before(text, end, n))
     if not _name_ends(text, end, n):
         return False
+    if kind != ADDRESS and memchr(text + start, c'.', end - start) == NULL and not (start > 0 and (text[start - 1] == c'.' or text[start - 1] == c'@')):
+        return False                 # a single label is no name in itself
     if kind == ADDRESS:
         while at > 0 and (text[at - 1] == c'.' or text[at - 1] == c'-' or text[at - 1] == c'+'):
             at -= 1
-    elif at > 0 and text[at - 1] == c'-':
+    elif kind == NAME or (at > 0 and text[at - 1] == c'-'):
         while at > 0 and (text[at - 1] == c'.' or text[at - 1] == c'-'):
             at -= 1
     return not _word_before(text, at, n)
@@ -162,7 +164,7 @@ cdef void sink_reset(MatchSink *sink) noexcept nogil:
     sink.n_touched = 0
     sink.n_places = 0
     sink.visited = 0
-    sink.capped = False
+    sink.capped = sink.saturated = False
 
 
 cdef void sort_touched(MatchSink *sink) noexcept nogil:
@@ -208,7 +210,10 @@ cdef bint found_term(
             if sink.counts[term] == 0:
                 sink.touched[sink.n_touched] = term
                 sink.n_touched += 1
-            sink.counts[term] += 1
+            if sink.counts[term] == ESA_MAX_COUNT:
+                sink.saturated = True
+            else:
+                sink.counts[term] += 1
             if sink.with_places and not _note_place(sink, term, start):
                 sink.visited = ESA_MAX_MATCHES
         if sink.visited >= ESA_MAX_MATCHES:

@@ -1,7 +1,7 @@
 """C structs of the native core, each field's meaning beside it, and the limits against hostile mail with their reasons.
 
 Everything that passes between the rooms of the core stands here: `_mime` fills fields and parts, `_text` fills the text arena, regions
-and links, `_facts` and `_features` read them, `_automaton` reads the folded text. Offsets are uint32: the size limit is checked at the
+and links, `_facts` and `_features` read them, `_program` looks for patterns in it. Offsets are uint32: the size limit is checked at the
 door.
 """
 
@@ -27,7 +27,7 @@ cdef extern from *:
     #define ESA_MAX_LINKS 4096u
     /* HTML element nesting followed for visibility; deeper elements inherit the deepest known state. */
     #define ESA_MAX_HTML_DEPTH 512u
-    /* Folded text looked at by the facts and n-grams, in bytes; the automaton reads all of it. Bounds facts to some 100 us. */
+    /* Folded text looked at by the facts and n-grams, in bytes; patterns are looked for in all of it. Bounds facts to some 100 us. */
     #define ESA_FACT_WINDOW 131072u
     /* One link target, in bytes (browsers take 2,083 to 65,536; data: URLs carry whole pictures). The rest of it is cut. */
     #define ESA_MAX_TARGET 4096u

@@ -3,7 +3,7 @@
 A check finds one kind of fact. It is one file: a module of `esa.engine.checks` (or of anyone's distribution, by an entry point of the group
 "esa.checks") that offers `check`, a function from the scanner's `Materials` to a `Check`, or to None where there is nothing for it to do.
 Checks never match text themselves: they name the terms they want to hear about, the scanner compiles the terms of all checks into one
-automaton, and a check that asked for terms is called only for messages in which one of them stands.
+program, and a check that asked for terms is called only for messages in which one of them stands.
 """
 
 from __future__ import annotations

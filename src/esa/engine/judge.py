@@ -9,13 +9,13 @@ from __future__ import annotations
 from esa.engine.lexicons import feature_space, shipped
 from esa.engine.model import Model
 from esa.errors import ModelError
-from esa_core import FACT_NAMES, FAMILY_NAMES, TOKEN_SPACE, Automaton, Cards, Engine, LinearModel
+from esa_core import FACT_NAMES, FAMILY_NAMES, TOKEN_SPACE, Cards, Engine, LinearModel, Program
 
 _CARD_ARRAYS = ("card", "sign", "mean", "scale", "weights", "prior")
 
 
-def native_engine(model: Model, automaton: Automaton | None = None) -> Engine:
-    """The engine that scores with `model` and listens for the terms of `automaton`. Raises ModelError if it is not for this program."""
+def native_engine(model: Model, program: Program | None = None) -> Engine:
+    """The engine that scores with `model` and looks for the patterns of `program`. Raises ModelError if it is not for this program."""
     space = TOKEN_SPACE if model.kind == "tokens" else feature_space()
     if model.feature_space != space:
         raise ModelError(
@@ -28,18 +28,18 @@ def native_engine(model: Model, automaton: Automaton | None = None) -> Engine:
         if len(model.names) != parts + 1:  # the last is the bias or the prior
             raise ValueError(f"{parts + 1} contributions have {len(model.names)} names")
         if model.kind == "tokens":
-            return _token_engine(model, automaton)
+            return _token_engine(model, program)
         arrays = {name: model.arrays[name] for name in _CARD_ARRAYS}
         cards = Cards(**arrays, mail_type=FACT_NAMES.index("mail_type"))
-        return Engine(lexicon=shipped(), cards=cards, automaton=automaton)
+        return Engine(lexicon=shipped(), cards=cards, program=program)
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(f"the numbers of the model do not fit together: {error}", where=model.name, mend="Take the file again.") from error
 
 
-def _token_engine(model: Model, automaton: Automaton | None) -> Engine:
+def _token_engine(model: Model, program: Program | None) -> Engine:
     """Hashed features, weighed; no facts are found, since nobody weighs them. A model of one stage has no `second_weights`."""
     if "second_weights" not in model.arrays:
-        return Engine(linear=_linear(model, ""), families=_families(model, "families"), automaton=automaton)
+        return Engine(linear=_linear(model, ""), families=_families(model, "families"), program=program)
     margin = model.facts["margin"]
     if not isinstance(margin, (int, float)) or not margin >= 0:
         raise ValueError(f"{margin!r} is no margin of log-odds")
@@ -49,7 +49,7 @@ def _token_engine(model: Model, automaton: Automaton | None) -> Engine:
         second=_linear(model, "second_"),
         second_families=_families(model, "second_families"),
         margin=margin,
-        automaton=automaton,
+        program=program,
     )
 
 

@@ -1,6 +1,6 @@
 """The scanner: batches of raw messages in, a Report each out. The library, the command line, the gateway and every other door call it.
 
-One native call scans a whole batch without the GIL (parse, decode, fold, facts, score, and the terms of all checks in one automaton); then
+One native call scans a whole batch without the GIL (parse, decode, fold, facts, score, and the terms of all checks in one program); then
 each check that listens for nothing, or for a term that stands there, examines its messages. Equal bytes, model and dictionaries give equal
 reports, whatever the size of the batch and the number of threads. A scanner is immutable and may be shared by threads.
 """
@@ -20,7 +20,7 @@ from esa.engine.verdict import Reason, Report, Verdict, score_of
 from esa.errors import ConfigurationError
 from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
-from esa_core import Automaton, Engine, flag_names, fold
+from esa_core import Engine, Program, flag_names, fold
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -92,8 +92,8 @@ class Scanner:
         self.dictionaries = tuple(dictionaries)
         self.checks = build(checks, Materials(self.model, self.dictionaries))
         self._always = tuple(check for check in self.checks if not check.terms)
-        self._listeners, automaton = _compile(self.checks)
-        self._engine: Engine = native_engine(self.model, automaton)
+        self._listeners, program = _compile(self.checks)
+        self._engine: Engine = native_engine(self.model, program)
         self._judges = any(check.name == "spam" for check in self.checks)
 
     def scan(self, raw: Buffer, *, session: Session | None = None, envelope: Envelope | None = None) -> Report:
@@ -148,7 +148,7 @@ class Scanner:
         return reports
 
     def _heard(self, counts: Mapping[int, int]) -> dict[Check, dict[int, int]]:
-        """Counts of automaton terms handed to the checks that asked for them."""
+        """Counts of patterns handed to the checks that asked for them."""
         heard: dict[Check, dict[int, int]] = {}
         for identifier, count in counts.items():
             for check, index in self._listeners[identifier]:
@@ -183,8 +183,8 @@ class Scanner:
 _Listeners = list[list[tuple[Check, int]]]
 
 
-def _compile(checks: Sequence[Check]) -> tuple[_Listeners, Automaton | None]:
-    """One automaton over the folded terms of all checks, and per term of it who listens. None if nobody does."""
+def _compile(checks: Sequence[Check]) -> tuple[_Listeners, Program | None]:
+    """One program of the terms of all checks, and per term of it who listens. None if nobody does."""
     identifiers: dict[tuple[bytes, bool], int] = {}
     listeners: _Listeners = []
     for check in checks:
@@ -199,7 +199,7 @@ def _compile(checks: Sequence[Check]) -> tuple[_Listeners, Automaton | None]:
     if not listeners:
         return listeners, None
     try:
-        return listeners, Automaton([text for text, _ in identifiers], whole_word=[whole for _, whole in identifiers])
+        return listeners, Program([text for text, _ in identifiers], ["words" if whole else "text" for _, whole in identifiers])
     except ValueError as error:
         raise ConfigurationError(
             f"the terms of the dictionaries cannot be compiled: {error}", mend="Shorten or remove that term."

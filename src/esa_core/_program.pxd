@@ -1,0 +1,49 @@
+"""All patterns of a configuration, and the rows of the match table that they make of a message."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+from esa_core._automaton cimport Automaton, Matcher
+from esa_core._terms cimport MatchSink
+from esa_core._types cimport Document
+
+cdef struct Compiled:            # read-only once built
+    uint32_t n_patterns
+    const Matcher *folded        # terms looked for in folded text, or NULL
+    const Matcher *written       # terms looked for in text as written, or NULL
+    const uint32_t *of_folded    # their patterns
+    const uint32_t *of_written
+    const uint16_t *regions      # [n_patterns] bits 1 << RegionKind of where a pattern counts
+    uint32_t wanted              # bits 1 << Identifier
+    const uint32_t *identifiers  # patterns that are identifiers,
+    const uint32_t *identifier_starts    # [N_IDENTIFIERS + 1] by kind
+
+cdef struct Row:                 # all matches of one pattern in one region
+    uint32_t pattern
+    uint32_t region              # index of the document's regions
+    uint32_t offset              # of the first: octets of the region's folded text; of its text where case counts
+    uint32_t count
+
+cdef struct RowSink:             # one per thread
+    MatchSink matches
+    uint32_t n_patterns
+    uint32_t *last               # [n_patterns] 1 + the latest row of a pattern; all zero between messages
+    Row *rows
+    uint32_t n_rows
+    uint32_t cap_rows
+    uint32_t *origins            # [n_regions] where the words of a region of disguised words stand, else the region itself
+    uint32_t cap_origins
+    bint capped                  # rows or matches were too many: not all are in the rows
+
+cdef int rows_init(RowSink *sink, const Compiled *compiled) noexcept nogil
+cdef void rows_free(RowSink *sink) noexcept nogil
+cdef void rows_reset(RowSink *sink) noexcept nogil
+cdef int match_document(const Compiled *compiled, const Document *document, RowSink *sink) noexcept nogil
+
+cdef class Program:
+    cdef Compiled compiled
+    cdef readonly Automaton folded
+    cdef readonly Automaton written
+    cdef readonly object image
+    cdef readonly Py_ssize_t n_patterns
+    cdef dict sections
+    cdef int _attach(self, image) except -1
