@@ -10,7 +10,7 @@ and in plain form among words of their context: such a region counts only for pa
 
 import numpy as np
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
