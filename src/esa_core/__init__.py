@@ -7,7 +7,7 @@ from esa_core._facts import FACT_NAMES, FACT_SPACE, extract_facts
 from esa_core._features import N_FEATURES, TOKEN_SPACE, extract_features
 from esa_core._lexicon import DOMAIN_LISTS, WORD_CATEGORIES, Lexicon
 from esa_core._linear import LinearModel, count_presence, fit_platt, fit_svm, learn_on_error, log_odds, normalise
-from esa_core._parsed import REGION_NAMES, Link, Parsed, Part, Place, fold, parse
+from esa_core._parsed import REGION_NAMES, Link, Parsed, Part, Place, Region, fold, parse
 from esa_core._program import PATTERN_KINDS, Program
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Part",
     "Place",
     "Program",
+    "Region",
     "count_presence",
     "extract_facts",
     "extract_features",

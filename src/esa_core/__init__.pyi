@@ -28,6 +28,7 @@ __all__ = [
     "Part",
     "Place",
     "Program",
+    "Region",
     "count_presence",
     "extract_facts",
     "extract_features",
@@ -57,6 +58,13 @@ class Link(NamedTuple):
     kind: str  # anchor, image, form, text (a bare URL) or other
     part: int
     hidden: bool
+
+class Region(NamedTuple):
+    kind: str  # one of REGION_NAMES
+    origin: int  # number of the region; for disguised words of the region they stand in
+    part: int
+    text: bytes
+    folded: bytes
 
 class Place(NamedTuple):
     kind: str  # one of REGION_NAMES
@@ -145,6 +153,8 @@ class Parsed:
     def html(self) -> dict[str, int]: ...
     @property
     def folded(self) -> bytes: ...
+    @property
+    def regions(self) -> list[Region]: ...
     def locate(self, start: int, length: int) -> Place | None: ...  # where folded[start : start + length] comes from
 
 def parse(raw: Buffer) -> Parsed: ...

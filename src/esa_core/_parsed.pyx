@@ -24,7 +24,7 @@ from esa_core._text cimport decode_text, fold_text
 from esa_core._transfer cimport decode_joined, decode_transfer, is_joined_base64
 from esa_core._types cimport (
     ENCODING_BASE64, ENCODING_IDENTITY, ENCODING_QUOTED_PRINTABLE, ENCODING_UNKNOWN, FIELD_CONTENT_TRANSFER_ENCODING, MEDIA_MESSAGE,
-    MEDIA_MULTIPART, REGION_FILE_NAME, REGION_HTML_HIDDEN, REGION_HTML_SEEN, REGION_PLAIN, WAIT_TEXT, Buffer, HeaderField, Region, Span,
+    MEDIA_MULTIPART, REGION_DISGUISED, REGION_FILE_NAME, REGION_HTML_HIDDEN, REGION_HTML_SEEN, REGION_PLAIN, WAIT_TEXT, Buffer, HeaderField, Region as EsaRegion, Span,
 )
 from esa_core._types cimport Link as EsaLink
 from esa_core._types cimport Part as EsaPart
@@ -52,6 +52,10 @@ Place = namedtuple("Place", ("kind", "part", "start", "end", "text", "raw"))
 Place.__doc__ = """Where folded text comes from. `kind` is one of REGION_NAMES, `part` the index of its part; `start` and `end` count octets of
 the region's decoded text as UTF-8, and `text` is what stands there. `raw` is the same stretch as (start, end) in octets of the message, or
 of what the part was taken out of (`Part.origin`); None where a transfer encoding, HTML or a header field lies between."""
+
+Region = namedtuple("Region", ("kind", "origin", "part", "text", "folded"))
+Region.__doc__ = """Decoded text of one kind (REGION_NAMES) in one part: as written and folded, UTF-8. `origin` is the number of the region itself, or
+for disguised words that of the region they stand in, whose text is theirs too."""
 
 
 cdef tuple flag_names(uint64_t flags):
@@ -115,7 +119,7 @@ cdef class Part:
     @property
     def file_names(self):
         """Every name that some client may show, `file_name` first."""
-        cdef Region *region
+        cdef EsaRegion *region
         cdef uint32_t at
         cdef list found = []
         self.message.decode()
@@ -359,7 +363,7 @@ cdef class Parsed:
         return found
 
     cdef str region_text(self, tuple kinds):
-        cdef Region *region
+        cdef EsaRegion *region
         cdef uint32_t index
         cdef list found = []
         self.decode()
@@ -402,11 +406,34 @@ cdef class Parsed:
         self.fold()
         return self.document.folded[:self.document.n_folded]
 
+    @property
+    def regions(self):
+        """Each stretch of decoded text of one kind, in the order of the folded text, as a Region."""
+        cdef EsaRegion *region
+        cdef uint32_t index, origin = 0
+        cdef list found = []
+        self.fold()
+        for index in range(self.document.n_regions):
+            region = &self.document.regions[index]
+            if region.kind == REGION_DISGUISED:
+                while origin < index and (
+                    self.document.regions[origin].text.start != region.text.start or self.document.regions[origin].part != region.part
+                ):
+                    origin += 1
+            else:
+                origin = index
+            found.append(Region(
+                REGION_NAMES[region.kind], origin, region.part,
+                self.document.text[region.text.start:region.text.start + region.text.length],
+                self.document.folded[region.folded.start:region.folded.start + region.folded.length],
+            ))
+        return found
+
     def locate(self, uint32_t start, uint32_t length):
         """Where folded[start:start + length] comes from, a Place; None if no region holds `start`. Ends with the region where the span goes
         on behind it, and widens to whole characters."""
         cdef EsaPlace found
-        cdef Region *region
+        cdef EsaRegion *region
         cdef int outcome
         self.fold()
         with cython.critical_section(self):

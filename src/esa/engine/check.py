@@ -32,10 +32,17 @@ ENTRY_POINTS = "esa.checks"
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Text a check wants to hear about: matched caseless in folded text, between word boundaries if `whole_word`."""
+    """What a check wants to hear about: text matched caseless in folded text, between word boundaries if `whole_word`.
+
+    `kind` may say more: one of `esa.engine.program.KINDS` (address, domain, suffix, card, ..., expression). `case`: case counts. `regions`: kinds of
+    text that it counts in (`esa_core.REGION_NAMES`), all if empty.
+    """
 
     text: str
     whole_word: bool = False
+    kind: str = ""
+    case: bool = False
+    regions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

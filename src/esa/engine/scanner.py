@@ -2,7 +2,7 @@
 
 One native call scans a whole batch without the GIL (parse, decode, fold, facts, score, and the terms of all checks in one program); then
 each check that listens for nothing, or for a term that stands there, examines its messages. Equal bytes, model and dictionaries give equal
-reports, whatever the size of the batch and the number of threads. A scanner is immutable and may be shared by threads.
+reports, whatever the size of the batch and the number of threads. A scanner may be shared by threads, and its dictionaries renewed meanwhile.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from esa.engine.check import Check, Evidence, Finding, Materials, build
 from esa.engine.checks.dictionaries import Dictionary
 from esa.engine.judge import native_engine
 from esa.engine.model import DEFAULT_MODEL, Model
+from esa.engine.program import Pattern, Program
 from esa.engine.verdict import Reason, Report, Verdict, score_of
 from esa.errors import ConfigurationError
 from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
-from esa_core import Engine, Program, flag_names, fold
+from esa_core import Engine, flag_names, fold
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 BATCH_MESSAGES = 256  # past some tens of messages a batch is no faster (flat from 4 up); this bounds the wait for the first report
 BATCH_OCTETS = 8 << 20  # and this the memory that one batch keeps alive
 INLINE_OCTETS = 16 << 10  # below it a scan takes less time (under 200 µs) than handing it to another thread
+
+_TEXTS = frozenset({"text", "words", "address", "domain", "suffix"})  # kinds of pattern that are folded
 
 PRIOR_LOGIT = -0.6190392084062235  # log-odds of the shipped prior, 35 % unwanted: the score where no check judges
 
@@ -74,11 +77,24 @@ class _Reasons(Sequence[Reason]):
         return repr(tuple(self._all()))
 
 
+class _Compiled(NamedTuple):
+    """All that a scan reads, so that one assignment changes it whole."""
+
+    dictionaries: tuple[Dictionary, ...]
+    checks: tuple[Check, ...]
+    always: tuple[Check, ...]
+    listeners: _Listeners
+    program: Program | None
+    engine: Engine
+    judges: bool
+
+
 class Scanner:
     """Scans messages with one model, one set of checks and one set of dictionaries.
 
     `model` is a loaded Model, the path of a model file, or None for the bundled one; `checks` are names of checks or checks themselves,
-    None for all that are installed; `dictionaries` are matched in every message. Raises ModelError and ConfigurationError.
+    None for all that are installed; `dictionaries` are matched in every message. `compiled` is a file that keeps the compiled patterns, shared by
+    all processes that name it. Raises ModelError and ConfigurationError.
     """
 
     def __init__(
@@ -87,14 +103,40 @@ class Scanner:
         model: Model | str | Path | None = None,
         checks: Sequence[str | Check] | None = None,
         dictionaries: Iterable[Dictionary] = (),
+        compiled: Path | None = None,
     ) -> None:
         self.model: Model = model if isinstance(model, Model) else Model.load(DEFAULT_MODEL if model is None else Path(model))
-        self.dictionaries = tuple(dictionaries)
-        self.checks = build(checks, Materials(self.model, self.dictionaries))
-        self._always = tuple(check for check in self.checks if not check.terms)
-        self._listeners, program = _compile(self.checks)
-        self._engine: Engine = native_engine(self.model, program)
-        self._judges = any(check.name == "spam" for check in self.checks)
+        self._chosen = checks
+        self._file = compiled
+        self._compiled = self._compile(tuple(dictionaries))
+
+    def _compile(self, dictionaries: tuple[Dictionary, ...]) -> _Compiled:
+        checks = tuple(build(self._chosen, Materials(self.model, dictionaries)))
+        listeners, program = _compile(checks, self._file)
+        return _Compiled(
+            dictionaries,
+            checks,
+            tuple(check for check in checks if not check.terms),
+            listeners,
+            program,
+            native_engine(self.model, None if program is None else program.native),
+            any(check.name == "spam" for check in checks),
+        )
+
+    def renew(self, dictionaries: Iterable[Dictionary]) -> None:
+        """Compile other dictionaries, then take them. Scans that run meanwhile end with those they began with; none waits or is lost.
+
+        Raises ConfigurationError, and keeps what it had.
+        """
+        self._compiled = self._compile(tuple(dictionaries))
+
+    @property
+    def dictionaries(self) -> tuple[Dictionary, ...]:
+        return self._compiled.dictionaries
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        return self._compiled.checks
 
     def scan(self, raw: Buffer, *, session: Session | None = None, envelope: Envelope | None = None) -> Report:
         """Scan one message. Odd content is a flag in the report, never an exception."""
@@ -129,80 +171,93 @@ class Scanner:
         envelopes: Sequence[Envelope | None] | None = None,
     ) -> list[Report]:
         """Scan all of `raws` in one native call; `sessions` and `envelopes`, if given, go with them one to one."""
-        batch = self._engine.scan(raws)
+        compiled = self._compiled  # one reading: another thread may renew it
+        batch = compiled.engine.scan(raws)
         logits, flags, micros = batch.logits.tolist(), batch.flags.tolist(), batch.micros.tolist()
         starts = batch.match_starts.tolist()
         reports = []
         for row, raw in enumerate(raws):
-            heard = self._heard(batch.counts(row)) if starts[row] != starts[row + 1] else {}
+            message = Message(raw)
+            names = _flags(flags[row])
+            heard: Mapping[Check, Mapping[int, int]] = {}
+            if compiled.program is not None and (starts[row] != starts[row + 1] or compiled.program.tries_all):
+                counts, more = compiled.program.counts(batch, row, message, is_capped="too_many_matches" in names)
+                heard = _heard(compiled.listeners, counts)
+                names += more
             evidence = Evidence(
-                Message(raw),
+                message,
                 batch,
                 row,
                 logits[row],
                 sessions[row] if sessions else None,
                 envelopes[row] if envelopes else None,
             )
-            findings = self._examine(evidence, heard)
-            reports.append(self._report(findings, _flags(flags[row]), micros[row]))
+            reports.append(_report(compiled, _examine(compiled.always, evidence, heard), names, micros[row]))
         return reports
-
-    def _heard(self, counts: Mapping[int, int]) -> dict[Check, dict[int, int]]:
-        """Counts of patterns handed to the checks that asked for them."""
-        heard: dict[Check, dict[int, int]] = {}
-        for identifier, count in counts.items():
-            for check, index in self._listeners[identifier]:
-                heard.setdefault(check, {})[index] = count
-        return heard
-
-    def _examine(self, evidence: Evidence, heard: Mapping[Check, Mapping[int, int]]) -> dict[str, Finding]:
-        found: dict[str, Finding] = {}
-        for check in self._always:
-            finding = check.examine(evidence)
-            if finding is not None:
-                found[check.name] = finding
-        for check, matches in heard.items():
-            finding = check.examine(evidence._replace(matches=matches))
-            if finding is not None:
-                found[check.name] = finding
-        return found
-
-    def _report(self, findings: Mapping[str, Finding], flags: tuple[str, ...], micros: float) -> Report:
-        parts = [finding.reasons for finding in findings.values()]
-        logit = 0.0
-        if not self._judges:
-            parts.append((Reason("prior", "prior", PRIOR_LOGIT),))
-            logit = PRIOR_LOGIT
-        for finding in findings.values():
-            logit += finding.logit
-        score = score_of(logit)
-        facts = {name: finding.facts for name, finding in findings.items()}
-        return Report(Verdict.at(score), score, logit, _Reasons(tuple(parts)), flags, facts, micros)
 
 
 _Listeners = list[list[tuple[Check, int]]]
 
 
-def _compile(checks: Sequence[Check]) -> tuple[_Listeners, Program | None]:
-    """One program of the terms of all checks, and per term of it who listens. None if nobody does."""
-    identifiers: dict[tuple[bytes, bool], int] = {}
+def _heard(listeners: _Listeners, counts: Mapping[int, int]) -> dict[Check, dict[int, int]]:
+    """Counts of patterns handed to the checks that asked for them."""
+    heard: dict[Check, dict[int, int]] = {}
+    for pattern, count in counts.items():
+        for check, index in listeners[pattern]:
+            heard.setdefault(check, {})[index] = count
+    return heard
+
+
+def _examine(always: Sequence[Check], evidence: Evidence, heard: Mapping[Check, Mapping[int, int]]) -> dict[str, Finding]:
+    found: dict[str, Finding] = {}
+    for check in always:
+        finding = check.examine(evidence)
+        if finding is not None:
+            found[check.name] = finding
+    for check, matches in heard.items():
+        finding = check.examine(evidence._replace(matches=matches))
+        if finding is not None:
+            found[check.name] = finding
+    return found
+
+
+def _report(compiled: _Compiled, findings: Mapping[str, Finding], flags: tuple[str, ...], micros: float) -> Report:
+    parts = [finding.reasons for finding in findings.values()]
+    logit = 0.0
+    if not compiled.judges:
+        parts.append((Reason("prior", "prior", PRIOR_LOGIT),))
+        logit = PRIOR_LOGIT
+    for finding in findings.values():
+        logit += finding.logit
+    score = score_of(logit)
+    facts = {name: finding.facts for name, finding in findings.items()}
+    return Report(Verdict.at(score), score, logit, _Reasons(tuple(parts)), flags, facts, micros)
+
+
+def _compile(checks: Sequence[Check], file: Path | None) -> tuple[_Listeners, Program | None]:
+    """One program of the terms of all checks, and per pattern of it who listens. None if nobody does."""
+    numbers: dict[Pattern, int] = {}
     listeners: _Listeners = []
     for check in checks:
         for index, term in enumerate(check.terms):
-            key = (fold(term.text.encode()), term.whole_word)
-            if not key[0]:
+            kind = term.kind or ("words" if term.whole_word else "text")
+            folded = kind in _TEXTS and not term.case
+            pattern = Pattern(
+                fold(term.text.encode()).decode("utf-8", "surrogatepass") if folded else term.text, kind, term.case, term.regions
+            )
+            if kind in _TEXTS and not pattern.text:
                 continue  # nothing is left of it that could stand in a text
-            if key not in identifiers:
-                identifiers[key] = len(listeners)
+            if pattern not in numbers:
+                numbers[pattern] = len(listeners)
                 listeners.append([])
-            listeners[identifiers[key]].append((check, index))
+            listeners[numbers[pattern]].append((check, index))
     if not listeners:
         return listeners, None
     try:
-        return listeners, Program([text for text, _ in identifiers], ["words" if whole else "text" for _, whole in identifiers])
-    except ValueError as error:
+        return listeners, Program(tuple(numbers)) if file is None else Program.shared(tuple(numbers), file)
+    except OSError as error:
         raise ConfigurationError(
-            f"the terms of the dictionaries cannot be compiled: {error}", mend="Shorten or remove that term."
+            f"the compiled patterns cannot be written: {error.strerror}", where=str(file), mend="free space, or name another file"
         ) from error
 
 

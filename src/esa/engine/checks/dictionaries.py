@@ -8,6 +8,8 @@ A dictionary file has one term a line, with an optional weight after a comma, an
     "dear sir, 1"        a term in double quotes is taken as it stands
     [#]1 offer           [#] stands for a # that begins no comment
 
+    *card                a number that passes its own check: *card, *ssn, *aba, *cusip, *iban
+
 What a match means is for the policy to say: dictionaries report facts and add nothing to the score.
 """
 
@@ -24,20 +26,25 @@ from esa.errors import ConfigurationError
 MAX_WEIGHT = 10  # as AsyncOS has it: a term weighs 0 to 10
 MAX_TERM_OCTETS = 1024  # bounds one line of a wrong file; the longest phrases in use have some tens
 
+IDENTIFIERS = frozenset({"*card", "*ssn", "*aba", "*cusip", "*iban"})
+
 _COMMENT = re.compile(r"(?<!\[)#|#(?!\])")
 _LINE = re.compile(r"""(?:"(?P<quoted>[^"]*)"|(?P<plain>.*?))(?:\s*,\s*(?P<weight>-?\d{1,2}))?\Z""")
 
 
 @dataclass(frozen=True, slots=True)
 class Dictionary:
-    """A named list of terms with weights 0–10. `whole_words`: a term matches only between word boundaries."""
+    """A named list of terms with weights 0–10. `whole_words`: a term matches only between word boundaries; `case_sensitive`: as it is written."""
 
     name: str
     terms: Mapping[str, int]
     whole_words: bool = True
+    case_sensitive: bool = False
 
     @classmethod
-    def from_text(cls, name: str, text: str, *, whole_words: bool = True, where: str | None = None) -> Dictionary:
+    def from_text(
+        cls, name: str, text: str, *, whole_words: bool = True, case_sensitive: bool = False, where: str | None = None
+    ) -> Dictionary:
         """Read the lines of a dictionary file. Raises ConfigurationError with the line at fault."""
         terms: dict[str, int] = {}
         lines: dict[str, int] = {}
@@ -46,17 +53,17 @@ class Dictionary:
             term, weight = _read_line(line, at)
             if not term:
                 continue
-            key = term.casefold()
+            key = term if case_sensitive else term.casefold()
             if key in lines:
                 raise ConfigurationError(f"{term!r} stands there twice", where=at, mend=f"remove this line or line {lines[key]}")
             lines[key] = number
             terms[term] = weight
         if not terms:
             raise ConfigurationError("the dictionary has no term", where=where or name, mend="write one term a line")
-        return cls(name, terms, whole_words)
+        return cls(name, terms, whole_words, case_sensitive)
 
     @classmethod
-    def from_file(cls, path: Path, *, name: str | None = None, whole_words: bool = True) -> Dictionary:
+    def from_file(cls, path: Path, *, name: str | None = None, whole_words: bool = True, case_sensitive: bool = False) -> Dictionary:
         """Read a dictionary file (UTF-8); its name is that of the file without the ending unless given."""
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -64,7 +71,7 @@ class Dictionary:
             raise ConfigurationError(f"this is no UTF-8 text: {error.reason} at octet {error.start}", where=str(path)) from error
         except OSError as error:
             raise ConfigurationError(f"the dictionary cannot be read: {error.strerror}", where=str(path)) from error
-        return cls.from_text(name or path.stem, text, whole_words=whole_words, where=str(path))
+        return cls.from_text(name or path.stem, text, whole_words=whole_words, case_sensitive=case_sensitive, where=str(path))
 
 
 def _read_line(line: str, where: str) -> tuple[str, int]:
@@ -87,6 +94,12 @@ def _read_line(line: str, where: str) -> tuple[str, int]:
     return term, weight
 
 
+def _term_of(text: str, dictionary: Dictionary) -> Term:
+    if text in IDENTIFIERS:
+        return Term("", kind=text[1:])
+    return Term(text, dictionary.whole_words, case=dictionary.case_sensitive)
+
+
 class Dictionaries:
     """Reports per dictionary the terms that stand in a message, how often, and the weighted sum of their occurrences."""
 
@@ -98,7 +111,7 @@ class Dictionaries:
         if twice is not None:
             raise ConfigurationError(f"two dictionaries are called {twice!r}", mend="give one of them another name")
         self._owners = [(dictionary.name, term, weight) for dictionary in dictionaries for term, weight in dictionary.terms.items()]
-        self.terms: Sequence[Term] = tuple(Term(term, dictionary.whole_words) for dictionary in dictionaries for term in dictionary.terms)
+        self.terms: Sequence[Term] = tuple(_term_of(term, dictionary) for dictionary in dictionaries for term in dictionary.terms)
 
     def examine(self, evidence: Evidence) -> Finding | None:
         found: dict[str, dict[str, int]] = {}
