@@ -24,7 +24,8 @@ from esa_core._text cimport decode_text, fold_text
 from esa_core._transfer cimport decode_joined, decode_transfer, is_joined_base64
 from esa_core._types cimport (
     ENCODING_BASE64, ENCODING_IDENTITY, ENCODING_QUOTED_PRINTABLE, ENCODING_UNKNOWN, FIELD_CONTENT_TRANSFER_ENCODING, MEDIA_MESSAGE,
-    MEDIA_MULTIPART, REGION_DISGUISED, REGION_FILE_NAME, REGION_HTML_HIDDEN, REGION_HTML_SEEN, REGION_PLAIN, WAIT_TEXT, Buffer, HeaderField, Region as EsaRegion, Span,
+    MEDIA_MULTIPART, REGION_DISGUISED, REGION_FILE_NAME, REGION_HTML_HIDDEN, REGION_HTML_SEEN, REGION_PLAIN, WAIT_TEXT, Buffer, HeaderField,
+    Region as EsaRegion, Span,
 )
 from esa_core._types cimport Link as EsaLink
 from esa_core._types cimport Part as EsaPart
