@@ -1,9 +1,10 @@
-"""Dictionary terms in real mail: our automaton against pyahocorasick in one process, and what a million entries cost.
+"""Dictionary terms in real mail: our automaton against pyahocorasick and hyperscan in one process, and what a million entries cost.
 
     python benchmarks/automaton.py [--rounds N] [--write]
 
-Both search the same folded texts for the same terms and must count the same matches. Thread CPU time, the two taking turns, best and median of
-the rounds. pyahocorasick reads str, one character an octet, and its matches are counted by `sum`; ours are counted per term. A million entries
+All search the same folded texts for the same terms and must count the same matches. Thread CPU time, all taking turns, best and median of the
+rounds. pyahocorasick reads str, one character an octet, and its matches are counted by `sum`; ours are counted per term. hyperscan's literal mode
+reports to a Python function that does nothing: of all matches, or of the first of each term (SINGLEMATCH), which leaves few calls. A million entries
 are built in a process of their own each, whose growth is the memory of building.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import ahocorasick
+import hyperscan
 from mail import corpus_path, dictionary_terms, read
 from results import table, write_section
 
@@ -82,6 +84,52 @@ def compare(texts: Sequence[bytes], terms: Sequence[bytes], rounds: int, *, whol
     ]
 
 
+def compare_hyperscan(texts: Sequence[bytes], terms: Sequence[bytes], rounds: int) -> list[object]:
+    """One row: GB/s of ours, of its literal mode with all matches, and with one of each term in each message."""
+    ours = Automaton(terms)
+    numbers = range(len(terms))
+    databases = []
+    began = time.thread_time()
+    for flags in (0, hyperscan.HS_FLAG_SINGLEMATCH):
+        database = hyperscan.Database()
+        database.compile(expressions=terms, ids=numbers, elements=len(terms), flags=flags, literal=True)
+        databases.append(database)
+    building = (time.thread_time() - began) / 2
+    matches = 0
+
+    def count(*_: object) -> None:
+        nonlocal matches
+        matches += 1
+
+    def ignore(*_: object) -> None:
+        pass
+
+    for text in texts:
+        databases[0].scan(text, match_event_handler=count)
+    counted = int(ours.scan(texts)[2].sum())
+    if matches != counted:
+        raise SystemExit(f"{len(terms)} terms: ours finds {counted} matches, hyperscan {matches}")
+    times: list[list[float]] = [[], [], []]
+    for _ in range(rounds):
+        began = time.thread_time()
+        ours.scan(texts)
+        times[0].append(time.thread_time() - began)
+        for number, database in enumerate(databases, 1):
+            began = time.thread_time()
+            for text in texts:
+                database.scan(text, match_event_handler=ignore)
+            times[number].append(time.thread_time() - began)
+    octets = sum(map(len, texts))
+    medians = [statistics.median(one) for one in times]
+    return [
+        f"{len(terms):,}",
+        *(f"{octets / 1e9 / min(one):.2f}" for one in times),
+        *(f"{medians[number] / medians[0]:.1f}×" for number in (1, 2)),
+        f"{1000 * building:.0f}",
+        f"{databases[0].size() / len(terms):,.0f}",
+    ]
+
+
 def build_million(kind: str) -> None:
     """In a process of its own: print what a million entries of a kind cost."""
     terms = [ENTRIES[kind](i) for i in range(MILLION)]
@@ -99,7 +147,8 @@ def build_million(kind: str) -> None:
         times.append(time.thread_time() - began)
     if int(counts[-2:].sum()) != 2:
         raise SystemExit(f"{kind}: the first and the last entry were not found")
-    print(seconds, automaton.nbytes / MILLION, grown / MILLION, sum(map(len, texts)) / 1e9 / min(times), sep="\t")
+    speed, micros = sum(map(len, texts)) / 1e9 / min(times), 1e6 * min(times) / len(texts)
+    print(seconds, automaton.nbytes / MILLION, grown / MILLION, speed, micros, sep="\t")
 
 
 def main() -> int:
@@ -132,17 +181,36 @@ def main() -> int:
     )
     text += "best round, then the ratio of medians. Equal numbers of matches at every size of substrings; for whole words "
     text += "pyahocorasick finds the substrings only.\n\n"
+    header = [
+        "terms",
+        "esa GB/s",
+        "hyperscan, all",
+        "hyperscan, SINGLEMATCH",
+        "it / esa, all",
+        "it / esa, SINGLEMATCH",
+        "its build ms",
+        "its octets a term",
+    ]
+    text += table(header, [compare_hyperscan(texts, dictionaries[n], chosen.rounds) for n in SIZES]) + "\n\n"
     lines: list[list[object]] = []
     for kind in ENTRIES:
         done = subprocess.run([sys.executable, __file__, "--million", kind], capture_output=True, text=True, check=True)
-        seconds, kept, grown, speed = map(float, done.stdout.split("\t"))
-        lines.append([kind, f"{seconds:.1f}", f"{kept:.0f}", f"{grown:.0f}", f"{speed:.2f}"])
+        seconds, kept, grown, speed, micros = map(float, done.stdout.split("\t"))
+        lines.append([kind, f"{seconds:.1f}", f"{kept:.0f}", f"{grown:.0f}", f"{speed:.2f}", f"{micros:.1f}"])
     text += table(
-        ["a million entries", "build CPU s", "octets an entry, kept", "octets an entry, peak of building", "GB/s of real mail"], lines
+        [
+            "a million entries",
+            "build CPU s",
+            "octets an entry, kept",
+            "octets an entry, peak of building",
+            "GB/s of real mail",
+            "µs a message",
+        ],
+        lines,
     )
     print(text)
     if chosen.write:
-        write_section("automaton", text, title="Dictionary terms against pyahocorasick")
+        write_section("automaton", text, title="Dictionary terms against pyahocorasick and hyperscan")
     return 0
 
 
