@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from esa_core._automaton cimport Automaton, Matcher
 from esa_core._terms cimport MatchSink
-from esa_core._types cimport Document
+from esa_core._types cimport Buffer, Document
 
 cdef struct Compiled:            # read-only once built
     uint32_t n_patterns
@@ -12,6 +12,7 @@ cdef struct Compiled:            # read-only once built
     const Matcher *written       # terms looked for in text as written, or NULL
     const uint32_t *of_folded    # their patterns
     const uint32_t *of_written
+    bint joins                   # a text has white space: it is looked for in text whose white space is joined
     const uint16_t *regions      # [n_patterns] bits 1 << RegionKind of where a pattern counts
     uint32_t wanted              # bits 1 << Identifier
     const uint32_t *identifiers  # patterns that are identifiers,
@@ -32,6 +33,12 @@ cdef struct RowSink:             # one per thread
     uint32_t cap_rows
     uint32_t *origins            # [n_regions] where the words of a region of disguised words stand, else the region itself
     uint32_t cap_origins
+    Buffer joined                # text of regions with white space joined, a line feed between them,
+    uint32_t *starts             # [n_regions] where each begins in it,
+    uint32_t *marks              # and the marks of all (spaces.h),
+    uint32_t *mark_starts        # [n_regions] where each region's begin
+    uint32_t cap_starts
+    uint32_t cap_marks
     bint capped                  # rows or matches were too many: not all are in the rows
 
 cdef int rows_init(RowSink *sink, const Compiled *compiled) noexcept nogil

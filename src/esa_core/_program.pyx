@@ -4,20 +4,23 @@ Patterns are literal text, whole words and phrases, addresses, domain names and 
 does not count unless a pattern says so: then it is looked for in the text as written. A pattern may be limited to kinds of regions. Compiled, it
 is one image that may be written, mapped and shared. Called by `_batch`.
 
+Any white space between two words of a pattern is any white space in a text, line ends included: both are looked at with one space in its place.
+
 The table has a row for each pattern and region: how often, and where first. Words that mix scripts are in the folded text twice, as written
 and in plain form among words of their context: such a region counts only for patterns that do not stand in the region its words are from.
 """
 
 import numpy as np
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from esa_core._automaton cimport Automaton, count_matches
+from esa_core._automaton cimport Automaton, Matcher, count_matches
+from esa_core._buffer cimport reserve
 from esa_core._identifiers cimport N_IDENTIFIERS, Identifier, find_identifiers
 from esa_core._terms cimport ESA_MAX_COUNT, sink_free, sink_init, sink_reset
-from esa_core._types cimport REGION_DISGUISED, Document, Region
+from esa_core._types cimport REGION_DISGUISED, Document, Region, Span
 
 from esa_core._image import pack, unpack
 from esa_core._parsed import fold
@@ -29,9 +32,15 @@ cdef extern from *:
     """
     const uint32_t ESA_MAX_ROWS
 
+cdef extern from "spaces.h" nogil:
+    const uint32_t ESA_MARK
+    uint32_t esa_join_spaces(const uint8_t *text, uint32_t n, uint8_t *out, uint32_t *marks)
+    uint32_t esa_before_joining(const uint8_t *text, uint32_t n, const uint32_t *marks, uint32_t place)
+
 PATTERN_KINDS = ("text", "words", "address", "domain", "suffix", "card", "ssn", "aba", "cusip", "iban")
 _TERM_KINDS = np.array([0, 1, 3, 5, 4], np.uint8)    # TermKind of the first five
 _EVERYWHERE = 0xFFFF
+_SPACES = bytes.maketrans(b"\t\n\v\f\r", b"     ")
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------------------------
@@ -58,6 +67,10 @@ cdef void rows_free(RowSink *sink) noexcept nogil:
     free(sink.last)
     free(sink.rows)
     free(sink.origins)
+    free(sink.joined.data)
+    free(sink.starts)
+    free(sink.marks)
+    free(sink.mark_starts)
     memset(sink, 0, sizeof(RowSink))
 
 
@@ -188,35 +201,104 @@ cdef bint _found_identifier(void *context, Identifier identifier, uint32_t start
     return False
 
 
+cdef int _join(const Document *document, RowSink *sink, bint written) noexcept nogil:
+    """All regions, folded or as written, with white space joined. 0, or -1 for no memory."""
+    cdef uint32_t index, marks = 0
+    cdef size_t octets = 0
+    cdef Span span
+    cdef void *moved
+    for index in range(document.n_regions):
+        span = document.regions[index].text if written else document.regions[index].folded
+        octets += span.length + 1
+        marks += span.length // ESA_MARK + 1
+    sink.joined.length = 0
+    if reserve(&sink.joined, octets + 64) < 0:
+        return -1
+    if document.n_regions > sink.cap_starts:
+        moved = realloc(sink.starts, 2 * document.n_regions * sizeof(uint32_t))
+        if moved == NULL:
+            return -1
+        sink.starts = <uint32_t *> moved
+        moved = realloc(sink.mark_starts, 2 * document.n_regions * sizeof(uint32_t))
+        if moved == NULL:
+            return -1
+        sink.mark_starts = <uint32_t *> moved
+        sink.cap_starts = 2 * document.n_regions
+    if marks > sink.cap_marks:
+        moved = realloc(sink.marks, 2 * marks * sizeof(uint32_t))
+        if moved == NULL:
+            return -1
+        sink.marks = <uint32_t *> moved
+        sink.cap_marks = 2 * marks
+    marks = 0
+    for index in range(document.n_regions):
+        span = document.regions[index].text if written else document.regions[index].folded
+        if written and document.regions[index].kind == REGION_DISGUISED:
+            span.length = 0          # it stands in another region
+        sink.starts[index] = sink.joined.length
+        sink.mark_starts[index] = marks
+        sink.joined.length += esa_join_spaces(
+            (document.text if written else document.folded) + span.start, span.length, sink.joined.data + sink.joined.length, sink.marks + marks
+        )
+        sink.joined.data[sink.joined.length] = c'\n'
+        sink.joined.length += 1
+        marks += span.length // ESA_MARK + 1
+    return 0
+
+
+cdef inline uint32_t _joined_region(const RowSink *sink, uint32_t n_regions, uint32_t start) noexcept nogil:
+    cdef uint32_t low = 0, high = n_regions, middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if sink.starts[middle] <= start:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+cdef int _match_terms(const Compiled *compiled, const Document *document, bint written, RowSink *sink) noexcept nogil:
+    """Rows of the terms in folded text, or in text as written. 0, or -1 for no memory."""
+    cdef const Matcher *matcher = compiled.written if written else compiled.folded
+    cdef const uint32_t *patterns = compiled.of_written if written else compiled.of_folded
+    cdef bint joins = compiled.joins or written
+    cdef uint32_t i, region, start, rows
+    cdef Span span
+    if joins:
+        if _join(document, sink, written) < 0:
+            return -1
+        count_matches(matcher, sink.joined.data, sink.joined.length, &sink.matches)
+    else:
+        count_matches(matcher, document.folded, document.n_folded, &sink.matches)
+    for i in range(sink.matches.n_places):
+        start = sink.matches.places[i].start
+        region = _joined_region(sink, document.n_regions, start) if joins else _region_at(document, start)
+        start -= sink.starts[region] if joins else document.regions[region].folded.start
+        rows = sink.n_rows
+        if _add(sink, compiled, document, patterns[sink.matches.places[i].term], region, start) < 0:
+            return -1
+        if joins and sink.n_rows > rows:
+            span = document.regions[region].text if written else document.regions[region].folded
+            sink.rows[rows].offset = esa_before_joining(
+                (document.text if written else document.folded) + span.start, span.length, sink.marks + sink.mark_starts[region], start
+            )
+    sink.capped |= sink.matches.capped
+    sink_reset(&sink.matches)
+    return 0
+
+
 cdef int match_document(const Compiled *compiled, const Document *document, RowSink *sink) noexcept nogil:
     """Fill the rows (reset before), sorted by pattern and region, from a folded document. 0, or -1 for no memory."""
-    cdef uint32_t i, index, region
-    cdef const Region *where
+    cdef uint32_t i
     cdef Search search
     if document.n_regions == 0:
         return 0
     if _find_origins(document, sink) < 0:
         return -1
-    if compiled.folded != NULL:
-        count_matches(compiled.folded, document.folded, document.n_folded, &sink.matches)
-        for i in range(sink.matches.n_places):
-            region = _region_at(document, sink.matches.places[i].start)
-            if _add(sink, compiled, document, compiled.of_folded[sink.matches.places[i].term], region,
-                    sink.matches.places[i].start - document.regions[region].folded.start) < 0:
-                return -1
-        sink.capped |= sink.matches.capped
-        sink_reset(&sink.matches)
-    if compiled.written != NULL:
-        for index in range(document.n_regions):
-            where = &document.regions[index]
-            if where.kind == REGION_DISGUISED:
-                continue
-            count_matches(compiled.written, document.text + where.text.start, where.text.length, &sink.matches)
-            for i in range(sink.matches.n_places):
-                if _add(sink, compiled, document, compiled.of_written[sink.matches.places[i].term], index, sink.matches.places[i].start) < 0:
-                    return -1
-            sink.capped |= sink.matches.capped
-            sink_reset(&sink.matches)
+    if compiled.folded != NULL and _match_terms(compiled, document, False, sink) < 0:
+        return -1
+    if compiled.written != NULL and _match_terms(compiled, document, True, sink) < 0:
+        return -1
     if compiled.wanted:
         search.compiled, search.document, search.sink, search.failed = compiled, document, sink, False
         find_identifiers(document.folded, document.n_folded, compiled.wanted, _found_identifier, &search)
@@ -248,7 +330,10 @@ def _prepare(texts, kinds, cased):
     for text, kind, exact in zip(texts, kinds.tolist(), cased.tolist()):
         if kind == 4:
             text = text.removeprefix(b".")
-        prepared.append(text if exact else fold(text))
+        text = (text if exact else fold(text)).translate(_SPACES)
+        while b"  " in text:
+            text = text.replace(b"  ", b" ")
+        prepared.append(text)
     return prepared
 
 
@@ -274,6 +359,7 @@ cdef class Program:
         prepared = _prepare(texts, kind_array, case_array)
         literal = (kind_array < 5) & np.fromiter(map(bool, prepared), np.bool_, n)
         sections = {"regions": _each(regions, n, np.uint16), "note": np.frombuffer(note, np.uint8)}
+        sections["joins"] = np.array([any([b" " in text for text in prepared])], np.uint8)
         for name, chosen in (("folded", np.flatnonzero(literal & ~case_array)), ("written", np.flatnonzero(literal & case_array))):
             if len(chosen):
                 automaton = Automaton([prepared[i] for i in chosen.tolist()], whole_word=_TERM_KINDS[kind_array[chosen]])
@@ -297,13 +383,14 @@ cdef class Program:
         memset(&self.compiled, 0, sizeof(Compiled))
         self.image, self.sections = image, unpack(image)
         sections = self.sections
-        for name in ("regions", "note", "identifiers", "by_kind"):
+        for name in ("regions", "note", "joins", "identifiers", "by_kind"):
             if name not in sections:
                 raise ValueError(f"section {name}: is missing")
         masks = regions = _view(sections, "regions", np.uint16)
         self.n_patterns = self.compiled.n_patterns = <uint32_t> len(regions)
         if len(regions):
             self.compiled.regions = &masks[0]
+        self.compiled.joins = bool(sections["joins"].any())
         self.folded, self.written = self._automaton("folded"), self._automaton("written")
         if self.folded is not None:
             numbers = _view(sections, "of_folded", np.uint32)

@@ -14,6 +14,8 @@ from libc.string cimport memchr, memcmp, memset
 
 cdef extern from *:
     """
+    /* Places of matches that a workspace keeps room for between messages; one that had more gives it back. */
+    #define ESA_KEPT_PLACES 16384u
     /* Tokens hashed ahead of their probes, so that the cache misses of the probes overlap. */
     #define ESA_PROBE_BLOCK 64u
 
@@ -75,6 +77,7 @@ cdef extern from *:
         return c;
     }
     """
+    const uint32_t ESA_KEPT_PLACES
     const uint32_t ESA_PROBE_BLOCK
     void esa_prefetch(const void *p) noexcept nogil
     uint8_t esa_word_class(uint8_t b) noexcept nogil
@@ -163,6 +166,10 @@ cdef void sink_reset(MatchSink *sink) noexcept nogil:
         sink.counts[sink.touched[i]] = 0
     sink.n_touched = 0
     sink.n_places = 0
+    if sink.cap_places > ESA_KEPT_PLACES:
+        free(sink.places)
+        sink.places = NULL
+        sink.cap_places = 0
     sink.visited = 0
     sink.capped = sink.saturated = False
 

@@ -62,6 +62,25 @@ def test_one_text_may_be_patterns_of_several_kinds() -> None:
     assert Engine(program=program).scan([mail("ru truth a.ru x@ru")]).counts(0) == {0: 4, 1: 3, 2: 2, 3: 1}
 
 
+def test_white_space_between_words_is_any_white_space() -> None:
+    text = "Act now, act  now, act\r\nnow,\tact \t\r\n now; react now actnow act\u00a0now act\u3000now"
+    assert found("words", text, "act now") == {"act now": 6}
+    assert found("text", text, "act \n now") == {"act \n now": 7}
+    assert found("words", "Act\r\n  now, act now", "Act now", cased=True) == {"Act now": 1}
+
+
+def test_offsets_are_of_the_text_before_its_white_space_was_joined() -> None:
+    rng = random.Random(9)
+    program = Engine(program=Program([b"one two", b"x"], "words"))
+    for n in (0, 1, 31, 32, 33, 511, 512, 513, 1500):
+        filler = "".join(rng.choice(["a", " ", "\n", "  ", "b"]) for _ in range(n))
+        for gap in (" ", "  ", "\n", " " * 600):
+            parsed = parse(mail(f"{filler} one{gap}two{' ' * rng.choice((1, 700))}x"))
+            (region,) = (region for region in parsed.regions if region.kind == "plain")
+            offsets = {row[0]: row[3] for row in program.scan([mail(region.text.decode())]).table(0)}
+            assert offsets == {0: region.folded.index(b"one"), 1: region.folded.rindex(b"x")}
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [
