@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,7 +124,15 @@ def test_the_batch_finds_what_the_rooms_find_one_by_one(engine: Engine, mail: li
     automaton = Automaton(TERMS, whole_word=False)
     for row, raw in enumerate(mail[:200]):
         parsed = parse(raw)
-        assert batch.counts(row) == automaton.counts(parsed.folded)
+        expected: Counter[int] = Counter()
+        for region in parsed.regions:
+            if region.kind != "disguised":
+                expected.update(automaton.counts(re.sub(rb"\s+", b" ", region.folded)))
+        found: Counter[int] = Counter()
+        for pattern, kind, _, _, times in batch.table(row):
+            if kind != "disguised":
+                found[pattern] += times
+        assert found == expected
         assert set(parsed.flags) <= set(flag_names(int(batch.flags[row])))
 
 
