@@ -130,7 +130,7 @@ cdef bint _is_social_security(const uint8_t *text, uint32_t start, uint32_t end,
             return False
     if n - start > 11 and esa_alnum[p[11]]:
         return False
-    if p[3] != c' ' and ((n - start > 12 and p[11] == p[3] and _is_digit(p[12])) or (start > 1 and p[-1] == p[3] and _is_digit(p[-2]))):
+    if p[3] != c' ' and ((n - start > 12 and p[11] == p[3] and _is_digit(p[12])) or (start > 1 and text[start - 1] == p[3] and _is_digit(text[start - 2]))):
         return False                 # a longer number
     if p[0] == c'9' or (p[0] == c'0' and p[1] == c'0' and p[2] == c'0') or (p[0] == c'6' and p[1] == c'6' and p[2] == c'6'):
         return False
