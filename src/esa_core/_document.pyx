@@ -50,6 +50,8 @@ cdef void document_free(Document *document) noexcept nogil:
     free(document.hidden.data)
     free(document.targets.data)
     free(document.alternatives.data)
+    free(document.marks.data)
+    free(document.rules.data)
     memset(document, 0, sizeof(Document))
 
 
@@ -71,6 +73,7 @@ cdef void document_reset(Document *document) noexcept nogil:
     shrink(&document.hidden.data, &document.hidden.capacity)
     shrink(&document.targets.data, &document.targets.capacity)
     shrink(&document.alternatives.data, &document.alternatives.capacity)
+    shrink(&document.marks.data, &document.marks.capacity)
     if document.n_sources:
         free_sources(document)
     document.n_readings = 0

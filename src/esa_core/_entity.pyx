@@ -1,4 +1,4 @@
-"""Character references (HTML Living Standard 13.2.5.72 ff.), element and attribute names: look-ups in generated closed tables.
+"""Character references (HTML Living Standard 13.2.5.72 ff.): look-ups in generated closed tables.
 
 Every look-up is bounded by the longest name, whatever stands in the message.
 """
@@ -19,35 +19,26 @@ cdef extern from "html_tables.h" nogil:
     const uint8_t *entity_text_lengths
     const uint8_t *entity_legacy
     const uint8_t *entity_text
-    const uint32_t element_MASK
-    const uint16_t *element_slots
-    const uint32_t *element_starts
-    const uint8_t *element_lengths
-    const uint16_t *element_values
-    const uint8_t *element_pool
-    const uint16_t *element_flags
-    const uint32_t attribute_MASK
-    const uint16_t *attribute_slots
-    const uint32_t *attribute_starts
-    const uint8_t *attribute_lengths
-    const uint16_t *attribute_values
-    const uint8_t *attribute_pool
 
 cdef extern from *:
     """
+    #include "markup.h"
+    #include "html_tables.h"
+    static inline unsigned esa_find_element(const unsigned char *p, size_t n) { ESA_FIND_NAME(element, p, n) }
     /* What &#128; to &#159; mean (HTML Living Standard 13.2.5.84): windows-1252. */
     static const unsigned short c1_points[32] = {
         0x20AC, 0x81, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0x8D, 0x017D, 0x8F,
         0x90, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x9D, 0x017E, 0x0178};
     """
     const uint16_t *c1_points
+    uint32_t esa_find_element(const uint8_t *name, size_t length) noexcept nogil
 
 cdef enum:
     LONGEST_NAME = 32            # "CounterClockwiseContourIntegral" has 31
     LONGEST_LEGACY = 6           # "Aacute"
 
 
-cdef inline uint32_t look_up(const uint8_t *name, size_t length, uint32_t mask, const uint16_t *slots, const uint32_t *starts,
+cdef uint32_t look_up(const uint8_t *name, size_t length, uint32_t mask, const uint16_t *slots, const uint32_t *starts,
                              const uint8_t *lengths, const uint8_t *pool) noexcept nogil:
     """1 + the entry of a name in a generated table, 0 if it is not there."""
     cdef uint32_t key = 2166136261u
@@ -65,33 +56,8 @@ cdef inline uint32_t look_up(const uint8_t *name, size_t length, uint32_t mask, 
 
 
 cdef uint32_t find_element(const uint8_t *name, size_t length) noexcept nogil:
-    """TAG_* of an element name in any case, 0 if it is not known."""
-    cdef uint8_t folded[16]
-    cdef size_t at
-    cdef uint32_t entry
-    if length > 16:
-        return 0
-    for at in range(length):
-        folded[at] = lower(name[at])
-    entry = look_up(folded, length, element_MASK, element_slots, element_starts, element_lengths, element_pool)
-    return element_values[entry - 1] if entry else 0
-
-
-cdef uint32_t element_bits(uint32_t tag) noexcept nogil:
-    return element_flags[tag]
-
-
-cdef uint32_t find_attribute(const uint8_t *name, size_t length) noexcept nogil:
-    """ATTR_* of an attribute name in any case, 0 if it is not known."""
-    cdef uint8_t folded[16]
-    cdef size_t at
-    cdef uint32_t entry
-    if length > 16:
-        return 0
-    for at in range(length):
-        folded[at] = lower(name[at])
-    entry = look_up(folded, length, attribute_MASK, attribute_slots, attribute_starts, attribute_lengths, attribute_pool)
-    return attribute_values[entry - 1] if entry else 0
+    """TAG_* of an element name in any case, 0 if it is not known; 16 octets may be read."""
+    return esa_find_element(name, length) if length else 0
 
 
 cdef inline uint32_t find_entity(const uint8_t *name, size_t length) noexcept nogil:
@@ -145,6 +111,10 @@ cdef size_t decode_reference(const uint8_t *source, size_t length, bint in_attri
     odd[0] = False
     if length < 3:
         return 0
+    if length >= 6 and source[1] == 110 and memcmp(source, b"&nbsp;", 6) == 0:  # most references of real mail
+        out[0], out[1] = 0xC2, 0xA0
+        written[0] = 2
+        return 6
     if source[1] == 35:
         return numeric_reference(source, length, out, written, odd)
     while name < length and name <= LONGEST_NAME:

@@ -1,28 +1,31 @@
 """HTML → text as seen, text that is written but not shown, links with the text shown for them, counts.
 
-A tokenizer after the HTML Living Standard 13.2.5 and a stack of open elements that knows scopes, implied ends and visibility, not a tree.
-One pass, never back: what is not ended (comment, quote, script) reaches to the end, as in a browser. An end tag finds its element by a
-table, so that its cost does not depend on the depth. Past ESA_MAX_HTML_DEPTH elements inherit the deepest known state: DEFECTIVE_HTML.
-Inside the text, white space is one space, a block begins a line, a table cell is set off by a space.
+A tokenizer after the HTML Living Standard 13.2.5 and a stack of open elements that knows scopes, implied ends and looks, not a tree.
+First, the places at which something must be decided are marked (markup.h); then one pass over these marks, never back: what is not ended
+(comment, quote, script) reaches to the end, as in a browser. A style sheet behind text that it may hide makes a second pass, no third.
+An end tag finds its element by a table, so that its cost does not depend on the depth. Past ESA_MAX_HTML_DEPTH elements inherit the deepest
+known look: DEFECTIVE_HTML. Inside the text, white space is one space, a block begins a line, a table cell is set off by a space.
+Text of comments counts as written; that of conditional comments, which some clients show, is read as HTML for that.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from esa_core._buffer cimport equals_caseless, grow, lower, reserve
 from esa_core._charset cimport CHARSET_ABSENT, find_charset
-from esa_core._document cimport reserve_scratch
-from esa_core._element cimport close_implied, end_element, open_element
-from esa_core._entity cimport decode_value, element_bits, find_attribute, find_element
+from esa_core._element cimport close_down_to, close_implied, end_element, is_foreign, leave_foreign, open_element
 from esa_core._link cimport end_anchor, read_links
+from esa_core._look cimport read_look
 from esa_core._reader cimport *
-from esa_core._style cimport UNSHOWN_FOR_GOOD, read_style
+from esa_core._sheet cimport add_sheet, holds_for_screens
+from esa_core._style cimport SIZE_USUAL
 from esa_core._types cimport *
 
+cdef int WIDE = esa_marks_are_wide()
 
-# ---- tags ----
+# ---- attributes ----
 
-cdef uint32_t name_number(const uint8_t *name, size_t length, uint32_t tag) noexcept nogil:
+cdef inline uint32_t name_number(const uint8_t *name, size_t length, uint32_t tag) noexcept nogil:
     """The number under which an element stands on the stack: unknown ones share BUCKETS by a hash of their beginning."""
     cdef uint32_t key = 0
     cdef size_t at
@@ -33,49 +36,59 @@ cdef uint32_t name_number(const uint8_t *name, size_t length, uint32_t tag) noex
     return ELEMENTS + (key ^ (key >> 8)) % BUCKETS
 
 
+cdef size_t quoted_end(const Reader *reader, size_t at, uint8_t quote) noexcept nogil:
+    """Offset of the next such quote, or the length of the source."""
+    at = esa_next_mark(&reader.marks.quote, at, reader.length)
+    while at < reader.length and reader.source[at] != quote:
+        at = esa_next_mark(&reader.marks.quote, at + 1, reader.length)
+    return at
+
+
 cdef bint read_attributes(Reader *reader) noexcept nogil:
     """Read up to behind the ">" of the tag at reader.at; False, at the end of the source, if there is none (the tag is then dropped)."""
     cdef const uint8_t *source = reader.source
     cdef size_t length = reader.length
     cdef size_t at = reader.at
-    cdef size_t name, value, size
-    cdef const uint8_t *quote
+    cdef size_t name, value, size, end
     cdef uint32_t attribute
-    reader.attributes.present = 0
+    cdef uint64_t present = 0
     while at < length:
         if is_blank(source[at]) or source[at] == 47:
             at += 1
             continue
         if source[at] == 62:
             reader.at = at + 1
+            reader.attributes.present = present
             return True
         name = at
-        at += 1  # a leading "=" belongs to the name
-        while at < length and source[at] != 61 and source[at] != 62 and source[at] != 47 and not is_blank(source[at]):
-            at += 1
-        attribute = find_attribute(source + name, at - name)
+        at = esa_next_mark(&reader.marks.name, at + 1, length)  # a leading "=" belongs to the name
+        size = at - name
+        attribute = attribute_of(source + name, size)
         while at < length and is_blank(source[at]):
             at += 1
-        value = at
-        size = 0
-        if at < length and source[at] == 61:
+        if at >= length:
+            break
+        if source[at] != 61:
+            value, size = at, 0
+        else:
             at += 1
             while at < length and is_blank(source[at]):
                 at += 1
+            if at >= length:
+                break
             value = at
-            if at < length and (source[at] == 34 or source[at] == 39):
-                value = at + 1
-                quote = <const uint8_t *>memchr(source + value, source[at], length - value)
-                if quote == NULL:
+            if source[at] == 34 or source[at] == 39:
+                value += 1
+                end = quoted_end(reader, value, source[at])
+                if end >= length:
                     break
-                size = <size_t>(quote - source) - value
-                at = value + size + 1
+                at = end + 1
             else:
-                while at < length and source[at] != 62 and not is_blank(source[at]):
-                    at += 1
-                size = at - value
-        if attribute and not reader.attributes.present & (<uint64_t>1 << attribute):
-            reader.attributes.present |= <uint64_t>1 << attribute
+                end = esa_next_mark(&reader.marks.value, at, length)
+                at = end
+            size = end - value
+        if attribute and not present >> attribute & 1:
+            present |= <uint64_t>1 << attribute
             reader.attributes.value[attribute] = source + value
             reader.attributes.length[attribute] = <uint32_t>size
     reader.at = length
@@ -83,123 +96,226 @@ cdef bint read_attributes(Reader *reader) noexcept nogil:
     return False
 
 
-cdef size_t find_raw_end(const uint8_t *source, size_t at, size_t length, const uint8_t *name, size_t name_length) noexcept nogil:
-    """Offset of the end tag of a script, style, ..., or `length`."""
-    cdef const uint8_t *found
+cdef inline bint read_tag(Reader *reader, size_t *name_length) noexcept nogil:
+    """reader.at is at a tag's name: bring it behind the ">"; False if there is none."""
+    cdef size_t at = esa_next_mark(&reader.marks.name, reader.at, reader.length)
+    while at < reader.length and reader.source[at] == 61:  # <a=b>
+        at = esa_next_mark(&reader.marks.name, at + 1, reader.length)
+    name_length[0] = at - reader.at
+    if at < reader.length and reader.source[at] == 62:
+        reader.attributes.present = 0
+        reader.at = at + 1
+        return True
+    reader.at = at
+    return read_attributes(reader)
+
+
+# ---- elements without tags in them ----
+
+cdef bint is_end_tag(const Reader *reader, size_t at, const uint8_t *name, size_t name_length) noexcept nogil:
+    """Does "name" and the end of a name stand at `at`?"""
     cdef size_t index
-    while at < length:
-        found = <const uint8_t *>memchr(source + at, 60, length - at)
+    cdef uint8_t octet
+    if at + name_length >= reader.length:
+        return False
+    for index in range(name_length):
+        if lower(reader.source[at + index]) != lower(name[index]):
+            return False
+    octet = reader.source[at + name_length]
+    return octet == 62 or octet == 47 or is_blank(octet)
+
+
+cdef size_t find_raw_end(const Reader *reader, const uint8_t *name, size_t name_length) noexcept nogil:
+    """Offset of the end tag of a style, title, ..., or the length of the source."""
+    cdef size_t at = next_less(reader, reader.at)
+    while at < reader.length:
+        if reader.source[at + 1] == 47 and is_end_tag(reader, at + 2, name, name_length):
+            return at
+        at = next_less(reader, at + 1)
+    return at
+
+
+cdef size_t find_dashes(const uint8_t *source, size_t at, size_t end) noexcept nogil:
+    """Offset of "-->" that begins before `end`, or `end`; two octets behind it may be read."""
+    cdef const uint8_t *found
+    while at < end:
+        found = <const uint8_t *>memchr(source + at, 45, end - at)
         if found == NULL:
-            return length
+            return end
         at = <size_t>(found - source)
-        if at + 2 + name_length < length and source[at + 1] == 47:
-            for index in range(name_length):
-                if lower(source[at + 2 + index]) != lower(name[index]):
-                    break
-            else:
-                index = at + 2 + name_length
-                if source[index] == 62 or source[index] == 47 or is_blank(source[index]):
-                    return at
+        if source[at + 1] == 45 and source[at + 2] == 62:
+            return at
         at += 1
-    return length
+    return end
 
 
-cdef int read_raw(Reader *reader, uint32_t tag, const uint8_t *name, size_t name_length) noexcept nogil:
+cdef size_t find_script_end(const Reader *reader) noexcept nogil:
+    """The same of a script, which may hold "<!--" and, in it, tags of scripts (13.2.5.20 ff.)."""
+    cdef const uint8_t *source = reader.source
+    cdef size_t at = reader.at
+    cdef size_t less, dashes
+    cdef bint escaped = False
+    cdef bint twice = False
+    while True:
+        less = next_less(reader, at)
+        if escaped:
+            dashes = find_dashes(source, at, less)
+            if dashes < less:
+                escaped = twice = False
+                at = dashes + 3
+                continue
+        if less >= reader.length:
+            return reader.length
+        at = less + 1
+        if source[at] == 47 and is_end_tag(reader, at + 1, b"script", 6):
+            if not twice:
+                return less
+            twice = False
+        elif not escaped and less + 3 < reader.length and memcmp(source + at, b"!--", 3) == 0:
+            escaped = True
+            at += 1
+        elif escaped and not twice and is_end_tag(reader, at, b"script", 6):
+            twice = True
+
+
+cdef int read_style_element(Reader *reader, size_t start, size_t end) noexcept nogil:
+    cdef const uint8_t *value = reader.attributes.value[ATTR_MEDIA]
+    cdef uint32_t before = reader.sheet.n_selectors
+    if reader.sheets_read or reader.in_comment or reader.look.state & UNSHOWN_TEMPLATE:
+        return 0
+    if reader.attributes.present >> ATTR_TYPE & 1 and reader.attributes.length[ATTR_TYPE] != 0 and not (
+            reader.attributes.length[ATTR_TYPE] == 8 and equals_caseless(reader.attributes.value[ATTR_TYPE], b"text/css", 8)):
+        return 0
+    if reader.attributes.present >> ATTR_MEDIA & 1 and not holds_for_screens(value, 0, reader.attributes.length[ATTR_MEDIA]):
+        return 0
+    if add_sheet(&reader.sheet, reader.source, start, end) < 0:
+        return -1
+    if reader.sheet.full:
+        reader.document.flags |= DEFECTIVE_HTML
+    if reader.sheet.n_rules and reader.sheet.n_selectors > before and (reader.begun or reader.seen.buffer.length > reader.seen.start):
+        reader.read_again = True
+    return 0
+
+
+cdef int read_raw(Reader *reader, uint32_t tag, uint32_t bits, const uint8_t *name, size_t name_length) noexcept nogil:
     """The content of an element in which there are no tags."""
     cdef size_t start = reader.at
-    cdef size_t end = reader.length if tag == TAG_PLAINTEXT else find_raw_end(reader.source, start, reader.length, name, name_length)
-    cdef uint32_t before = reader.state
-    cdef int outcome = 0
+    cdef size_t end
+    cdef int outcome
+    if tag == TAG_SCRIPT:
+        end = find_script_end(reader)
+    elif tag == TAG_PLAINTEXT:
+        end = reader.length
+    else:
+        end = find_raw_end(reader, name, name_length)
     reader.at = end
-    if tag == TAG_TITLE or tag == TAG_NOFRAMES:
-        reader.state |= UNSHOWN_FOR_GOOD
-    elif tag != TAG_TEXTAREA and tag != TAG_XMP and tag != TAG_PLAINTEXT:
+    if tag == TAG_STYLE:
+        return read_style_element(reader, start, end)
+    if tag == TAG_SCRIPT or tag == TAG_IFRAME:
         return 0
+    if bits & HIDES:
+        reader.look.state |= UNSHOWN_FOR_GOOD
     leave_gap(reader, GAP_LINE)
-    outcome = emit(reader, reader.source + start, end - start, tag == TAG_TITLE or tag == TAG_TEXTAREA)
+    if bits & REFERENCES:
+        outcome = emit_references(reader, start, end)
+    else:
+        outcome = emit(reader, reader.source + start, end - start, False)
     leave_gap(reader, GAP_LINE)
-    reader.state = before
     return outcome
 
 
-cdef uint32_t own_state(Reader *reader) noexcept nogil:
-    """The UNSHOWN_* bits inside an element with these attributes."""
-    cdef uint32_t state = reader.state
-    cdef const uint8_t *style
-    cdef size_t length
-    cdef uint32_t odd = 0
-    if reader.attributes.present & (<uint64_t>1 << ATTR_HIDDEN):
-        state |= UNSHOWN_FOR_GOOD
-    if reader.attributes.present & (<uint64_t>1 << ATTR_STYLE):
-        style = reader.attributes.value[ATTR_STYLE]
-        length = reader.attributes.length[ATTR_STYLE]
-        if memchr(style, 38, length) != NULL and reserve_scratch(reader.document, length + length // 4 + 8) == 0:
-            length = decode_value(style, length, reader.document.scratch, length + length // 4 + 8, &odd)
-            style = reader.document.scratch
-        state = read_style(style, length, state)
-    return state
+cdef int emit_references(Reader *reader, size_t at, size_t end) noexcept nogil:
+    """Text of a title or textarea: with references, and NUL is not dropped."""
+    cdef const uint8_t *found
+    cdef size_t stop
+    while at < end:
+        found = <const uint8_t *>memchr(reader.source + at, 0, end - at)
+        stop = <size_t>(found - reader.source) if found != NULL else end
+        if emit(reader, reader.source + at, stop - at, True) < 0:
+            return -1
+        if found != NULL and emit(reader, found, 1, False) < 0:
+            return -1
+        at = stop + 1
+    return 0
 
+
+# ---- tags ----
 
 cdef int start_tag(Reader *reader) noexcept nogil:
     """reader.at is at the "<" of a start tag; -1 for no memory."""
     cdef HtmlCounts *counts = &reader.document.html
     cdef const uint8_t *name = reader.source + reader.at + 1
-    cdef size_t length = 1
-    cdef size_t left = reader.length - reader.at - 1
-    cdef uint32_t tag, bits, before
-    while length < left and name[length] != 62 and name[length] != 47 and not is_blank(name[length]):
-        length += 1
-    reader.at += 1 + length
-    if not read_attributes(reader):
+    cdef size_t length = 0
+    cdef uint32_t tag, bits
+    cdef Look before
+    reader.at += 1
+    if not read_tag(reader, &length):
         return 0
-    tag = find_element(name, length)
-    bits = element_bits(tag)
+    tag = tag_of(name, length)
+    bits = element_flags[tag]
     counts.tags += 1
     if tag == 0:
         counts.unknown_tags += 1
     if reader.attributes.present & ((<uint64_t>1 << ATTR_LANG) | (<uint64_t>1 << ATTR_XMLLANG)):
         counts.lang_attributes += 1
-    close_implied(reader, tag, bits)
-    before = reader.state
-    if reader.attributes.present & ((<uint64_t>1 << ATTR_STYLE) | (<uint64_t>1 << ATTR_HIDDEN)):
-        reader.state = own_state(reader)
+    if reader.foreign:
+        bits = foreign_bits(reader, tag, bits)
+    if bits & ENDS:
+        close_implied(reader, tag, bits)
+    if not bits & IN_HEAD:
+        reader.begun = True
+    before = reader.look
+    if reader.attributes.present & LOOK_ATTRIBUTES or reader.sheet.n_rules or (tag == TAG_A and reader.attributes.present):
+        if read_look(reader, tag) < 0:
+            return -1
     if bits & HIDES and not bits & RAW:
-        reader.state |= UNSHOWN_FOR_GOOD
-    if before and not reader.state:  # what is hidden before and behind it does not belong together
+        reader.look.state |= UNSHOWN_FOR_GOOD | UNSHOWN_TEMPLATE
+    if before.state and not reader.look.state:  # what is hidden before and behind it does not belong together
         reader.hidden.gap = GAP_LINE
-    if bits & BLOCK or (reader.state and not before):
-        leave_gap(reader, GAP_LINE)
-    elif bits & CELL:
-        leave_gap(reader, GAP_SPACE)
-    if read_links(reader, tag) < 0:
+    elif reader.look.state and not before.state:
+        reader.hidden.gap = GAP_LINE
+    if bits & (BLOCK | CELL):
+        leave_gap(reader, GAP_LINE if bits & BLOCK else GAP_SPACE)
+    if (bits & LINKS or tag == 0 or reader.attributes.present >> ATTR_BACKGROUND & 1) and read_links(reader, tag) < 0:
         return -1
     if bits & RAW:
-        if read_raw(reader, tag, name, length) < 0:
+        if read_raw(reader, tag, bits, name, length) < 0:
             return -1
-        reader.state = before
+        reader.look = before
     elif bits & VOID:
-        reader.state = before
-    elif tag == 0 and reader.source[reader.at - 2] == 47:  # <o:p/>
-        reader.state = before
+        reader.look = before
+    elif (tag == 0 or reader.foreign) and reader.source[reader.at - 2] == 47:  # <o:p/>
+        reader.look = before
     else:
-        open_element(reader, name_number(name, length, tag), bits, before)
+        reader.foreign |= tag == TAG_SVG or tag == TAG_MATH
+        open_element(reader, name_number(name, length, tag), bits, &before)
     return 0
+
+
+cdef uint32_t foreign_bits(Reader *reader, uint32_t tag, uint32_t bits) noexcept nogil:
+    """The bits of an element that may stand in svg or math, where script, style and title hold markup."""
+    if not is_foreign(reader):
+        reader.foreign = reader.top[TAG_SVG] >= 0 or reader.top[TAG_MATH] >= 0
+    elif bits & BREAKS_OUT:
+        leave_foreign(reader)
+    elif bits & RAW:
+        return (bits & ~<uint32_t>RAW) | HIDES
+    return bits
 
 
 cdef void end_tag(Reader *reader) noexcept nogil:
     """reader.at is at the "<" of an end tag."""
     cdef const uint8_t *name = reader.source + reader.at + 2
-    cdef size_t length = 1
-    cdef size_t left = reader.length - reader.at - 2
+    cdef size_t length = 0
     cdef uint32_t tag
-    while length < left and name[length] != 62 and name[length] != 47 and not is_blank(name[length]):
-        length += 1
-    reader.at += 2 + length
-    if not read_attributes(reader):
+    reader.at += 2
+    if not read_tag(reader, &length):
         return
-    tag = find_element(name, length)
-    end_element(reader, name_number(name, length, tag), element_bits(tag))
+    tag = tag_of(name, length)
+    end_element(reader, name_number(name, length, tag), element_flags[tag])
 
+
+# ---- comments ----
 
 cdef void skip_to_greater(Reader *reader) noexcept nogil:
     cdef const uint8_t *found = <const uint8_t *>memchr(reader.source + reader.at, 62, reader.length - reader.at)
@@ -208,44 +324,148 @@ cdef void skip_to_greater(Reader *reader) noexcept nogil:
         reader.document.flags |= DEFECTIVE_HTML
 
 
-cdef void skip_declaration(Reader *reader) noexcept nogil:
-    """reader.at is at "<!" or "<?": a comment, or something that is read as one."""
+cdef size_t comment_end(Reader *reader, size_t start) noexcept nogil:
+    """reader.at behind the comment whose text begins at `start`; gives where that text ends."""
     cdef const uint8_t *source = reader.source
-    cdef size_t start = reader.at
     cdef size_t end
-    if not (start + 3 < reader.length and source[start + 1] == 33 and source[start + 2] == 45 and source[start + 3] == 45):
-        skip_to_greater(reader)
-        return
-    reader.document.html.comments += 1
-    reader.at = start + 4
+    reader.at = start
     while reader.at < reader.length:
         skip_to_greater(reader)
         end = reader.at - 1  # at ">"
-        if source[end] == 62 and end >= start + 4:
+        if source[end] == 62:
             if source[end - 1] == 45 and source[end - 2] == 45:
-                return
-            if end >= start + 7 and source[end - 1] == 33 and source[end - 2] == 45 and source[end - 3] == 45:
-                return
+                return max(end - 2, start)
+            if end >= start + 3 and source[end - 1] == 33 and source[end - 2] == 45 and source[end - 3] == 45:
+                return end - 3
+    return reader.length
+
+
+cdef int read_conditional(Reader *reader, size_t start, size_t end) noexcept nogil:
+    """The content of <!--[if ...]>...<![endif]-->: HTML for some clients. Its tags leave what stands around it as it is."""
+    cdef const uint8_t *found = <const uint8_t *>memchr(reader.source + start, 62, end - start)
+    cdef HtmlCounts counts = reader.document.html
+    cdef Look look = reader.look
+    cdef size_t at = reader.at
+    cdef size_t length = reader.length
+    cdef int32_t anchor = reader.anchor
+    cdef uint32_t anchor_start = reader.anchor_start
+    cdef bint anchor_hidden = reader.anchor_hidden
+    cdef uint32_t overflow = reader.overflow
+    cdef int floor = reader.floor
+    cdef int outcome
+    if found == NULL:
+        return 0
+    reader.in_comment = True
+    reader.look.state |= UNSHOWN_FOR_GOOD
+    reader.floor = <int>reader.n_open
+    reader.anchor = -1
+    reader.at = <size_t>(found - reader.source) + 1
+    reader.length = end
+    outcome = read_content(reader)
+    end_anchor(reader)
+    close_down_to(reader, reader.floor, False)
+    reader.length = length
+    reader.at = at
+    reader.floor = floor
+    reader.overflow = overflow
+    reader.look = look
+    reader.anchor, reader.anchor_start, reader.anchor_hidden = anchor, anchor_start, anchor_hidden
+    reader.in_comment = False
+    reader.document.html = counts
+    return outcome
+
+
+cdef int read_comment(Reader *reader) noexcept nogil:
+    """reader.at is at "<!--"; -1 for no memory."""
+    cdef size_t start = reader.at + 4
+    cdef size_t end = comment_end(reader, start)
+    cdef uint32_t state = reader.look.state
+    cdef int outcome
+    reader.document.html.comments += 1
+    if end > start + 4 and reader.source[start] == 91 and equals_caseless(reader.source + start + 1, b"if", 2) and not reader.in_comment:
+        reader.hidden.gap = GAP_LINE
+        outcome = read_conditional(reader, start, end)
+    else:
+        reader.look.state |= UNSHOWN_FOR_GOOD
+        reader.hidden.gap = GAP_LINE
+        outcome = emit_comment(reader, start, end)
+    reader.hidden.gap = GAP_LINE
+    reader.look.state = state
+    return outcome
+
+
+cdef int emit_comment(Reader *reader, size_t start, size_t end) noexcept nogil:
+    """Its text without markup that was commented out."""
+    cdef size_t at = start
+    cdef size_t stop
+    cdef const uint8_t *found
+    while at < end:
+        stop = min(next_less(reader, at), end)
+        if emit(reader, reader.source + at, stop - at, False) < 0:
+            return -1
+        if stop >= end:
+            break
+        at = stop + 1
+        if is_letter(reader.source[at]) or reader.source[at] == 47 or reader.source[at] == 33:
+            found = <const uint8_t *>memchr(reader.source + at, 62, end - at)
+            if found == NULL:
+                break
+            at = <size_t>(found - reader.source) + 1
+            leave_gap(reader, GAP_SPACE)
+    return 0
+
+
+cdef int read_declaration(Reader *reader) noexcept nogil:
+    """reader.at is at "<!" or "<?": a comment, or something that is read as one."""
+    cdef const uint8_t *source = reader.source + reader.at
+    cdef size_t left = reader.length - reader.at
+    cdef size_t start
+    if left > 3 and source[1] == 33 and source[2] == 45 and source[3] == 45:
+        return read_comment(reader)
+    if left > 8 and memcmp(source + 1, b"![CDATA[", 8) == 0 and reader.foreign and is_foreign(reader):
+        start = reader.at + 9
+        reader.at = start
+        while True:
+            skip_to_greater(reader)
+            if reader.at >= reader.length and reader.source[reader.length - 1] != 62:
+                return emit(reader, reader.source + start, reader.length - start, False)
+            if reader.at >= start + 3 and reader.source[reader.at - 2] == 93 and reader.source[reader.at - 3] == 93:
+                return emit(reader, reader.source + start, reader.at - 3 - start, False)
+            if reader.at >= reader.length:
+                return emit(reader, reader.source + start, reader.length - start, False)
+    skip_to_greater(reader)
+    return 0
 
 
 cdef int read_markup(Reader *reader) noexcept nogil:
     """reader.at is at "<": read one tag or comment, or the "<" as text; -1 for no memory."""
     cdef size_t at = reader.at
     cdef uint8_t next_octet = reader.source[at + 1] if at + 1 < reader.length else 0
-    if 97 <= (next_octet | 32) <= 122:
+    if is_letter(next_octet):
         return start_tag(reader)
     if next_octet == 47:
-        next_octet = reader.source[at + 2] if at + 2 < reader.length else 0
-        if 97 <= (next_octet | 32) <= 122:
+        if at + 2 >= reader.length:
+            reader.at = reader.length
+            return emit(reader, reader.source + at, 2, False)
+        if is_letter(reader.source[at + 2]):
             end_tag(reader)
         else:
             skip_to_greater(reader)
         return 0
     if next_octet == 33 or next_octet == 63:
-        skip_declaration(reader)
-        return 0
+        return read_declaration(reader)
     reader.at += 1
     return emit(reader, reader.source + at, 1, False)
+
+
+cdef int read_content(Reader *reader) noexcept nogil:
+    """Everything from reader.at to reader.length; -1 for no memory."""
+    while reader.at < reader.length:
+        if reader.source[reader.at] != 60 and read_text(reader, reader.length, True) < 0:
+            return -1
+        if reader.at < reader.length and read_markup(reader) < 0:
+            return -1
+    return 0
 
 
 # ---- the door ----
@@ -283,37 +503,73 @@ cdef int append_to(Buffer *arena, const Buffer *more) noexcept nogil:
     return 0
 
 
+cdef void begin(Reader *reader) noexcept nogil:
+    """Make the reader ready for a reading from the start; what its sheet and its table of styles hold stays."""
+    reader.document.hidden.length = reader.document.targets.length = reader.document.alternatives.length = 0
+    reader.at = 0
+    reader.seen.gap = reader.hidden.gap = GAP_NONE
+    reader.look = Look(0, SIZE_USUAL, 0, 0xFFFFFF)
+    reader.link_colour = 0x0000EE
+    reader.preformatted = reader.n_open = reader.overflow = 0
+    reader.floor = 0
+    reader.anchor = -1
+    reader.anchor_start = 0
+    reader.anchor_hidden = reader.foreign = reader.in_comment = reader.begun = False
+    reader.scope = -1
+    memset(reader.top, 0xFF, sizeof(reader.top))
+
+
+cdef int mark_source(Reader *reader) noexcept nogil:
+    """Fill `marks`, and see that what stands behind the source may be read; -1 for no memory."""
+    cdef Document *document = reader.document
+    cdef const uint8_t *end = document.raw + document.raw_length
+    if document.raw <= reader.source < end and <size_t>(end - reader.source) < reader.length + ESA_PADDING:
+        document.characters.length = 0
+        if reserve(&document.characters, reader.length) < 0:
+            return -1
+        memcpy(document.characters.data, reader.source, reader.length)
+        reader.source = document.characters.data
+    if reserve(&document.marks, (reader.length // 64 + 1) * sizeof(esa_marks)) < 0:
+        return -1
+    reader.marks = <const esa_marks *>document.marks.data
+    esa_mark(WIDE, reader.source, reader.length, <esa_marks *>document.marks.data)
+    return 0
+
+
 cdef int read_html(Document *document, uint32_t part, const uint8_t *source, size_t length) noexcept nogil:
     """Read one HTML part, given as UTF-8: regions, links and counts of `document`. `source` is not in its text arena. -1 for no memory."""
     cdef Reader reader
     cdef Buffer arena = Buffer(document.text, document.n_text, document.cap_text)
-    cdef const uint8_t *found
+    cdef HtmlCounts counts
     cdef uint32_t first_link = document.n_links
     cdef uint32_t start = document.n_text
     cdef uint32_t seen, hidden, alternatives, targets
-    cdef int outcome = 0
-    document.hidden.length = document.targets.length = document.alternatives.length = 0
+    cdef int outcome
+    cdef int index
+    document.html.parts += 1
+    counts = document.html
     reader.document = document
     reader.part = part
     reader.source = source
     reader.length = length
-    reader.at = 0
     reader.seen = Stream(&arena, start, GAP_NONE)
     reader.hidden = Stream(&document.hidden, 0, GAP_NONE)
-    reader.state = reader.preformatted = reader.n_open = reader.overflow = 0
-    reader.anchor = -1
-    reader.anchor_start = 0
-    reader.anchor_hidden = False
-    reader.scope = -1
-    memset(reader.top, 0xFF, sizeof(reader.top))
-    document.html.parts += 1
-    while outcome == 0 and reader.at < length:
-        found = <const uint8_t *>memchr(source + reader.at, 60, length - reader.at)
-        seen = <uint32_t>((<size_t>(found - source) if found != NULL else length) - reader.at)
-        outcome = emit(&reader, source + reader.at, seen, True)
-        reader.at += seen
-        if outcome == 0 and found != NULL:
-            outcome = read_markup(&reader)
+    reader.sheet.memory = &document.rules
+    reader.sheet.n_rules = reader.sheet.n_selectors = 0
+    reader.sheet.full = reader.sheets_read = reader.read_again = False
+    for index in range(REMEMBERED):
+        reader.remembered[index].text = NULL
+    begin(&reader)
+    outcome = mark_source(&reader)
+    if outcome == 0:
+        outcome = read_content(&reader)
+    if outcome == 0 and reader.read_again:
+        reader.sheets_read = True
+        arena.length = start
+        document.html = counts
+        document.n_links = first_link
+        begin(&reader)
+        outcome = read_content(&reader)
     end_anchor(&reader)
     seen = arena.length - start
     hidden = arena.length

@@ -61,7 +61,7 @@ cdef int link_attribute(Reader *reader, uint32_t attribute, uint32_t kind) noexc
     cdef int index
     if not reader.attributes.present & (<uint64_t>1 << attribute):
         return -2
-    index = add_link(reader.document, reader.part, kind, reader.state != 0)
+    index = add_link(reader.document, reader.part, kind, reader.look.state != 0)
     if index >= 0 and put_target(reader, index, reader.attributes.value[attribute], reader.attributes.length[attribute]) < 0:
         return -1
     return index
@@ -87,7 +87,7 @@ cdef int begin_anchor(Reader *reader) noexcept nogil:
         reader.document.html.anchors += 1
     if index >= 0:
         reader.anchor = index
-        reader.anchor_hidden = reader.state != 0
+        reader.anchor_hidden = reader.look.state != 0
         reader.anchor_start = current(reader).buffer.length
     return -1 if index == -1 else 0
 

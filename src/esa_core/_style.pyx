@@ -1,18 +1,39 @@
-"""The few properties of an inline style that decide whether text is shown; every other property is passed over.
+"""The properties of a style that decide whether text is shown; every other property is passed over.
 
-Unshown are: display: none; mso-hide: all; opacity: 0; height or max-height: 0 with overflow: hidden; visibility: hidden or collapse;
-font-size: 0 (of any unit, or up to 1 px or pt). Rules of style sheets are not applied.
+Unshown are: display: none; mso-hide: all; opacity up to 0.05; no height or width (or a maximum of that) with overflow: hidden;
+visibility: hidden or collapse; a font of up to one pixel or point; the colour of the background, or a transparent one; a position, margin
+or indent far off the page; a clip or scale to nothing. A later declaration takes the place of an earlier one, `!important` bars that.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from esa_core._buffer cimport equals_caseless
+from esa_core._buffer cimport equals_caseless, lower
+from esa_core._colour cimport COLOUR_INHERITED, COLOUR_TRANSPARENT, COLOUR_UNKNOWN, are_alike, read_colour
+
+cdef extern from *:
+    """
+    /* Past this many pixels to the left or above, nothing is on the page: spam has -9999px, menus of a page move by less. */
+    #define FAR_AWAY 400000
+    /* A declaration's value is looked at up to here: no value that hides text is longer. */
+    #define LONGEST_VALUE 512
+    """
+    const int FAR_AWAY
+    const size_t LONGEST_VALUE
+
+cdef extern from *:
+    """
+    #include "markup.h"
+    #include "html_tables.h"
+    static inline unsigned esa_find_property(const unsigned char *p, size_t n) { ESA_FIND_NAME(property, p, n) }
+    """
+    uint32_t find_property "esa_find_property"(const uint8_t *name, size_t length) noexcept nogil
 
 cdef struct Declaration:
     const uint8_t *name
     size_t name_length
     const uint8_t *value
     size_t value_length
+    bint important
 
 
 cdef inline bint is_blank(uint8_t octet) noexcept nogil:
@@ -64,6 +85,15 @@ cdef bint next_declaration(const uint8_t *style, size_t *at, size_t length, Decl
         end = here
         while end > start and is_blank(style[end - 1]):
             end -= 1
+        declaration.important = False
+        if end - start > 9 and equals_caseless(style + end - 9, b"important", 9):
+            end -= 9
+            while end > start and is_blank(style[end - 1]):
+                end -= 1
+            declaration.important = end > start and style[end - 1] == 33
+            end -= declaration.important
+            while end > start and is_blank(style[end - 1]):
+                end -= 1
         declaration.value = style + start
         declaration.value_length = end - start
         at[0] = here + 1
@@ -71,95 +101,295 @@ cdef bint next_declaration(const uint8_t *style, size_t *at, size_t length, Decl
     return False
 
 
-cdef bint is_property(const Declaration *declaration, const char *name, size_t length) noexcept nogil:
-    return declaration.name_length == length and equals_caseless(declaration.name, name, length)
+# ---- values ----
 
-
-cdef bint has_value(const Declaration *declaration, const char *word, size_t length) noexcept nogil:
-    """Does the value begin with this word (then !important or the end)?"""
-    if declaration.value_length < length or not equals_caseless(declaration.value, word, length):
+cdef bint has_word(const uint8_t *value, size_t length, const char *word, size_t word_length) noexcept nogil:
+    """Does the value begin with this word?"""
+    if length < word_length or not equals_caseless(value, word, word_length):
         return False
-    return declaration.value_length == length or is_blank(declaration.value[length]) or declaration.value[length] == 33
+    return length == word_length or is_blank(value[word_length]) or value[word_length] == 40 or value[word_length] == 47
 
 
-cdef int read_number(const Declaration *declaration, const uint8_t **unit, size_t *unit_length) noexcept nogil:
-    """A non-negative number: its value in thousandths, at most 1,000,000; -1 if there is none."""
-    cdef const uint8_t *value = declaration.value
+cdef bint read_number(const uint8_t *value, size_t length, int *thousandths, size_t *used) noexcept nogil:
+    """A number in thousandths, between -1,000,000,000 and 1,000,000,000; False if the value does not begin with one."""
     cdef size_t at = 0
     cdef int number = 0
     cdef int scale = 1000
     cdef bint found = False
-    while at < declaration.value_length and 48 <= value[at] <= 57:
-        number = min(number * 10 + (value[at] - 48) * 1000, 1000000)
+    cdef bint negative = False
+    if at < length and (value[0] == 45 or value[0] == 43):
+        negative = value[0] == 45
+        at = 1
+    while at < length and 48 <= value[at] <= 57:
+        number = min(number * 10 + (value[at] - 48) * 1000, 100000000)
         found = True
         at += 1
-    if at < declaration.value_length and value[at] == 46:
+    if at < length and value[at] == 46:
         at += 1
-        while at < declaration.value_length and 48 <= value[at] <= 57:
+        while at < length and 48 <= value[at] <= 57:
             scale //= 10
             number += (value[at] - 48) * scale
             found = True
             at += 1
-    unit[0] = value + at
-    unit_length[0] = declaration.value_length - at
-    return number if found else -1
+    thousandths[0] = -number if negative else number
+    used[0] = at
+    return found
 
 
-cdef bint is_nothing(const Declaration *declaration) noexcept nogil:
+cdef bint read_length(const uint8_t *value, size_t length, int *thousandths, bint *relative) noexcept nogil:
+    """A length in thousandths of a pixel; `relative`: in thousandths of the inherited size (em, %). False if there is none."""
+    cdef size_t at
     cdef const uint8_t *unit
-    cdef size_t unit_length
-    return read_number(declaration, &unit, &unit_length) == 0
+    cdef size_t left
+    relative[0] = False
+    if not read_number(value, length, thousandths, &at):
+        return False
+    unit = value + at
+    left = length - at
+    if left >= 1 and unit[0] == 37:
+        relative[0] = True
+        thousandths[0] //= 100
+    elif left >= 3 and equals_caseless(unit, b"rem", 3):
+        thousandths[0] = min(max(thousandths[0], -50000000), 50000000) * 16
+    elif left >= 2 and equals_caseless(unit, b"em", 2):
+        relative[0] = True
+    elif left >= 2 and equals_caseless(unit, b"ex", 2):
+        relative[0] = True
+        thousandths[0] //= 2
+    elif left >= 2 and equals_caseless(unit, b"pt", 2):
+        thousandths[0] += thousandths[0] // 3
+    elif left >= 2 and (unit[0] | 32) in (99, 105, 109, 118):  # cm, in, mm, vw, ...: many pixels each
+        thousandths[0] = min(max(thousandths[0], -50000000), 50000000) * 10
+    return True
 
 
-cdef uint32_t read_font_size(const Declaration *declaration, uint32_t inherited) noexcept nogil:
-    cdef const uint8_t *unit
-    cdef size_t unit_length
-    cdef int size = read_number(declaration, &unit, &unit_length)
+cdef uint32_t font_size(const uint8_t *value, size_t length) noexcept nogil:
+    cdef int size
     cdef bint relative
-    if size < 0:  # "small", "inherit", ...
-        if has_value(declaration, b"inherit", 7):
-            return inherited
-        return inherited & ~<uint32_t>UNSHOWN_SIZE
-    if size == 0:
-        return inherited | UNSHOWN_SIZE
-    relative = unit_length >= 1 and (unit[0] == 37 or (unit_length >= 2 and equals_caseless(unit, b"em", 2)))
-    if relative:
-        return inherited
-    if size <= 1000 and unit_length >= 2 and (equals_caseless(unit, b"px", 2) or equals_caseless(unit, b"pt", 2)):
-        return inherited | UNSHOWN_SIZE
-    return inherited & ~<uint32_t>UNSHOWN_SIZE
+    if not read_length(value, length, &size, &relative):  # "small", "inherit", ...
+        return SIZE_INHERITED if has_word(value, length, b"inherit", 7) else SIZE_USUAL
+    if size < 0:
+        return SIZE_INHERITED
+    return min(<uint32_t>size, <uint32_t>0x3FFFFFFF) | (SIZE_RELATIVE if relative and size else 0)
 
 
-cdef uint32_t read_style(const uint8_t *style, size_t length, uint32_t inherited) noexcept nogil:
-    """The UNSHOWN_* bits of an element with this style inside one with the bits `inherited`."""
-    cdef uint32_t state = inherited
+cdef bint is_nothing(const uint8_t *value, size_t length) noexcept nogil:
+    """A length of up to one pixel, or no share at all."""
+    cdef int size
+    cdef bint relative
+    return read_length(value, length, &size, &relative) and size <= (0 if relative else 1000) and size >= 0
+
+
+cdef bint is_far(const uint8_t *value, size_t length) noexcept nogil:
+    cdef int size
+    cdef bint relative
+    if not read_length(value, length, &size, &relative):
+        return False
+    return size <= (-20000 if relative else -FAR_AWAY)
+
+
+cdef bint clips_to_nothing(const uint8_t *value, size_t length, bint is_path) noexcept nogil:
+    """rect(a, b, c, d) without area; inset(50 % or more), circle(0)."""
+    cdef int edges[4]
+    cdef int number
+    cdef bint relative
+    cdef size_t at = 0
+    cdef int count = 0
+    while at < length and value[at] != 40:
+        at += 1
+    if at == length:
+        return False
+    at += 1
+    while at < length and count < 4:
+        while at < length and (is_blank(value[at]) or value[at] == 44):
+            at += 1
+        if at == length or not read_length(value + at, length - at, &number, &relative):
+            break
+        edges[count] = number
+        count += 1
+        if is_path and has_word(value, length, b"circle", 6):
+            return number <= 0
+        if is_path and has_word(value, length, b"inset", 5):
+            return relative and number >= 500
+        while at < length and not is_blank(value[at]) and value[at] != 44 and value[at] != 41:
+            at += 1
+    if is_path or not has_word(value, length, b"rect", 4):
+        return False
+    return count == 4 and (edges[2] - edges[0] <= 1000 or edges[1] - edges[3] <= 1000)
+
+
+cdef uint32_t background_colour(const uint8_t *value, size_t length) noexcept nogil:
+    """Of the shorthand: its one colour, COLOUR_UNKNOWN if there is an image, COLOUR_TRANSPARENT if there is neither."""
+    cdef size_t at = 0
+    cdef size_t start
+    cdef size_t brackets
+    cdef uint32_t colour, found = COLOUR_TRANSPARENT
+    while at < length:
+        while at < length and is_blank(value[at]):
+            at += 1
+        start = at
+        brackets = 0
+        while at < length and (brackets or not is_blank(value[at])):
+            if value[at] == 40:
+                brackets += 1
+            elif value[at] == 41 and brackets:
+                brackets -= 1
+            at += 1
+        if at == start:
+            break
+        if value[at - 1] == 41 and not equals_caseless(value + start, b"rgb", 3) and not equals_caseless(value + start, b"hsl", 3):
+            return COLOUR_UNKNOWN
+        colour = read_colour(value + start, at - start)
+        if colour < COLOUR_UNKNOWN or colour == COLOUR_INHERITED:
+            found = colour
+    return found
+
+
+cdef uint32_t shorthand_size(const uint8_t *value, size_t length) noexcept nogil:
+    """Of the font shorthand: the first number that has a unit or is 0; SIZE_USUAL if there is none."""
+    cdef size_t at = 0
+    cdef size_t used
+    cdef int number
+    while at < length:
+        while at < length and is_blank(value[at]):
+            at += 1
+        if at < length and read_number(value + at, length - at, &number, &used):
+            if number == 0 or (at + used < length and not is_blank(value[at + used])):
+                return font_size(value + at, length - at)
+        while at < length and not is_blank(value[at]):
+            at += 1
+    return SIZE_USUAL
+
+
+# ---- the doors ----
+
+cdef inline void put(Style *found, uint32_t name, uint32_t value, bint important) noexcept nogil:
+    if found.important >> name & 1 and not important:
+        return
+    found.given |= <uint32_t>1 << name
+    if important:
+        found.important |= <uint32_t>1 << name
+    found.value[name] = value
+
+
+cdef void take(const Declaration *declaration, Style *found) noexcept nogil:
+    cdef const uint8_t *value = declaration.value
+    cdef size_t length = min(declaration.value_length, LONGEST_VALUE)
+    cdef uint32_t name = find_property(declaration.name, declaration.name_length) if declaration.name_length else 0
+    cdef uint32_t number = 0
+    cdef int share = 0
+    cdef size_t used
+    if name == 0:
+        return
+    if name == P_DISPLAY:
+        number = has_word(value, length, b"none", 4)
+    elif name == P_VISIBILITY:
+        if has_word(value, length, b"hidden", 6) or has_word(value, length, b"collapse", 8):
+            number = 1
+        elif not has_word(value, length, b"visible", 7):
+            number = 2
+    elif name == P_OPACITY:
+        number = read_number(value, length, &share, &used) and share <= (50 if used == length or value[used] != 37 else 5000)
+    elif name == P_SIZE:
+        number = font_size(value, length)
+    elif name == P_COLOUR:
+        number = read_colour(value, length)
+    elif name == P_BACKGROUND:
+        number = read_colour(value, length)
+    elif name in (P_HEIGHT, P_MAX_HEIGHT, P_WIDTH, P_MAX_WIDTH):
+        number = is_nothing(value, length)
+    elif name == P_OVERFLOW:
+        number = has_word(value, length, b"hidden", 6) or has_word(value, length, b"clip", 4)
+    elif name == P_POSITION:
+        number = has_word(value, length, b"absolute", 8) or has_word(value, length, b"fixed", 5)
+    elif name in (P_OFFSET, P_MARGIN, P_INDENT):
+        number = is_far(value, length)
+        if number == 0 and name != P_INDENT and found.given >> name & 1:  # left and top share it
+            return
+    elif name == P_CLIP or name == P_CLIP_PATH:
+        number = clips_to_nothing(value, length, name == P_CLIP_PATH)
+    elif name == P_MSO_HIDE:
+        number = has_word(value, length, b"all", 3)
+    elif name == P_TRANSFORM:
+        number = length > 6 and equals_caseless(value, b"scale", 5) and clips_scale(value, length)
+    elif name == P_FONT_SHORTHAND:
+        name, number = P_SIZE, shorthand_size(value, length)
+    elif name == P_BACKGROUND_SHORTHAND:
+        name, number = P_BACKGROUND, background_colour(value, length)
+    elif name == P_BACKGROUND_IMAGE:
+        if has_word(value, length, b"none", 4):
+            return
+        name, number = P_BACKGROUND, COLOUR_UNKNOWN
+    elif name == P_FILTER:
+        if not (length > 14 and equals_caseless(value, b"alpha(opacity=", 14) and read_number(value + 14, length - 14, &share, &used)):
+            return
+        name, number = P_OPACITY, share <= 5000
+    put(found, name, number, declaration.important)
+
+
+cdef bint clips_scale(const uint8_t *value, size_t length) noexcept nogil:
+    """scale(0), scaleX(0), ..."""
+    cdef size_t at = 5
+    cdef size_t used
+    cdef int share
+    while at < length and value[at] != 40:
+        at += 1
+    at += 1
+    while at < length and is_blank(value[at]):
+        at += 1
+    return at < length and read_number(value + at, length - at, &share, &used) and 0 <= share <= 20
+
+
+cdef void read_style(const uint8_t *style, size_t length, Style *found) noexcept nogil:
+    """What the declarations say; the text of a style attribute or of the braces of a rule, with 16 octets behind it that may be read."""
     cdef size_t at = 0
     cdef Declaration declaration
-    cdef bint flat = False
-    cdef bint clipped = False
+    found.given = found.important = 0
     while next_declaration(style, &at, length, &declaration):
-        if declaration.name_length < 6 or declaration.name_length > 10:
-            continue
-        if is_property(&declaration, b"display", 7):
-            if has_value(&declaration, b"none", 4):
-                state |= UNSHOWN_FOR_GOOD
-        elif is_property(&declaration, b"visibility", 10):
-            if has_value(&declaration, b"hidden", 6) or has_value(&declaration, b"collapse", 8):
-                state |= UNSHOWN_VISIBILITY
-            elif has_value(&declaration, b"visible", 7):
-                state &= ~<uint32_t>UNSHOWN_VISIBILITY
-        elif is_property(&declaration, b"font-size", 9):
-            state = read_font_size(&declaration, state)
-        elif is_property(&declaration, b"mso-hide", 8):
-            if has_value(&declaration, b"all", 3):
-                state |= UNSHOWN_FOR_GOOD
-        elif is_property(&declaration, b"opacity", 7):
-            if is_nothing(&declaration):
-                state |= UNSHOWN_FOR_GOOD
-        elif is_property(&declaration, b"max-height", 10) or is_property(&declaration, b"height", 6):
-            flat |= is_nothing(&declaration)
-        elif is_property(&declaration, b"overflow", 8):
-            clipped |= has_value(&declaration, b"hidden", 6)
-    if flat and clipped:
-        state |= UNSHOWN_FOR_GOOD
-    return state
+        take(&declaration, found)
+
+
+cdef void add_style(Style *style, const Style *more) noexcept nogil:
+    """Put `more`, which comes later, over `style`."""
+    cdef uint32_t bits = more.given & ~(style.important & ~more.important)
+    cdef int name
+    style.given |= bits
+    style.important |= more.important
+    for name in range(PROPERTIES):
+        if bits >> name & 1:
+            style.value[name] = more.value[name]
+
+
+cdef inline bint says(const Style *style, uint32_t name) noexcept nogil:
+    return style.given >> name & 1 and style.value[name] == 1
+
+
+cdef void apply_style(Look *look, const Style *style) noexcept nogil:
+    """`look` of the text around an element → of the text inside it."""
+    cdef uint32_t value
+    if (says(style, P_DISPLAY) or says(style, P_MSO_HIDE) or says(style, P_OPACITY) or says(style, P_MARGIN) or says(style, P_CLIP_PATH)
+            or says(style, P_TRANSFORM) or (says(style, P_POSITION) and (says(style, P_OFFSET) or says(style, P_CLIP)))
+            or (says(style, P_OVERFLOW) and (says(style, P_HEIGHT) or says(style, P_MAX_HEIGHT) or says(style, P_WIDTH)
+                                             or says(style, P_MAX_WIDTH)))):
+        look.state |= UNSHOWN_FOR_GOOD
+    if style.given >> P_VISIBILITY & 1 and style.value[P_VISIBILITY] != 2:
+        look.state = look.state & ~<uint32_t>UNSHOWN_VISIBILITY | (UNSHOWN_VISIBILITY if style.value[P_VISIBILITY] else 0)
+    if style.given >> P_INDENT & 1:
+        look.state = look.state & ~<uint32_t>UNSHOWN_INDENT | (UNSHOWN_INDENT if style.value[P_INDENT] else 0)
+    if style.given >> P_SIZE & 1:
+        value = style.value[P_SIZE]
+        if value & SIZE_RELATIVE:
+            look.size = <uint32_t>min(<unsigned long long>look.size * (value & 0x3FFFFFFF) // 1000, <unsigned long long>0x3FFFFFFF)
+        elif not value & SIZE_INHERITED:
+            look.size = value
+        look.state = look.state & ~<uint32_t>UNSHOWN_SIZE | (UNSHOWN_SIZE if look.size <= SIZE_UNREADABLE else 0)
+    if style.given >> P_BACKGROUND & 1:
+        value = style.value[P_BACKGROUND]
+        if value != COLOUR_TRANSPARENT and value != COLOUR_INHERITED:
+            look.background = value
+    if style.given >> P_COLOUR & 1 and style.value[P_COLOUR] != COLOUR_INHERITED:
+        look.colour = style.value[P_COLOUR]
+    if style.given & (1 << P_COLOUR | 1 << P_BACKGROUND):
+        look.state &= ~<uint32_t>UNSHOWN_COLOUR
+        if are_alike(look.colour, look.background) or (look.colour == COLOUR_TRANSPARENT and look.background != COLOUR_UNKNOWN):
+            look.state |= UNSHOWN_COLOUR

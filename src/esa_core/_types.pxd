@@ -321,7 +321,9 @@ cdef struct Document:
     Buffer characters            # the same in UTF-8,
     Buffer hidden                # HTML text that is not shown,
     Buffer targets               # link targets,
-    Buffer alternatives          # alt texts
+    Buffer alternatives          # alt texts,
+    Buffer marks                 # of HTML, see markup.h,
+    Buffer rules                 # and of its style sheets
     HtmlCounts html
     # decoded fields of the message itself, offsets in the text arena; length 0 if absent
     Span subject

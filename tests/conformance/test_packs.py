@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import esa
-from tests.conformance import addresses, fields, limits, markers, strings, structure
+from tests.conformance import addresses, fields, html, limits, markers, strings, structure
 from tests.conformance.__main__ import PACKS, share_of
 from tests.conformance.outcome import Outcome, Result
 
@@ -17,6 +17,7 @@ NEEDED = {pack.name: pack.floor for pack in PACKS}
 QUICK = {
     "address-isemail": addresses.run,
     "header-fields": fields.run,
+    "html5lib-tests": html.run,
     "markers": markers.run,
     "mime-ambiguity": structure.run_ambiguity,
     "mime-mime4j": structure.run_mime4j,

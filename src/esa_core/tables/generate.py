@@ -9,72 +9,14 @@ from __future__ import annotations
 import hashlib
 import sys
 import unicodedata
-from collections.abc import Mapping
-from html.entities import html5
 from pathlib import Path
 
-from .c_source import name_table, numbers, octets
-from .charsets import charset_header, east_asian_header, plain
+from .charsets import charset_header, east_asian_header
 from .folding import CONFUSABLES, compose_header, disguise_header, fold_header
 from .gram_rarity import gram_header
+from .markup import html_header
 
 HERE = Path(__file__).parent
-
-# Elements and what the text extraction must know of each (the element bits of _html.pyx).
-VOID, BLOCK, CELL, RAW, HIDES, SCOPE, FORMATTING, CLOSES_P = (1 << bit for bit in range(8))
-INLINE_ELEMENTS = """
-a abbr acronym b bdi bdo big button cite code data del dfn em font i ins kbd label map mark meter nobr output picture progress q rp rt ruby
-s samp small span strike strong sub summary sup svg math time tt u var object audio video canvas select option optgroup datalist slot
-html body head noscript blink applet image tbody thead tfoot colgroup
-"""
-VOID_ELEMENTS = "area base basefont bgsound col embed frame img input keygen link meta param source track wbr"
-BLOCK_ELEMENTS = """
-address article aside blockquote center details dialog dir div dl dd dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header
-hgroup legend li listing main menu nav ol p pre search section ul frameset
-"""
-OTHER_ELEMENTS = {
-    "br": VOID | BLOCK, "hr": VOID | BLOCK | CLOSES_P, "table": BLOCK | SCOPE | CLOSES_P, "caption": BLOCK | SCOPE, "tr": BLOCK,
-    "td": CELL | SCOPE, "th": CELL | SCOPE, "marquee": BLOCK | SCOPE, "script": RAW | HIDES, "style": RAW | HIDES, "title": RAW | HIDES,
-    "iframe": RAW | HIDES, "noembed": RAW | HIDES, "noframes": RAW | HIDES, "xmp": RAW | BLOCK, "textarea": RAW, "plaintext": RAW | BLOCK,
-    "template": HIDES,
-}  # fmt: skip
-ELEMENTS: Mapping[str, int] = {
-    **dict.fromkeys(INLINE_ELEMENTS.split(), 0),
-    **dict.fromkeys(VOID_ELEMENTS.split(), VOID),
-    **dict.fromkeys(BLOCK_ELEMENTS.split(), BLOCK | CLOSES_P),
-    **OTHER_ELEMENTS,
-}
-FORMATTING_ELEMENTS = ("a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u")
-ATTRIBUTES = (
-    "href", "src", "style", "hidden", "alt", "width", "height", "action", "background", "lang", "type", "content", "http-equiv",
-    "formaction", "data", "poster", "value", "xml:lang",
-)  # fmt: skip
-
-
-def html_header() -> str:
-    legacy = {name for name in html5 if not name.endswith(";")}
-    entities, pool = {}, b""
-    for name, text in sorted(html5.items()):
-        if not name.endswith(";"):
-            continue
-        written = text.encode()
-        entities[name[:-1]] = (len(pool), len(written), name[:-1] in legacy)
-        pool += written
-    elements = {name: flags | (FORMATTING if name in FORMATTING_ELEMENTS else 0) for name, flags in sorted(ELEMENTS.items())}
-    ids = {name: position + 1 for position, name in enumerate(elements)}
-    return (
-        name_table("entity", {name: position for position, name in enumerate(entities)})
-        + numbers("unsigned short", "entity_text_starts", (start for start, _, _ in entities.values()))
-        + numbers("unsigned char", "entity_text_lengths", (length for _, length, _ in entities.values()))
-        + numbers("unsigned char", "entity_legacy", (int(old) for _, _, old in entities.values()))
-        + octets("entity_text", pool)
-        + name_table("element", ids)
-        + f"#define ELEMENTS {len(ids) + 1}u\n"
-        + numbers("unsigned short", "element_flags", [0, *elements.values()])
-        + "".join(f"#define TAG_{name.upper()} {number}\n" for name, number in ids.items())
-        + name_table("attribute", {name: position + 1 for position, name in enumerate(ATTRIBUTES)})
-        + "".join(f"#define ATTR_{plain(name).upper()} {position + 1}\n" for position, name in enumerate(ATTRIBUTES))
-    )
 
 
 HEADERS = {
