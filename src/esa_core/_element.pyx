@@ -4,7 +4,7 @@ An end tag finds its element through `Reader.top`, so that its cost does not dep
 element that looks other than what is around it goes on behind a block that ended around it, as in a browser (13.2.4.3).
 """
 
-from libc.stdint cimport int16_t, uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 
 from esa_core._link cimport end_anchor
 

@@ -6,7 +6,7 @@ Every look-up is bounded by the longest name, whatever stands in the message.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
-from esa_core._buffer cimport encode_utf8, lower
+from esa_core._buffer cimport encode_utf8
 
 cdef extern from "html_tables.h" nogil:
     const uint32_t entity_MASK
@@ -39,7 +39,7 @@ cdef enum:
 
 
 cdef uint32_t look_up(const uint8_t *name, size_t length, uint32_t mask, const uint16_t *slots, const uint32_t *starts,
-                             const uint8_t *lengths, const uint8_t *pool) noexcept nogil:
+                      const uint8_t *lengths, const uint8_t *pool) noexcept nogil:
     """1 + the entry of a name in a generated table, 0 if it is not there."""
     cdef uint32_t key = 2166136261u
     cdef uint32_t slot, entry

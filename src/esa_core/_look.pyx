@@ -3,10 +3,10 @@
 The styles of attributes are kept in a small table by their text: a page repeats a few of them.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp
 
-from esa_core._colour cimport COLOUR_UNKNOWN, are_alike, read_legacy_colour
+from esa_core._colour cimport COLOUR_UNKNOWN, read_legacy_colour
 from esa_core._document cimport reserve_scratch
 from esa_core._entity cimport decode_value
 from esa_core._reader cimport *
@@ -116,7 +116,9 @@ cdef int read_classes(const Reader *reader, uint32_t *classes) noexcept nogil:
     cdef size_t length = reader.attributes.length[ATTR_CLASS]
     cdef size_t at = 0
     cdef size_t start
+    cdef uint32_t name
     cdef int count = 0
+    cdef int before
     while at < length and count < MOST_CLASSES:
         while at < length and is_blank(text[at]):
             at += 1
@@ -124,17 +126,23 @@ cdef int read_classes(const Reader *reader, uint32_t *classes) noexcept nogil:
         while at < length and not is_blank(text[at]):
             at += 1
         if at > start:
-            classes[count] = name_hash(text + start, at - start)
-            count += 1
+            name = name_hash(text + start, at - start)
+            before = 0
+            while before < count and classes[before] != name:
+                before += 1
+            if before == count:
+                classes[count] = name
+                count += 1
     return count
 
 
 cdef void sheet_styles(const Reader *reader, uint32_t tag, Style *style) noexcept nogil:
-    cdef uint32_t classes[32]
+    cdef uint32_t classes[16]
     cdef const Rule *matches[24]
     cdef int n_classes = 0
     cdef int n_matches = 0
     cdef int at
+    classes[0] = 0
     if has(reader, ATTR_CLASS):
         n_classes = read_classes(reader, classes)
     n_matches = find_rules(reader, KIND_ANY, 0, tag, classes, n_classes, matches, n_matches)

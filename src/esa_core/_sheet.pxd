@@ -6,7 +6,7 @@ from esa_core._style cimport Style
 from esa_core._types cimport Buffer
 
 cdef enum:
-    MOST_CLASSES = 32            # classes of one element that are looked up
+    MOST_CLASSES = 16            # classes of one element that are looked up
     MOST_AROUND = 3              # elements that a selector may want around its own
 
 cdef enum Kind:

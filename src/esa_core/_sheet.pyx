@@ -12,7 +12,6 @@ from esa_core._buffer cimport equals_caseless, lower, reserve
 from esa_core._colour cimport COLOUR_UNKNOWN
 from esa_core._entity cimport find_element
 from esa_core._style cimport P_BACKGROUND, P_COLOUR, Style, add_style, read_style, skip_blank
-from esa_core._types cimport Buffer
 
 cdef extern from "html_tables.h" nogil:
     const uint32_t TAG_HTML, TAG_BODY

@@ -7,7 +7,7 @@ or indent far off the page; a clip or scale to nothing. A later declaration take
 
 from libc.stdint cimport uint8_t, uint32_t
 
-from esa_core._buffer cimport equals_caseless, lower
+from esa_core._buffer cimport equals_caseless
 from esa_core._colour cimport COLOUR_INHERITED, COLOUR_TRANSPARENT, COLOUR_UNKNOWN, are_alike, read_colour
 
 cdef extern from *:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esa_core import Parsed, parse
+from esa_core._html import marks_of
 
 
 def page(markup: str) -> Parsed:
@@ -193,4 +194,21 @@ def test_no_page_is_too_odd(pieces: list[str]) -> None:
 def test_the_length_of_what_stands_before_changes_nothing(text: str) -> None:
     plain = page(text.replace("<", "("))
     for length in (1, 31, 63, 64):
-        assert page("x" * length + "<br>" + text.replace("<", "(")).text == ("x" * length + "\n" + plain.text if plain.text else "x" * length)
+        assert page("x" * length + "<br>" + text.replace("<", "(")).text == (
+            "x" * length + "\n" + plain.text if plain.text else "x" * length
+        )
+
+
+@given(st.binary(max_size=300), st.sampled_from([b"", b"<a b='c' d=\"e\"> \t\n\f\r\v x  y &amp;/>\0"]), st.integers(0, 70))
+def test_every_kernel_marks_the_same_octets(octets: bytes, markup: bytes, shift: int) -> None:
+    source = b"a" * shift + markup + octets + markup
+    assert marks_of(source, kernel=0) == marks_of(source, kernel=-1)
+    assert marks_of(source, kernel=1) == marks_of(source, kernel=-1)
+
+
+def test_every_octet_is_marked_for_what_it_is() -> None:
+    text, name, value, quote, less = marks_of(b"a <  b&\0'\"=/>\t", kernel=-1)
+    wanted = {"text": {2, 4, 6, 7, 13}, "name": {1, 3, 4, 10, 11, 12, 13}, "value": {1, 3, 4, 12, 13}, "quote": {8, 9}, "less": {2}}
+    for marks, places in zip((text, name, value, quote, less), wanted.values(), strict=True):
+        assert {at for at in range(14) if marks >> at & 1} == places
+        assert marks >> 14 == (1 << 50) - 1

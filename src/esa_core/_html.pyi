@@ -1,0 +1,3 @@
+"""What tests ask of the markup kernels."""
+
+def marks_of(source: bytes, *, kernel: int) -> list[int]: ...
