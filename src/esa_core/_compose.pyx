@@ -6,17 +6,16 @@ Called by _fold where something that combines stands behind a letter; what it is
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 cdef extern from "compose_tables.h" nogil:
-    const uint32_t DECOMPOSED
+    const uint32_t DECOMPOSED_MASK
     const uint32_t PAIRS_MASK
-    const uint32_t MARKS
+    const uint16_t *decomposed_slots
     const uint32_t *decomposed_point
     const uint16_t *decomposed_start
     const uint32_t *decomposed_pool
     const uint32_t *pair_first
     const uint32_t *pair_second
     const uint32_t *pair_composite
-    const uint32_t *mark_first
-    const uint32_t *mark_last
+    const uint8_t *mark_page
     const uint8_t *mark_class
 
 cdef enum:
@@ -30,42 +29,29 @@ cdef enum:
     N_TRAILS = 28
 
 
-cdef uint8_t combining_class(uint32_t point) noexcept nogil:
-    cdef uint32_t low = 0
-    cdef uint32_t high = MARKS
-    cdef uint32_t middle
-    while low < high:
-        middle = (low + high) // 2
-        if mark_last[middle] < point:
-            low = middle + 1
-        else:
-            high = middle
-    return mark_class[low] if low < MARKS and mark_first[low] <= point else 0
+cdef inline uint8_t combining_class(uint32_t point) noexcept nogil:
+    return mark_class[(<uint32_t>mark_page[point >> 7] << 7) | (point & 127)]
 
 
 cdef uint32_t decompose(uint32_t point, uint32_t *out) noexcept nogil:
     """Write the full canonical decomposition, four code points at most; gives their number."""
-    cdef uint32_t low = 0
-    cdef uint32_t high = DECOMPOSED
-    cdef uint32_t middle, at
+    cdef uint32_t slot, entry, at
     if SYLLABLES <= point < SYLLABLES + N_SYLLABLES:
         point -= SYLLABLES
         out[0] = LEADS + point // (N_VOWELS * N_TRAILS)
         out[1] = VOWELS + point % (N_VOWELS * N_TRAILS) // N_TRAILS
         out[2] = TRAILS + point % N_TRAILS
         return 3 if point % N_TRAILS else 2
-    while low < high:
-        middle = (low + high) // 2
-        if decomposed_point[middle] < point:
-            low = middle + 1
-        else:
-            high = middle
-    if low == DECOMPOSED or decomposed_point[low] != point:
-        out[0] = point
-        return 1
-    for at in range(decomposed_start[low], decomposed_start[low + 1]):
-        out[at - decomposed_start[low]] = decomposed_pool[at]
-    return decomposed_start[low + 1] - decomposed_start[low]
+    slot = point * 31 & DECOMPOSED_MASK
+    while decomposed_slots[slot]:
+        entry = decomposed_slots[slot] - 1
+        if decomposed_point[entry] == point:
+            for at in range(decomposed_start[entry], decomposed_start[entry + 1]):
+                out[at - decomposed_start[entry]] = decomposed_pool[at]
+            return decomposed_start[entry + 1] - decomposed_start[entry]
+        slot = (slot + 1) & DECOMPOSED_MASK
+    out[0] = point
+    return 1
 
 
 cdef uint32_t composite(uint32_t first, uint32_t second) noexcept nogil:

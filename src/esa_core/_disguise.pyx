@@ -5,10 +5,10 @@ holds Latin letters and others that look like them ("pаypal" with a Cyrillic a)
 Their plain forms stand with the word before and the word behind, so that phrases match; between stretches stands a line feed.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from esa_core._buffer cimport append, append_octet
-from esa_core._fold cimport FOLD_JOINS, FOLD_LATIN, FOLD_LOOKS_LATIN, FOLD_WORD, character_kind, fold_octets, folded_text
+from esa_core._fold cimport FOLD_JOINS, FOLD_LATIN, FOLD_LOOKS_LATIN, FOLD_WORD, character_kind, folded_text
 from esa_core._types cimport Buffer
 
 cdef extern from "disguise_tables.h" nogil:
@@ -91,24 +91,17 @@ cdef int undisguise(const uint8_t *source, size_t length, Buffer *out) noexcept 
     return 0
 
 
-cdef int add_piece(const uint8_t *source, size_t start, size_t end, bint disguised, uint32_t limit, Buffer *work, Buffer *out,
-                   Buffer *trace, uint64_t *flags) noexcept nogil:
-    """Fold source[start:end]; where there is a trace, note what came from where."""
+cdef int add_piece(const uint8_t *source, size_t start, size_t end, bint disguised, Buffer *out, Buffer *trace) noexcept nogil:
+    """Append source[start:end]; where there is a trace, note what came from where."""
     cdef Piece piece = Piece(<uint32_t>start, <uint32_t>end, out.length, disguised)
-    cdef bint mixed = False
     if trace != NULL and append(trace, <const uint8_t *>&piece, sizeof(Piece)) < 0:
         return -1
-    if not disguised:
-        return fold_octets(source + start, end - start, limit, out, flags, &mixed)
-    work.length = 0
-    if undisguise(source + start, end - start, work) < 0:
-        return -1
-    return fold_octets(work.data, work.length, limit, out, flags, &mixed)
+    return undisguise(source + start, end - start, out) if disguised else append(out, source + start, end - start)
 
 
-cdef int fold_disguised(const uint8_t *source, size_t length, uint32_t limit, Buffer *work, Buffer *out, Buffer *trace,
-                        uint64_t *flags) noexcept nogil:
-    """Append the disguised words of a region in plain form, with a word of context. `trace`, if not NULL, gets the Pieces. -1 for no memory."""
+cdef int add_plain_form(const uint8_t *source, size_t length, Buffer *out, Buffer *trace) noexcept nogil:
+    """Append the disguised words of a region in plain form, with a word of context, not yet folded. `trace`, if not NULL, gets the Pieces.
+    -1 for no memory."""
     cdef Word word = Word(0, 0, False)
     cdef Word before = Word(0, 0, False)
     cdef size_t at = 0
@@ -126,14 +119,12 @@ cdef int fold_disguised(const uint8_t *source, size_t length, uint32_t limit, Bu
                 done = start
             elif not any:
                 done = start
-            if add_piece(source, done, word.start, False, limit, work, out, trace, flags) < 0:
-                return -1
-            if add_piece(source, word.start, word.end, True, limit, work, out, trace, flags) < 0:
+            if add_piece(source, done, word.start, False, out, trace) < 0 or add_piece(source, word.start, word.end, True, out, trace) < 0:
                 return -1
             any = follows = True
             done = word.end
         elif follows:
-            if add_piece(source, done, word.end, False, limit, work, out, trace, flags) < 0:
+            if add_piece(source, done, word.end, False, out, trace) < 0:
                 return -1
             follows = False
             done = word.end

@@ -11,7 +11,7 @@ from libc.string cimport memchr, memcmp
 from esa_core._charset cimport (
     CHARSET_ISO_2022_KR, CHARSET_UNKNOWN, CHARSET_UTF8, CHARSET_UTF16, CHARSET_UTF32BE, CHARSET_WINDOWS_1252, convert,
 )
-from esa_core._disguise cimport Piece, fold_disguised, undisguise
+from esa_core._disguise cimport Piece, add_plain_form, undisguise
 from esa_core._document cimport octets_of
 from esa_core._fold cimport FOLD_JOINS, FOLD_WORD, character_kind, fold_octets, folded_text
 from esa_core._types cimport (
@@ -22,7 +22,7 @@ from esa_core._utf8 cimport is_utf8
 
 # ---- from folded text to the text of a region ----
 
-cdef size_t cluster_end(const uint8_t *source, size_t length, size_t at, bint disguised) noexcept nogil:
+cdef size_t cluster_end(const uint8_t *source, size_t length, size_t at) noexcept nogil:
     """Behind the character at `at` and all that is folded together with it: marks, and what has no width among them."""
     cdef size_t used
     cdef uint32_t point, kind
@@ -31,7 +31,7 @@ cdef size_t cluster_end(const uint8_t *source, size_t length, size_t at, bint di
         return at + 1
     character_kind(source + at, length - at, &point, &used)
     at += used
-    while at < length and not disguised:
+    while at < length:
         kind = character_kind(source + at, length - at, &point, &used)
         if not kind & FOLD_JOINS and (kind != FOLD_WORD or folded_text(point, &text) or text == NULL):
             break
@@ -39,73 +39,82 @@ cdef size_t cluster_end(const uint8_t *source, size_t length, size_t at, bint di
     return at
 
 
-cdef int find_in(const uint8_t *source, size_t length, bint disguised, uint32_t start, uint32_t end, uint32_t *found) noexcept nogil:
-    """Offsets in `source` of the characters that octets start ... end of its folded form came from; -1 for no memory."""
+cdef int find_in(const uint8_t *source, size_t length, bint folds, uint32_t start, uint32_t end, uint32_t *found) noexcept nogil:
+    """Offsets in `source` of the characters that octets start ... end of what it becomes came from: of its folded form, or (not `folds`) of
+    its plain form. -1 for no memory."""
     cdef Buffer out = Buffer(NULL, 0, 0)
-    cdef Buffer work = Buffer(NULL, 0, 0)
     cdef uint64_t flags = 0
     cdef bint mixed = False
     cdef size_t at = 0
     cdef size_t stop
-    cdef uint32_t folded = 0     # octets of the folded form so far
+    cdef uint32_t written = 0
     cdef int outcome = 0
     found[0] = found[1] = <uint32_t>length
     while at < length:
-        stop = cluster_end(source, length, at, disguised)
-        out.length = work.length = 0
-        if disguised:
-            outcome = undisguise(source + at, stop - at, &work)
-            if outcome == 0:
-                outcome = fold_octets(work.data, work.length, 0xFFFFFFFFu, &out, &flags, &mixed)
-        elif stop == at + 1:
+        stop = cluster_end(source, length, at)
+        out.length = 0
+        if stop == at + 1:
             out.length = 1
-        else:
+        elif folds:
             outcome = fold_octets(source + at, stop - at, 0xFFFFFFFFu, &out, &flags, &mixed)
+        else:
+            outcome = undisguise(source + at, stop - at, &out)
         if outcome < 0:
             break
-        if folded <= start < folded + out.length:
+        if written <= start < written + out.length:
             found[0] = <uint32_t>at
-        folded += out.length
+        written += out.length
         at = stop
-        if folded >= end and folded > start:
+        if written >= end and written > start:
             found[1] = <uint32_t>at
             break
     free(out.data)
-    free(work.data)
     return outcome
 
 
-cdef int find_piece(const uint8_t *source, size_t length, uint32_t start, uint32_t end, uint32_t *found) noexcept nogil:
-    """The same for a region of disguised words."""
-    cdef Buffer out = Buffer(NULL, 0, 0)
-    cdef Buffer work = Buffer(NULL, 0, 0)
+cdef const Piece *piece_at(const Buffer *trace, uint32_t offset) noexcept nogil:
+    """The last piece that begins at or before `offset` of the plain form."""
+    cdef const Piece *pieces = <const Piece *>trace.data
+    cdef uint32_t low = 0
+    cdef uint32_t high = trace.length // <uint32_t>sizeof(Piece)
+    cdef uint32_t middle
+    while high - low > 1:
+        middle = (low + high) // 2
+        if pieces[middle].at <= offset:
+            low = middle
+        else:
+            high = middle
+    return pieces + low
+
+
+cdef int find_behind(const uint8_t *source, const Piece *piece, uint32_t offset, uint32_t length, uint32_t *found) noexcept nogil:
+    """Where `length` octets of the plain form from `offset` on, in one piece, stand in the text."""
+    cdef uint32_t start = min(offset - piece.at, piece.end - piece.start)
+    found[0] = start
+    found[1] = start + length
+    if piece.disguised and find_in(source + piece.start, piece.end - piece.start, False, offset - piece.at, offset - piece.at + length, found) < 0:
+        return -1
+    found[0] += piece.start
+    found[1] = min(found[1] + piece.start, piece.end)
+    return 0
+
+
+cdef int find_disguised(const uint8_t *source, size_t length, uint32_t start, uint32_t end, uint32_t *found) noexcept nogil:
+    """The same for a region of disguised words: from its folded form to its plain form, from there to the text."""
+    cdef Buffer plain = Buffer(NULL, 0, 0)
     cdef Buffer trace = Buffer(NULL, 0, 0)
-    cdef uint64_t flags = 0
     cdef uint32_t inside[2]
-    cdef uint32_t n, at, behind
-    cdef const Piece *piece
-    cdef bint begun = False
-    cdef int outcome = fold_disguised(source, length, 0xFFFFFFFFu, &work, &out, &trace, &flags)
-    found[0] = found[1] = <uint32_t>length
-    n = trace.length // <uint32_t>sizeof(Piece)
-    for at in range(n):
-        if outcome < 0:
-            break
-        piece = <const Piece *>trace.data + at
-        behind = piece[1].folded if at + 1 < n else out.length
-        if behind <= start and at + 1 < n:
-            continue
-        outcome = find_in(source + piece.start, piece.end - piece.start, piece.disguised != 0,
-                          start - piece.folded if start > piece.folded else 0,
-                          end - piece.folded if end > piece.folded else 0, inside)
-        if not begun:
-            found[0] = piece.start + inside[0]
-            begun = True
-        found[1] = piece.start + inside[1]
-        if behind >= end:
-            break
-    free(out.data)
-    free(work.data)
+    cdef uint32_t one[2]
+    cdef int outcome = add_plain_form(source, length, &plain, &trace)
+    if outcome == 0:
+        outcome = find_in(plain.data, plain.length, True, start, end, inside)
+    if outcome == 0:
+        outcome = find_behind(source, piece_at(&trace, inside[0]), inside[0], 1, one)
+        found[0] = one[0]
+    if outcome == 0:             # the last octet, not the one behind it, which may be another piece's
+        outcome = find_behind(source, piece_at(&trace, max(inside[1], 1) - 1), max(inside[1], 1) - 1, 1, one)
+        found[1] = one[1]
+    free(plain.data)
     free(trace.data)
     return outcome
 
@@ -219,9 +228,9 @@ cdef int find_place(Document *document, uint32_t start, uint32_t length, Place *
     end = min(start + length, region.folded.start + region.folded.length) - region.folded.start
     start -= region.folded.start
     if region.kind == REGION_DISGUISED:
-        outcome = find_piece(document.text + region.text.start, region.text.length, start, end, found)
+        outcome = find_disguised(document.text + region.text.start, region.text.length, start, end, found)
     else:
-        outcome = find_in(document.text + region.text.start, region.text.length, False, start, end, found)
+        outcome = find_in(document.text + region.text.start, region.text.length, True, start, end, found)
     place.region = index
     place.start = found[0]
     place.end = found[1] if length else found[0]

@@ -11,7 +11,7 @@ from libc.string cimport memchr, memmove
 
 from esa_core._buffer cimport append_octet, equals_caseless, whole_characters
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, find_charset
-from esa_core._disguise cimport fold_disguised
+from esa_core._disguise cimport add_plain_form
 from esa_core._document cimport give_back, lend, may_read_again, octets_of
 from esa_core._field_text cimport decode_fields, decode_inner_header, decode_names
 from esa_core._fold cimport fold_octets
@@ -413,13 +413,17 @@ cdef int fold_region(Document *document, uint32_t index, Buffer *out, bint *mixe
     """Fold one region behind a line feed."""
     cdef Region *region = &document.regions[index]
     cdef const uint8_t *text = document.text + region.text.start
+    cdef size_t length = region.text.length
     if out.length and out.length < ESA_MAX_TEXT and append_octet(out, 10) < 0:
         return -1
     region.folded.start = out.length
     if region.kind == REGION_DISGUISED:
-        if fold_disguised(text, region.text.length, ESA_MAX_TEXT, &document.characters, out, NULL, &document.flags) < 0:
+        document.characters.length = 0
+        if add_plain_form(text, region.text.length, &document.characters, NULL) < 0:
             return -1
-    elif fold_octets(text, region.text.length, ESA_MAX_TEXT, out, &document.flags, mixed) < 0:
+        text = document.characters.data
+        length = document.characters.length
+    if fold_octets(text, length, ESA_MAX_TEXT, out, &document.flags, mixed) < 0:
         return -1
     region.folded.length = out.length - region.folded.start
     return 0

@@ -186,7 +186,7 @@ def test_every_folded_character_is_found_where_it_was_written(text: str) -> None
         if place is None:
             assert character == b"\n"
             continue
-        assert place.text
+        assert place.text or character == b"\n"  # between two stretches of disguised words
         if place.kind == "plain":
             assert character in fold(place.text.encode())
             assert position <= place.end
@@ -236,6 +236,22 @@ def test_places_of_a_message_with_many_parts() -> None:
     assert parsed.locate(len(parsed.folded), 1) is None
     assert parsed.locate(2**32 - 1, 2**32 - 1) is None
     assert {found(word).kind for word in ("grüsse", "second", "no")} <= set(REGION_NAMES)
+
+
+def test_a_disguised_word_is_found_letter_by_letter() -> None:
+    parsed = plain("Ask: v\u0456\u0430gr\u0430 pills, ӕon\u0301\nthe p\u0430\u0301y p\u0430l")
+    folded = parsed.folded
+    for shown, text in (
+        (b"viagra", "v\u0456\u0430gr\u0430"),
+        (b"iag", "\u0456\u0430g"),
+        (b"viagra pills", "v\u0456\u0430gr\u0430 pills"),
+        (b"sk: vi", "sk: v\u0456"),
+        (b"pay", "p\u0430\u0301y"),
+        (b"ay pa", "\u0430\u0301y p\u0430"),
+    ):
+        place = parsed.locate(folded.rindex(shown), len(shown))
+        assert place is not None
+        assert (place.kind, place.text) == ("disguised", text)
 
 
 def test_places_in_opened_content_count_its_octets() -> None:

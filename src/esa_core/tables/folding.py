@@ -113,7 +113,7 @@ def fold_header() -> str:
 
 
 def compose_header() -> str:
-    """Canonical decompositions in full (NFD) and combining classes in order of code points; pairs that compose in a hash table."""
+    """Canonical decompositions in full (NFD) and pairs that compose, in hash tables; combining classes in two stages."""
     decomposed = {point: unicodedata.normalize("NFD", chr(point)) for point in POINTS if canonical(point)}
     starts, pool = [0], []
     for text in decomposed.values():
@@ -125,24 +125,28 @@ def compose_header() -> str:
         while slots[slot][2]:
             slot = (slot + 1) % len(slots)
         slots[slot] = (first, second, point)
-    marks: list[list[int]] = []
-    for point in POINTS:
-        order = unicodedata.combining(chr(point))
-        if order and marks and marks[-1][1] == point - 1 and marks[-1][2] == order:
-            marks[-1][1] = point
-        elif order:
-            marks.append([point, point, order])
+    decomposed_slots = [0] * 8192
+    for position, point in enumerate(decomposed):
+        slot = point * 31 % len(decomposed_slots)
+        while decomposed_slots[slot]:
+            slot = (slot + 1) % len(decomposed_slots)
+        decomposed_slots[slot] = 1 + position
+    rows: dict[tuple[int, ...], int] = {}
+    pages = []
+    for page in range(0x110000 >> 7):
+        row = tuple(unicodedata.combining(chr(point)) for point in range(page << 7, (page + 1) << 7))
+        pages.append(rows.setdefault(row, len(rows)))
     return (
-        f"#define DECOMPOSED {len(decomposed)}u\n#define PAIRS_MASK {len(slots) - 1}u\n#define MARKS {len(marks)}u\n"
+        f"#define DECOMPOSED_MASK {len(decomposed_slots) - 1}u\n#define PAIRS_MASK {len(slots) - 1}u\n"
+        + numbers("unsigned short", "decomposed_slots", decomposed_slots)
         + numbers("unsigned int", "decomposed_point", decomposed)
         + numbers("unsigned short", "decomposed_start", starts)
         + numbers("unsigned int", "decomposed_pool", pool)
         + numbers("unsigned int", "pair_first", (first for first, _, _ in slots))
         + numbers("unsigned int", "pair_second", (second for _, second, _ in slots))
         + numbers("unsigned int", "pair_composite", (point for _, _, point in slots))
-        + numbers("unsigned int", "mark_first", (first for first, _, _ in marks))
-        + numbers("unsigned int", "mark_last", (last for _, last, _ in marks))
-        + numbers("unsigned char", "mark_class", (order for _, _, order in marks))
+        + numbers("unsigned char", "mark_page", pages)
+        + numbers("unsigned char", "mark_class", (order for row in rows for order in row))
     )
 
 
