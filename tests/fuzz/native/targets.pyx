@@ -17,6 +17,7 @@ from esa_core._field cimport Mailbox, decode_address, decode_phrase, decode_word
 from esa_core._fold cimport fold_octets
 from esa_core._mail_data cimport AT_LINE, Decoder, decode_mail_data
 from esa_core._mime cimport parse_structure
+from esa_core._place cimport Place, find_place
 from esa_core._rtf cimport read_rtf, unpack_rtf
 from esa_core._text cimport decode_text, fold_text
 from esa_core._transfer cimport (
@@ -304,17 +305,48 @@ cdef int fold(const uint8_t *text, size_t length) noexcept nogil:
     fold_octets(text, length, 0xFFFFFFFF, &out, &flags, &mixed)
     good = out.length == 0 or not fuzz_is_utf8(text, length) or fuzz_is_utf8(out.data, out.length)
     free(out.data)
-    return 0 if good else NOT_UTF8
+    return places(text, length) if good else NOT_UTF8
+
+
+cdef int places(const uint8_t *text, size_t length) noexcept nogil:
+    """Where folded text of a message comes from stands in its region, and in the message."""
+    cdef Document document
+    cdef Place place
+    cdef const char *prefix = b"Content-Type: text/plain; charset=utf-8\n\n"
+    cdef size_t n_prefix = strlen(prefix)
+    cdef uint8_t *raw = <uint8_t *> malloc(n_prefix + length)
+    cdef int violated = 0
+    cdef uint32_t start, at
+    if raw == NULL:
+        return 0
+    memcpy(raw, prefix, n_prefix)
+    if length:
+        memcpy(raw + n_prefix, text, length)
+    if document_init(&document) == 0 and parse_structure(&document, raw, n_prefix + length) == 0 and decode_text(&document) == 0:
+        if fold_text(&document) == 0:
+            for at in range(5):
+                start = document.n_folded // 5 * at
+                if find_place(&document, start, start % 7, &place) == 1:
+                    if not place.start <= place.end <= document.regions[place.region].text.length:
+                        violated = TEXT_OUTSIDE
+                    if place.raw_start >= 0 and not <size_t> place.raw_start <= <size_t> place.raw_end <= n_prefix + length:
+                        violated = OUTSIDE
+    document_free(&document)
+    free(raw)
+    return violated
 
 
 cdef int encoded_words(const uint8_t *text, size_t length) noexcept nogil:
-    cdef Buffer work = Buffer(NULL, 0, 0)
+    cdef Document document
     cdef Buffer out = Buffer(NULL, 0, 0)
     cdef uint64_t flags = 0
     cdef bint good
-    decode_words(text, length, &work, &out, &flags)
+    if document_init(&document) < 0:
+        document_free(&document)
+        return 0
+    decode_words(&document, text, length, &document.octets, &out, &flags)
     good = out.length == 0 or fuzz_is_utf8(out.data, out.length)
-    free(work.data)
+    document_free(&document)
     free(out.data)
     return 0 if good else NOT_UTF8
 
@@ -334,7 +366,7 @@ cdef int mailboxes(const uint8_t *text, size_t length) noexcept nogil:
             if out.length and not fuzz_is_utf8(out.data, out.length):
                 violated = NOT_UTF8
             out.length = 0
-            decode_address(text + first.address.start, first.address.length, &document.octets, &out)
+            decode_address(&document, text + first.address.start, first.address.length, &document.octets, &out)
             if out.length and not fuzz_is_utf8(out.data, out.length):
                 violated = NOT_UTF8
         document_free(&document)
