@@ -67,6 +67,32 @@ cdef extern from *:
         return word;
     }
 
+    static inline uint64_t esa_word_mask_plain(const uint8_t *p) {
+        uint64_t mask = 0;
+        int i;
+        for (i = 0; i < 64; i++) mask |= (uint64_t)esa_token_class[p[i]] << i;
+        return mask;
+    }
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    static inline uint64_t esa_word_mask(const uint8_t *p) {
+        uint64_t mask = 0;
+        int i;
+        for (i = 0; i < 64; i += 16) {
+            __m128i x = _mm_loadu_si128((const __m128i *)(p + i));
+            __m128i letter = _mm_add_epi8(_mm_or_si128(x, _mm_set1_epi8(32)), _mm_set1_epi8((char)(0x80 - 'a')));
+            __m128i digit = _mm_add_epi8(x, _mm_set1_epi8((char)(0x80 - '0')));
+            __m128i word = _mm_or_si128(_mm_cmplt_epi8(letter, _mm_set1_epi8(-128 + 26)), _mm_cmplt_epi8(digit, _mm_set1_epi8(-128 + 10)));
+            __m128i sign = _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('$')), _mm_cmpeq_epi8(x, _mm_set1_epi8(39)));
+            sign = _mm_or_si128(sign, _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('_')), _mm_cmpeq_epi8(x, _mm_set1_epi8('-'))));
+            mask |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(word, sign), x)) << i;
+        }
+        return mask;
+    }
+    #else
+    static inline uint64_t esa_word_mask(const uint8_t *p) { return esa_word_mask_plain(p); }
+    #endif
+
     static inline uint32_t esa_four(const uint8_t *p) {
         uint32_t word;
         memcpy(&word, p, 4);
@@ -93,6 +119,9 @@ cdef extern from *:
     const uint8_t[256] esa_token_class
     uint64_t esa_bytes(const uint8_t *p, size_t n, size_t left) noexcept nogil
     uint32_t esa_four(const uint8_t *p) noexcept nogil
+    uint64_t esa_word_mask(const uint8_t *p) noexcept nogil
+    uint64_t esa_word_mask_plain(const uint8_t *p) noexcept nogil
+    uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
 
 N_FEATURES = 1 << 20
 TOKEN_SPACE = "tokens-1"        # changes with whatever changes the feature of any message: hashes, seeds, windows, word characters
@@ -156,17 +185,46 @@ cdef inline uint64_t _token_hash(const uint8_t *p, size_t n, size_t left, uint64
 
 cdef Py_ssize_t _words(FeatureScratch *scratch, uint32_t n, const uint8_t *p, size_t length, size_t left, uint64_t seed) noexcept nogil:
     """Words of p[:length]; `left` bytes may be read there. -1 for no memory."""
-    cdef size_t i = 0, start
+    cdef size_t i = 0, start = 0, end
+    cdef uint64_t mask, rest
+    cdef bint within = False     # a word goes over the end of the block
+    cdef uint8_t[64] tail
     if _reserve(scratch, n + length // 2 + 1) < 0:
         return -1
     while i < length:
-        while i < length and not esa_token_class[p[i]]:
-            i += 1
-        start = i
-        while i < length and esa_token_class[p[i]]:
-            i += 1
-        if 2 <= i - start <= ESA_LONGEST_WORD:
-            n = _keep(scratch, n, _token_hash(p + start, i - start, left - start, seed))
+        if left - i >= 64:
+            mask = esa_word_mask(p + i)
+        else:
+            memset(tail, 0, 64)
+            memcpy(tail, p + i, left - i)
+            mask = esa_word_mask(tail)
+        if length - i < 64:
+            mask &= (<uint64_t> 1 << (length - i)) - 1
+        if within:
+            rest = ~mask
+            if rest == 0:
+                i += 64
+                continue
+            end = count_zeros(rest)
+            if 2 <= i + end - start <= ESA_LONGEST_WORD:
+                n = _keep(scratch, n, _token_hash(p + start, i + end - start, left - start, seed))
+            mask &= ~<uint64_t> 0 << end
+            within = False
+        while mask:
+            start = count_zeros(mask)
+            rest = ~(mask >> start)
+            end = start + count_zeros(rest) if rest else 64
+            start += i
+            if end >= 64:
+                within = True
+                break
+            mask &= ~<uint64_t> 0 << end
+            end += i - start
+            if 2 <= end <= ESA_LONGEST_WORD:
+                n = _keep(scratch, n, _token_hash(p + start, end, left - start, seed))
+        i += 64
+    if within and 2 <= length - start <= ESA_LONGEST_WORD:
+        n = _keep(scratch, n, _token_hash(p + start, length - start, left - start, seed))
     return n
 
 
