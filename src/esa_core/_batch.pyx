@@ -43,6 +43,7 @@ cdef extern from *:
     double esa_thread_micros() noexcept nogil
 
 FAMILY_NAMES = ("header_tokens", "body_words", "header_grams", "body_grams", "masked_grams", "text_words")  # in the order of the bits
+cdef uint32_t N_WEIGHTS = N_FEATURES
 MAX_POOL = 16                    # workspaces kept between calls; more threads than that at once make theirs anew
 
 cdef struct Match:               # a row of the match table
@@ -119,8 +120,11 @@ cdef double _weigh(const Stage *stage, const FeatureScratch *scratch, Py_ssize_t
 
 cdef int _score_features(const Parts *parts, Document *document, FeatureScratch *scratch, Row row) noexcept nogil:
     """Add the log-odds of the stage that is sure of the message, or of the last one, to the logit; 0, or -1 for no memory."""
-    cdef Py_ssize_t n = hash_features(document, parts.first.families, scratch)
+    cdef Py_ssize_t n
     cdef double total
+    scratch.weights = parts.first.weights
+    scratch.prefetched = N_WEIGHTS - 1
+    n = hash_features(document, parts.first.families, scratch)
     if n < 0:
         return -1
     total = _weigh(&parts.first, scratch, n, row.families)

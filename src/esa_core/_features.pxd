@@ -17,6 +17,8 @@ cdef struct FeatureScratch:      # one per thread
     int32_t *indices             # features of one message, repeats of one feature are rare
     uint32_t capacity
     uint32_t ends[6]             # [N_FAMILIES] where the features of each family end in `indices`, in the order of the bits
+    const float *weights         # those of each feature are prefetched: `weights + (feature & prefetched)`
+    uint32_t prefetched          # 0: there are none, `weights` is other memory
     uint32_t *seen               # direct-mapped: (epoch << 20) | feature
     uint32_t epoch
     uint8_t *masked              # text with URLs, addresses and digits masked

@@ -9,13 +9,14 @@ import numpy as np
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from esa_core._buffer cimport lower
 from esa_core._document cimport document_free, document_init, document_reset, octets_of, source_length
+from esa_core._masked cimport ESA_MASKED_WINDOW, is_visible, mask_text
 from esa_core._mime cimport parse_structure
-
 from esa_core._text cimport decode_text, fold_text
+from esa_core._token_class cimport esa_word_mask, esa_word_mask_plain
 from esa_core._types cimport *
 
 cdef extern from *:
@@ -28,8 +29,6 @@ cdef extern from *:
     #define ESA_BODY_GRAM_WINDOW 1024u      /* more of it drowns the other features: within one corpus the error grows with the window */
     /* Bytes of all header fields, and of the body, whose words are taken: bounds a message to some 100,000 features. */
     #define ESA_WORD_WINDOW 65536u
-    /* Bytes of masked text whose 5-grams are taken. */
-    #define ESA_MASKED_WINDOW 8192u
     /* Words longer than this are no words (encoded data); shorter than two bytes they say nothing. */
     #define ESA_LONGEST_WORD 40u
 
@@ -44,16 +43,7 @@ cdef extern from *:
     #define ESA_SEED_BODY_GRAM 0x1D8E4E27u
     #define ESA_SEED_MASKED_GRAM 0xEB44ACCAB455D165u
 
-    /* Octets that stand for what was masked; folded text holds no control characters but white space. */
-    #define ESA_MASKED_URL 1
-    #define ESA_MASKED_ADDRESS 2
-
     #include <string.h>
-
-    /* Word characters of header fields and bodies. */
-    static const uint8_t esa_token_class[256] = {
-        ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, [0x80 ... 0xff] = 1, ['$'] = 1, ['\\''] = 1, ['_'] = 1, ['-'] = 1,
-    };
 
     /* The n (1 to 8) bytes at p as a number; `left` (>= n) bytes may be read there. */
     static inline uint64_t esa_bytes(const uint8_t *p, size_t n, size_t left) {
@@ -67,32 +57,6 @@ cdef extern from *:
         return word;
     }
 
-    static inline uint64_t esa_word_mask_plain(const uint8_t *p) {
-        uint64_t mask = 0;
-        int i;
-        for (i = 0; i < 64; i++) mask |= (uint64_t)esa_token_class[p[i]] << i;
-        return mask;
-    }
-    #ifdef __SSE2__
-    #include <emmintrin.h>
-    static inline uint64_t esa_word_mask(const uint8_t *p) {
-        uint64_t mask = 0;
-        int i;
-        for (i = 0; i < 64; i += 16) {
-            __m128i x = _mm_loadu_si128((const __m128i *)(p + i));
-            __m128i letter = _mm_add_epi8(_mm_or_si128(x, _mm_set1_epi8(32)), _mm_set1_epi8((char)(0x80 - 'a')));
-            __m128i digit = _mm_add_epi8(x, _mm_set1_epi8((char)(0x80 - '0')));
-            __m128i word = _mm_or_si128(_mm_cmplt_epi8(letter, _mm_set1_epi8(-128 + 26)), _mm_cmplt_epi8(digit, _mm_set1_epi8(-128 + 10)));
-            __m128i sign = _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('$')), _mm_cmpeq_epi8(x, _mm_set1_epi8(39)));
-            sign = _mm_or_si128(sign, _mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('_')), _mm_cmpeq_epi8(x, _mm_set1_epi8('-'))));
-            mask |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(word, sign), x)) << i;
-        }
-        return mask;
-    }
-    #else
-    static inline uint64_t esa_word_mask(const uint8_t *p) { return esa_word_mask_plain(p); }
-    #endif
-
     static inline uint32_t esa_four(const uint8_t *p) {
         uint32_t word;
         memcpy(&word, p, 4);
@@ -104,10 +68,7 @@ cdef extern from *:
     const uint32_t ESA_HEADER_GRAM_WINDOW
     const uint32_t ESA_BODY_GRAM_WINDOW
     const uint32_t ESA_WORD_WINDOW
-    const uint32_t ESA_MASKED_WINDOW
     const uint32_t ESA_LONGEST_WORD
-    const uint8_t ESA_MASKED_URL
-    const uint8_t ESA_MASKED_ADDRESS
     const uint64_t ESA_MULTIPLIER
     const uint64_t ESA_FINISHER
     const uint64_t ESA_SEED_FIELD
@@ -116,11 +77,9 @@ cdef extern from *:
     const uint64_t ESA_SEED_HEADER_GRAM
     const uint64_t ESA_SEED_BODY_GRAM
     const uint64_t ESA_SEED_MASKED_GRAM
-    const uint8_t[256] esa_token_class
     uint64_t esa_bytes(const uint8_t *p, size_t n, size_t left) noexcept nogil
     uint32_t esa_four(const uint8_t *p) noexcept nogil
-    uint64_t esa_word_mask(const uint8_t *p) noexcept nogil
-    uint64_t esa_word_mask_plain(const uint8_t *p) noexcept nogil
+    void prefetch "__builtin_prefetch"(const void *address) noexcept nogil
     uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
 
 N_FEATURES = 1 << 20
@@ -138,6 +97,7 @@ cdef int features_init(FeatureScratch *scratch) noexcept nogil:
     if scratch.indices == NULL or scratch.seen == NULL or scratch.masked == NULL:
         features_free(scratch)
         return -1
+    scratch.weights = <const float *> scratch.seen
     return 0
 
 
@@ -165,6 +125,7 @@ cdef inline uint32_t _keep(FeatureScratch *scratch, uint32_t n, uint64_t h) noex
     cdef uint32_t entry = (scratch.epoch << ESA_FEATURE_BITS) | feature
     cdef uint32_t slot = feature & ((<uint32_t> 1 << ESA_SLOT_BITS) - 1)
     scratch.indices[n] = <int32_t> feature
+    prefetch(scratch.weights + (feature & scratch.prefetched))
     n += scratch.seen[slot] != entry
     scratch.seen[slot] = entry
     return n
@@ -267,82 +228,24 @@ cdef Py_ssize_t _header_tokens(Document *d, FeatureScratch *scratch, Py_ssize_t 
     return n
 
 
-cdef inline bint _is_visible(const Region *region) noexcept nogil:
-    return region.kind == REGION_SUBJECT or region.kind == REGION_PLAIN or region.kind == REGION_HTML_SEEN
-
-
-cdef uint8_t _mask_of(const uint8_t *p, size_t n, size_t *start) noexcept nogil:
-    """What the chunk p[:n] without white space holds: a URL (from `start` on), an address (all of it), or neither (0)."""
-    cdef size_t i
-    for i in range(n):
-        if p[i] == c':' and i + 2 < n and p[i + 1] == c'/' and p[i + 2] == c'/':
-            while i > 0 and c'a' <= p[i - 1] <= c'z':
-                i -= 1
-            start[0] = i
-            return ESA_MASKED_URL
-        if p[i] == c'@' and 0 < i < n - 1 and esa_token_class[p[i - 1]] and esa_token_class[p[i + 1]]:
-            start[0] = 0
-            return ESA_MASKED_ADDRESS
-    if n > 5 and memcmp(p, b"www.", 4) == 0:
-        start[0] = 0
-        return ESA_MASKED_URL
-    return 0
-
-
-cdef uint32_t _mask(const Document *d, uint8_t *out) noexcept nogil:
-    """Write subject and visible text, folded: white space to one space, a run of digits to one 0, URLs and addresses to one octet; its
-    length."""
-    cdef uint32_t r, n = 0
-    cdef const uint8_t *p
-    cdef const uint8_t *end
-    cdef const uint8_t *stop
-    cdef uint8_t mask
-    cdef size_t start
-    for r in range(d.n_regions):
-        if not _is_visible(&d.regions[r]):
-            continue
-        p = d.folded + d.regions[r].folded.start
-        end = p + d.regions[r].folded.length
-        while p < end:
-            while p < end and p[0] <= c' ':
-                p += 1
-            if p == end:
-                break
-            stop = p
-            while stop < end and stop[0] > c' ':
-                stop += 1
-            mask = _mask_of(p, stop - p, &start)
-            if mask == 0:
-                start = stop - p
-            if n + start + 2 > ESA_MASKED_WINDOW:
-                return n
-            out[n] = c' '
-            n += 1
-            while start:
-                if c'0' <= p[0] <= c'9':
-                    n -= out[n - 1] == c'0'
-                    out[n] = c'0'
-                else:
-                    out[n] = p[0]
-                n += 1
-                p += 1
-                start -= 1
-            if mask:
-                out[n] = mask
-                n += 1
-            p = stop
-    return n
-
-
 cdef Py_ssize_t _masked_grams(const Document *d, FeatureScratch *scratch, uint32_t n) noexcept nogil:
     """5-grams of characters (not bytes) of the masked text, by a rolling hash."""
-    cdef uint32_t length = _mask(d, scratch.masked), i = 0, seen = 0
+    cdef uint64_t high = 0
+    cdef uint32_t length = mask_text(d, scratch.masked, &high), i = 0, seen = 0
     cdef uint32_t[8] last            # the last five characters, in a ring
     cdef uint64_t h = 0, power = <uint64_t> ESA_MULTIPLIER * ESA_MULTIPLIER * ESA_MULTIPLIER * ESA_MULTIPLIER
     cdef uint32_t c, more
     cdef const uint8_t *p = scratch.masked
     if _reserve(scratch, n + length) < 0:
         return -1
+    if high == 0 and length >= 5:
+        for i in range(4):
+            h = h * ESA_MULTIPLIER + p[i]
+        for i in range(4, length):
+            h = h * ESA_MULTIPLIER + p[i]
+            n = _keep(scratch, n, ((h ^ (h >> 32)) + ESA_SEED_MASKED_GRAM) * ESA_FINISHER)
+            h -= p[i - 4] * power
+        return n
     while i < length:
         c = p[i]
         more = 0 if c < 0xC0 else 1 if c < 0xE0 else 2 if c < 0xF0 else 3
@@ -365,7 +268,7 @@ cdef Py_ssize_t _text_words(const Document *d, FeatureScratch *scratch, Py_ssize
     """Words of the subject and the visible text, folded."""
     cdef uint32_t r, budget = ESA_WORD_WINDOW, length
     for r in range(d.n_regions):
-        if _is_visible(&d.regions[r]):
+        if is_visible(&d.regions[r]):
             length = min(d.regions[r].folded.length, budget)
             n = _words(scratch, <uint32_t> n, d.folded + d.regions[r].folded.start, length, length, ESA_SEED_TEXT_WORD)
             budget -= length
@@ -420,6 +323,14 @@ cdef Py_ssize_t hash_more(Document *document, uint32_t families, FeatureScratch 
         for later in range(family, <int> N_FAMILIES):
             scratch.ends[later] = <uint32_t> n
     return n
+
+
+def word_mask(const uint8_t[::1] octets, *, bint plain):
+    """Which of 64 octets are word characters, one bit each, as this machine finds it or octet by octet: the tests compare them. Raises
+    ValueError for other lengths."""
+    if octets.shape[0] != 64:
+        raise ValueError(f"a block has 64 octets, not {octets.shape[0]}")
+    return esa_word_mask_plain(&octets[0]) if plain else esa_word_mask(&octets[0])
 
 
 def extract_features(messages, *, families):

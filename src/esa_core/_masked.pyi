@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def chunk_masks(octets: Buffer, *, plain: bool) -> tuple[int, int, int]: ...
