@@ -27,7 +27,7 @@ MODULES = [
     *("_entity", "_colour", "_style", "_sheet", "_look", "_reader", "_raw", "_link", "_element", "_html"),
     *("_image", "_grams", "_identifiers", "_program", "_masked"),
     *("_terms", "_automaton", "_features", "_lexicon", "_names", "_tokens", "_tally", "_link_facts", "_facts", "_cards"),
-    *("_linear", "_mail_data", "_smtp_parameters", "_smtp_content", "_smtp", "_rates", "_batch"),
+    *("_linear", "_mail_data", "_smtp_parameters", "_smtp_content", "_smtp", "_rates", "_batch", "_steps"),
 ]
 
 extensions = [

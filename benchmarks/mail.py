@@ -33,6 +33,28 @@ def read(path: Path, limit: int | None = None, seed: int = 0) -> tuple[list[byte
     return [raw for raw, _ in pairs], [spam for _, spam in pairs]
 
 
+def literals(texts: Sequence[bytes], n: int = 1_000, share: float = 0.01, seed: int = 0) -> list[bytes]:
+    """`n` literals of the kind a filter holds, 8 to 24 octets: pieces of folded texts so that `share` of these hit one, the rest in none."""
+    chosen = random.Random(seed)
+    whole = b"\0".join(texts)
+    found: list[bytes] = []
+    hit: set[int] = set()
+    for row in chosen.sample(range(len(texts)), len(texts)):
+        if len(hit) >= share * len(texts) or len(found) == n:
+            break
+        length = chosen.randrange(8, 25)
+        start = chosen.randrange(max(1, len(texts[row]) - length))
+        piece = texts[row][start : start + length].strip()
+        if len(piece) >= 8 and b"\0" not in piece and whole.count(piece) == texts[row].count(piece):
+            found.append(piece)
+            hit.add(row)
+    while len(found) < n:
+        absent = "".join(chosen.choices("abcdefghijklmnopqrstuvwxyz 0123456789", k=chosen.randrange(8, 25))).strip().encode()
+        if len(absent) >= 8 and absent not in whole:
+            found.append(absent)
+    return found
+
+
 def dictionary_terms(messages: Sequence[bytes], n: int = 10_000, seed: int = 0) -> list[str]:
     """`n` terms of the kind dictionaries hold: half rare words of this mail, half phrases of two of them."""
     seen: Counter[str] = Counter()

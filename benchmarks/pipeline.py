@@ -1,9 +1,11 @@
-"""The core's pipeline against the same work in Python, in one process: parse, decode, fold, facts, score, 10,000 dictionary terms.
+"""The core's pipeline against the same work in Python, in one process: parse, decode, fold, facts, score, 10,000 terms and 1,000 literals.
 
     python benchmarks/pipeline.py
 
-Both do the same messages; rounds alternate, and what counts is the CPU time of the thread. Bars: at least 15,000 messages a second and core
-for ours over the whole corpus, and at least 40 times less CPU than the batched Python stack. Exit 1 if a bar is missed.
+Ours reads all readings of each message and scores with the shipped model. Of the literals one stands in each of 1 % of the messages, none in
+the others; the terms stand in many. Both do the same messages; rounds alternate, and what counts is the CPU time of the thread. Bars: at least
+30,000 messages a second and core for ours over the whole corpus, and at least 80 times less CPU than the batched Python stack. Exit 1 if a bar
+is missed.
 """
 
 from __future__ import annotations
@@ -18,15 +20,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from baselines.python_stack import BATCH, PythonStack
-from mail import corpus_path, dictionary_terms, read
+from mail import corpus_path, dictionary_terms, literals, read
 from results import table, write_section
 
 from esa.engine.judge import native_engine
 from esa.engine.model import Model
-from esa_core import Engine, Program
+from esa_core import Automaton, Engine, Program, parse
 
-BAR_RATE = 15_000
-BAR_RATIO = 40
+BAR_RATE = 30_000
+BAR_RATIO = 80
 
 
 def cpu(work: Callable[[], object]) -> float:
@@ -48,9 +50,12 @@ def main() -> int:
     chosen = options.parse_args()
     raws, _ = read(chosen.corpus or corpus_path("spamassassin"))
     terms = dictionary_terms(raws)
-    engine = native_engine(Model.load(), Program([term.encode() for term in terms]))
+    folded = [parse(raw).folded for raw in raws]
+    pieces = literals(folded)
+    hit = sum(rows > 0 for rows in map(len, map(Automaton(pieces, whole_word=False).counts, folded)))
+    engine = native_engine(Model.load(), Program([*(term.encode() for term in terms), *pieces]))
     sample, sample_labels = read(chosen.corpus or corpus_path("spamassassin"), chosen.sample)
-    stack = PythonStack(terms, sample, sample_labels)
+    stack = PythonStack([*terms, *(piece.decode("utf-8", "replace") for piece in pieces)], sample, sample_labels)
     ours(engine, raws)  # warm
     whole = [cpu(lambda: ours(engine, raws)) / len(raws) for _ in range(chosen.rounds)]
     rows: dict[str, list[float]] = {"ours": [], "ours, one by one": [], "batched": [], "one by one": []}
@@ -75,7 +80,8 @@ def main() -> int:
     text += (
         f"\n\nBars: {BAR_RATE:,} messages/s/core ({_met(rate >= BAR_RATE)}: {rate:,.0f}); the batched Python stack costs at least "
         f"{BAR_RATIO} times as much ({_met(ratio >= BAR_RATIO)}: {ratio:,.0f}). Corpus spamassassin, leaky header fields dropped. Ours: "
-        f"parse, decode, fold, facts, cards, {len(terms):,} terms. Python: email (default policy), pyahocorasick with the same terms, three"
+        f"parse in all readings, decode, fold, facts, cards, {len(terms):,} terms and {len(pieces):,} literals, of which {100 * hit / len(raws):.1f} % "
+        "of the messages hit one. Python: email (default policy), pyahocorasick with the same terms and literals, three"
         f" HashingVectorizers, SGD. {chosen.rounds} alternating rounds on the same {len(sample):,} messages; median and range."
     )
     print(text)
