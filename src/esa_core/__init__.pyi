@@ -58,6 +58,15 @@ class Link(NamedTuple):
     kind: str  # anchor, image, form, text (a bare URL) or other
     part: int
     hidden: bool
+    base: str  # what its page says relative URLs count from, "" if nothing
+    @property
+    def normal(self) -> str: ...  # as a browser would ask for it; "" if malformed, or relative to nothing
+    @property
+    def host(self) -> str: ...  # what a browser would look up: lower case ASCII, dotted decimal; "" if there is none
+    @property
+    def host_shown(self) -> str: ...  # the same with Punycode written out
+    @property
+    def registrable_domain(self) -> str: ...  # by the public suffix list; "" if there is none
 
 class Region(NamedTuple):
     kind: str  # one of REGION_NAMES

@@ -4,7 +4,7 @@ Every look-up is bounded by the longest name, whatever stands in the message.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 from esa_core._buffer cimport encode_utf8
 
@@ -153,17 +153,25 @@ cdef size_t decode_value(const uint8_t *source, size_t length, uint8_t *out, siz
     cdef uint32_t written = 0
     cdef uint8_t text[8]
     cdef bint is_odd = False
+    cdef const uint8_t *found
+    cdef size_t run
     while at < length and put < room:
-        if source[at] == 38:
-            used = decode_reference(source + at, length - at, True, text, &written, &is_odd)
-            if used:
-                if put + written > room:
-                    break
-                memcpy(out + put, text, written)
-                put += written
-                at += used
-                odd[0] += is_odd
-                continue
+        if source[at] != 38:
+            found = <const uint8_t *>memchr(source + at, 38, length - at)
+            run = min(<size_t>(found - source) - at if found != NULL else length - at, room - put)
+            memcpy(out + put, source + at, run)
+            put += run
+            at += run
+            continue
+        used = decode_reference(source + at, length - at, True, text, &written, &is_odd)
+        if used:
+            if put + written > room:
+                break
+            memcpy(out + put, text, written)
+            put += written
+            at += used
+            odd[0] += is_odd
+            continue
         out[put] = source[at]
         put += 1
         at += 1

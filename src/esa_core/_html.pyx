@@ -9,11 +9,14 @@ Text of comments counts as written; that of conditional comments, which some cli
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from esa_core._buffer cimport equals_caseless, grow, lower, reserve
 from esa_core._charset cimport CHARSET_ABSENT, find_charset
+from esa_core._document cimport may_read_again
 from esa_core._element cimport close_down_to, close_implied, end_element, is_foreign, leave_foreign, open_element
+from esa_core._inner cimport decode_inner_page
 from esa_core._link cimport end_anchor, read_links
 from esa_core._look cimport read_look
 from esa_core._raw cimport comment_end, emit_comment, read_raw, skip_to_greater
@@ -22,6 +25,9 @@ from esa_core._style cimport SIZE_USUAL
 from esa_core._types cimport *
 
 cdef int WIDE = esa_marks_are_wide()
+
+cdef enum:
+    INNER_DEPTH = 2              # pages in attributes of pages in attributes are read, no deeper ones
 
 # ---- attributes ----
 
@@ -315,6 +321,7 @@ cdef void move_links(Reader *reader, uint32_t first, uint32_t hidden, uint32_t a
     for index in range(first, reader.document.n_links):
         link = &reader.document.links[index]
         link.url.start += targets
+        link.base = reader.base
         if link.kind == LINK_IMAGE:
             link.shown.start += alternatives
         elif link.kind == LINK_ANCHOR and link.hidden:
@@ -335,10 +342,12 @@ cdef void begin(Reader *reader) noexcept nogil:
     reader.document.hidden.length = reader.document.targets.length = reader.document.alternatives.length = 0
     reader.at = 0
     reader.seen.gap = reader.hidden.gap = GAP_NONE
-    reader.look = Look(0, SIZE_USUAL, 0, 0xFFFFFF)
+    reader.look = Look(UNSHOWN_FOR_GOOD if reader.depth else 0, SIZE_USUAL, 0, 0xFFFFFF)
     reader.link_colour = 0x0000EE
     reader.preformatted = reader.n_open = reader.overflow = 0
     reader.floor = 0
+    reader.n_inner = 0
+    reader.base = 0
     reader.anchor = -1
     reader.anchor_start = 0
     reader.anchor_hidden = reader.foreign = reader.in_comment = reader.begun = False
@@ -365,6 +374,31 @@ cdef int mark_source(Reader *reader) noexcept nogil:
 
 cdef int read_html(Document *document, uint32_t part, const uint8_t *source, size_t length) noexcept nogil:
     """Read one HTML part, given as UTF-8: regions, links and counts of `document`. `source` is not in its text arena. -1 for no memory."""
+    return read_page(document, part, source, length, 0)
+
+
+cdef int read_inner_pages(Reader *reader) noexcept nogil:
+    """What attributes of the page hold counts as written, with its links; -1 for no memory."""
+    cdef HtmlCounts counts = reader.document.html
+    cdef Buffer page = Buffer(NULL, 0, 0)
+    cdef uint32_t index
+    cdef int outcome = 0
+    for index in range(reader.n_inner if reader.depth < INNER_DEPTH else 0):
+        if not may_read_again(reader.document, reader.inner[index].length):
+            break
+        outcome = decode_inner_page(reader.inner[index].value, reader.inner[index].length, reader.inner[index].is_url, &page)
+        if outcome == 0:
+            outcome = read_page(reader.document, reader.part, page.data, page.length, reader.depth + 1)
+        if outcome < 0:
+            break
+    free(page.data)
+    counts.hidden_bytes = reader.document.html.hidden_bytes
+    reader.document.html = counts
+    return outcome
+
+
+cdef int read_page(Document *document, uint32_t part, const uint8_t *source, size_t length, int depth) noexcept nogil:
+    """Read a page, or one in an attribute of another one (`depth` over 0). -1 for no memory."""
     cdef Reader reader
     cdef Buffer arena = Buffer(document.text, document.n_text, document.cap_text)
     cdef HtmlCounts counts
@@ -373,8 +407,9 @@ cdef int read_html(Document *document, uint32_t part, const uint8_t *source, siz
     cdef uint32_t seen, hidden, alternatives, targets
     cdef int outcome
     cdef int index
-    document.html.parts += 1
+    document.html.parts += depth == 0
     counts = document.html
+    reader.depth = depth
     reader.document = document
     reader.part = part
     reader.source = source
@@ -417,12 +452,15 @@ cdef int read_html(Document *document, uint32_t part, const uint8_t *source, siz
     move_links(&reader, first_link, hidden, alternatives, targets)
     document.html.seen_bytes += seen
     document.html.hidden_bytes += document.hidden.length
-    document.parts[part].text = Span(start, seen)
+    if depth == 0:
+        document.parts[part].text = Span(start, seen)
     if add_region(document, part, REGION_HTML_SEEN, start, seen) < 0:
         return -1
     if add_region(document, part, REGION_HTML_HIDDEN, hidden, document.hidden.length) < 0:
         return -1
-    return add_region(document, part, REGION_ALT, alternatives, document.alternatives.length)
+    if add_region(document, part, REGION_ALT, alternatives, document.alternatives.length) < 0:
+        return -1
+    return read_inner_pages(&reader) if reader.n_inner else 0
 
 
 cdef uint32_t find_meta_charset(const uint8_t *source, size_t length) noexcept nogil:

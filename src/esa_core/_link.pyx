@@ -5,6 +5,7 @@ from libc.string cimport memset
 
 from esa_core._buffer cimport equals_caseless, grow, reserve, whole_characters
 from esa_core._entity cimport decode_value
+from esa_core._inner cimport is_inner_page
 from esa_core._reader cimport *
 from esa_core._types cimport *
 
@@ -38,6 +39,14 @@ cdef int put_target(Reader *reader, int index, const uint8_t *value, size_t leng
     if reserve(targets, ESA_MAX_TARGET) < 0:
         return -1
     url = targets.data + targets.length
+    at = <size_t>(value - reader.source)
+    if 0 < length < ESA_MAX_TARGET and esa_next_mark(&reader.marks.text, at, at + length) == at + length and value[length - 1] > 32:
+        esa_copy_over(url, value, length)  # nothing in it to decode or leave out
+        link.url = Span(targets.length, <uint32_t>length)
+        targets.length += <uint32_t>length
+        if (url[0] | 32) == 100:
+            note_data_url(reader, url, length, value, length)
+        return 0
     decoded = decode_value(value, length, url, ESA_MAX_TARGET, &reader.document.html.entities_odd)
     if decoded + 4 > ESA_MAX_TARGET:
         decoded = whole_characters(url, decoded)
@@ -51,9 +60,22 @@ cdef int put_target(Reader *reader, int index, const uint8_t *value, size_t leng
         put -= 1
     link.url = Span(targets.length, <uint32_t>put)
     targets.length += <uint32_t>put
+    note_data_url(reader, url, put, value, length)
+    return 0
+
+
+cdef void note_inner(Reader *reader, const uint8_t *value, size_t length, bint is_url) noexcept nogil:
+    """Keep in mind a page that an attribute holds."""
+    if reader.n_inner < MOST_INNER and length:
+        reader.inner[reader.n_inner] = Inner(value, <uint32_t>length, is_url)
+        reader.n_inner += 1
+
+
+cdef void note_data_url(Reader *reader, const uint8_t *url, size_t put, const uint8_t *value, size_t length) noexcept nogil:
     if put >= 5 and equals_caseless(url, b"data:", 5):
         reader.document.html.data_urls += 1
-    return 0
+        if is_inner_page(url, put):
+            note_inner(reader, value, length, True)
 
 
 cdef int link_attribute(Reader *reader, uint32_t attribute, uint32_t kind) noexcept nogil:
@@ -198,6 +220,8 @@ cdef int read_links(Reader *reader, uint32_t tag) noexcept nogil:
         outcome = read_refresh(reader)
     elif tag == TAG_LINK or tag == TAG_BASE:
         outcome = link_attribute(reader, ATTR_HREF, LINK_OTHER)
+        if tag == TAG_BASE and outcome >= 0 and reader.base == 0 and not reader.in_comment:
+            reader.base = <uint32_t>outcome + 1
     elif tag == TAG_OBJECT:
         outcome = link_attribute(reader, ATTR_DATA, LINK_OTHER)
     elif tag == 0:
@@ -207,6 +231,8 @@ cdef int read_links(Reader *reader, uint32_t tag) noexcept nogil:
     if outcome != -1 and (tag == TAG_SCRIPT or tag == TAG_IFRAME or tag == TAG_FRAME or tag == TAG_EMBED or tag == TAG_VIDEO
                           or tag == TAG_AUDIO or tag == TAG_SOURCE):
         outcome = link_attribute(reader, ATTR_SRC, LINK_OTHER)
+        if tag == TAG_IFRAME and reader.attributes.present >> ATTR_SRCDOC & 1:
+            note_inner(reader, reader.attributes.value[ATTR_SRCDOC], reader.attributes.length[ATTR_SRCDOC], False)
         if outcome != -1 and tag == TAG_VIDEO:
             outcome = link_attribute(reader, ATTR_POSTER, LINK_IMAGE)
     if outcome != -1:

@@ -30,6 +30,8 @@ from esa_core._types cimport (
 from esa_core._types cimport Link as EsaLink
 from esa_core._types cimport Part as EsaPart
 
+from esa_core._url import Link
+
 FLAG_NAMES = (
     "oversized", "too_many_fields", "too_many_parts", "too_deep", "text_truncated", "too_many_links", "odd_boundary",
     "unterminated_multipart", "bad_header_line", "no_header_end", "nul_bytes", "eight_bit_header", "bad_base64", "bad_quoted_printable",
@@ -44,10 +46,6 @@ LINK_KINDS = ("anchor", "image", "form", "text", "other")
 REGION_NAMES = (  # by RegionKind
     "subject", "from_name", "plain", "html_seen", "html_hidden", "alt", "file_name", "header", "outside", "disguised",
 )
-
-Link = namedtuple("Link", ("url", "shown", "kind", "part", "hidden"))
-Link.__doc__ = """One link. `kind` is anchor, image, form, text (a bare URL) or other; `shown` the text or alt text shown for it, "" if
-none; `part` the index of its part; `hidden` whether it stands in text that is not shown."""
 
 Place = namedtuple("Place", ("kind", "part", "start", "end", "text", "raw"))
 Place.__doc__ = """Where folded text comes from. `kind` is one of REGION_NAMES, `part` the index of its part; `start` and `end` count octets of
@@ -392,7 +390,10 @@ cdef class Parsed:
         self.decode()
         for index in range(self.document.n_links):
             link = &self.document.links[index]
-            found.append(Link(self.arena_text(link.url), self.arena_text(link.shown), LINK_KINDS[link.kind], link.part, link.hidden != 0))
+            base = self.arena_text(self.document.links[link.base - 1].url) if link.base else ""
+            found.append(Link(
+                self.arena_text(link.url), self.arena_text(link.shown), LINK_KINDS[link.kind], link.part, link.hidden != 0, base,
+            ))
         return found
 
     @property

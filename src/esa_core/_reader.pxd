@@ -76,6 +76,7 @@ cdef enum:
     ATTRIBUTES = 64              # more than known attributes
     HTML_DEPTH = 512             # ESA_MAX_HTML_DEPTH
     REMEMBERED = 32              # style attributes
+    MOST_INNER = 8               # pages in attributes of one page that are read
     MOST_REOPENED = 8            # formatting elements that go on behind a block that ended around them
 
 cdef struct Open:                # an open element
@@ -99,9 +100,15 @@ cdef struct Remembered:          # a style attribute that was read
     uint32_t length
     Style style
 
+cdef struct Inner:               # an attribute that holds a page
+    const uint8_t *value
+    uint32_t length
+    bint is_url                  # data: URL, else srcdoc
+
 cdef struct Reader:
     Document *document
     uint32_t part
+    int depth                    # 0: the page itself, more: a page in an attribute of it
     const uint8_t *source        # ESA_PADDING octets behind it may be read
     size_t length
     size_t at
@@ -114,6 +121,7 @@ cdef struct Reader:
     int32_t anchor               # the link whose text is being shown, -1 if none
     uint32_t anchor_start
     bint anchor_hidden
+    uint32_t base                # 1 + index of the link of the first <base href>, 0: none
     bint foreign                 # svg or math may be open
     bint in_comment              # reading what stands in a conditional comment
     bint begun                   # an element was opened that rules of a sheet may be for
@@ -127,6 +135,8 @@ cdef struct Reader:
     Open open[512]
     Attributes attributes
     Sheet sheet
+    uint32_t n_inner
+    Inner inner[8]
     Remembered remembered[32]
     Style decoded
 

@@ -263,6 +263,7 @@ cdef struct Link:
     uint32_t part
     uint16_t kind                # LinkKind
     uint16_t hidden              # 1: stands in text that is not shown
+    uint32_t base                # 1 + index of the link that is its page's base, 0: none
 
 cdef struct HtmlCounts:          # summed over all HTML parts
     uint32_t parts

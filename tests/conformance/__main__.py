@@ -13,21 +13,24 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.conformance import addresses, fields, html, limits, markers, strings, structure, wire
+from tests.conformance import addresses, fields, html, limits, markers, strings, structure, urls, wire
 from tests.conformance.outcome import Outcome, Pack, Result
 from tests.conftest import REQUIRE_ALL, SHARED
 
 PACKS = (
     Pack("address-isemail", addresses.run),
     Pack("header-fields", fields.run, share=0.98, floor=0.98),
+    Pack("html-dompurify", html.run_payloads),
     Pack("html5lib-tests", html.run, share=0.98, floor=0.98),
     Pack("limits", limits.run),
     Pack("markers", markers.run),
     Pack("mime-ambiguity", structure.run_ambiguity),
     Pack("mime-mime4j", structure.run_mime4j),
+    Pack("psl", urls.run_psl),
     Pack("smtp-dialogues", wire.run_dialogues),
     Pack("smtp-smuggling", wire.run_smuggling),
     Pack("strings-blns", strings.run),
+    Pack("url-wpt", urls.run_wpt, share=0.99, floor=0.99),
 )
 LATER = {
     "arc-valimail": "ARC is a later issue",
@@ -36,12 +39,9 @@ LATER = {
     "dkim-generated": "DKIM is a later issue",
     "dkim-mail-dkim": "DKIM is a later issue",
     "dmarc": "DMARC is a later issue",
-    "html-dompurify": "there is no message viewer yet",
     "injection-strings": "most of its contexts (web, filters, reports) are later issues",
-    "psl": "the public suffix list comes with DMARC",
     "spf-rfc7208": "SPF is a later issue",
     "spoofing-espoofer": "it needs SPF, DKIM and DMARC",
-    "url-wpt": "links are extracted, not yet resolved as a browser does",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import esa
-from tests.conformance import addresses, fields, html, limits, markers, strings, structure
+from tests.conformance import addresses, fields, html, limits, markers, strings, structure, urls
 from tests.conformance.__main__ import PACKS, share_of
 from tests.conformance.outcome import Outcome, Result
 
@@ -17,11 +17,14 @@ NEEDED = {pack.name: pack.floor for pack in PACKS}
 QUICK = {
     "address-isemail": addresses.run,
     "header-fields": fields.run,
+    "html-dompurify": html.run_payloads,
     "html5lib-tests": html.run,
     "markers": markers.run,
     "mime-ambiguity": structure.run_ambiguity,
     "mime-mime4j": structure.run_mime4j,
+    "psl": urls.run_psl,
     "strings-blns": strings.run,
+    "url-wpt": urls.run_wpt,
 }
 
 

@@ -212,3 +212,31 @@ def test_every_octet_is_marked_for_what_it_is() -> None:
     for marks, places in zip((text, name, value, quote, less), wanted.values(), strict=True):
         assert {at for at in range(14) if marks >> at & 1} == places
         assert marks >> 14 == (1 << 50) - 1
+
+
+@pytest.mark.parametrize(
+    ("markup", "hidden", "urls"),
+    [
+        ("<a href='data:text/html,<p>b%3Ca href=http://c.example%3Ed'>x</a>", "bd", ["http://c.example"]),
+        ("<a href='DATA:text/html;charset=utf-8;base64,PHA+YiDDpDxhIGhyZWY9aHR0cDovL2MuZXhhbXBsZT5k'>x</a>", "b äd", ["http://c.example"]),
+        ("<iframe srcdoc='<p>b &amp;amp; c'></iframe>x", "b & c", []),
+        ("<iframe src='data:image/svg+xml,<svg><text>b</text></svg>'></iframe>x", "b", []),
+        ("<img src='data:image/png;base64,AAAA'>x", "", []),
+        ("<a href='data:text/html'>x</a>", "", []),
+        ("<a href='data:text/html;base64,%%%'>x</a>", "", []),
+    ],
+)
+def test_pages_in_attributes_count_as_written(markup: str, hidden: str, urls: list[str]) -> None:
+    parsed = page(markup)
+    assert (parsed.text, parsed.written.split()) == ("x", hidden.split())
+    assert [link.url for link in parsed.links[1:] if link.hidden] == urls
+    assert parsed.html["parts"] == 1
+
+
+def test_pages_in_pages_in_pages_come_to_an_end() -> None:
+    markup = "x"
+    for _ in range(6):
+        markup = "<a href='data:text/html," + markup.replace("%", "%25").replace("'", "%27").replace("<", "%3C") + "'>x</a>"
+    assert page(markup).text == "x"
+    parsed = page("<a href='data:text/html,y'>x</a>" * 500)
+    assert parsed.written.count("y") == 8
