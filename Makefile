@@ -11,11 +11,12 @@ PLAIN := build/fuzz
 FUZZ_RUNS ?= 500000
 FUZZ_SECONDS ?= 0
 FUZZ_TARGETS ?=
+COVERAGE_BAR ?= 95
 JOBS ?= 2
 DEBIAN_PACKAGES := postfix swaks bogofilter zstd
 CORE_SOURCES := setup.py $(wildcard src/esa_core/*.pyx src/esa_core/*.pxd src/esa_core/*.h src/esa_core/tables/*.py src/esa_core/tables/*.txt)
 
-.PHONY: help install run test check bench conformance core-debug fuzz model clean debian-packages
+.PHONY: help install run test check bench conformance core-debug fuzz coverage model clean debian-packages
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo 'make conformance  the shared packs, pack by pack'
 	@echo 'make core-debug   the core with bounds checks, ASan and UBSan, and its tests under it'
 	@echo 'make fuzz         every parser under that build, guided by coverage: FUZZ_RUNS=$(FUZZ_RUNS) executions each, FUZZ_SECONDS, FUZZ_TARGETS'
+	@echo 'make coverage     which lines of the core the tests run, line by line with gcov; the bar is $(COVERAGE_BAR) %'
 	@echo 'make model        train the default model from the shared corpora'
 	@echo 'make clean        remove what was built; .venv and state stay'
 
@@ -138,6 +140,34 @@ core-debug: install $(DEBUG)/fuzz.stamp
 
 fuzz: install $(DEBUG)/fuzz.stamp
 	$(SANITIZED) $(BIN)/python -m tests.fuzz --runs $(FUZZ_RUNS) --seconds $(FUZZ_SECONDS) --jobs $(JOBS) $(FUZZ_TARGETS)
+
+# --- which lines of the core the tests run -----------------------------------------------------------------------------------------------
+
+COVERED := build/coverage
+
+# First C is made, then each of its lines is told where it comes from (tests/coverage/lines.py), then it is compiled.
+$(COVERED)/core.stamp: $(VENV)/.packages $(CORE_SOURCES) $(wildcard src/esa_core/*.py) tests/coverage/lines.py \
+  $(COVERED)/libesafuzz.so $(COVERED)/trace.o
+	cmp -s setup.py $(COVERED)/setup.py || rm -rf $(COVERED)/src $(COVERED)/build
+	mkdir -p $(COVERED)/src
+	cp -p setup.py pyproject.toml README.md LICENSE $(COVERED)/
+	tar -C src --exclude='*.so' --exclude='*.c' --exclude=__pycache__ -cf - esa_core | tar -C $(COVERED)/src -xf -
+	cd $(COVERED) && ESA_CORE_COVERAGE=1 $(abspath $(BIN))/python setup.py --quiet --name
+	$(BIN)/python tests/coverage/lines.py $(COVERED)/src/esa_core
+	cd $(COVERED) && ESA_CORE_COVERAGE=1 ESA_FUZZ_LIBRARY=$(CURDIR)/$(COVERED) \
+	  $(abspath $(BIN))/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
+	ln -sfn $(CURDIR)/src/esa $(COVERED)/src/esa
+	touch $@
+
+$(COVERED)/fuzz.stamp: $(COVERED)/core.stamp $(FUZZ_SOURCES)
+	ESA_FUZZ_LIBRARY=$(CURDIR)/$(COVERED) ESA_CORE_SOURCES=$(CURDIR)/$(COVERED)/src \
+	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --build-lib $(COVERED)/src --build-temp $(COVERED)/fuzz
+	touch $@
+
+coverage: install $(COVERED)/fuzz.stamp
+	find $(COVERED)/build -name '*.gcda' -delete
+	PYTHONPATH=$(CURDIR)/$(COVERED)/src $(PYTEST) tests/core tests/fuzz tests/engine tests/conformance
+	$(BIN)/python -m tests.coverage $(COVERED)/build --bar $(COVERAGE_BAR)
 
 # --- artefacts ------------------------------------------------------------------------------------------------------------------------
 

@@ -22,9 +22,9 @@ from esa_core._lexicon cimport Lexicon
 from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._document cimport document_free, document_init, document_reset
 from esa_core._mime cimport parse_structure
-from esa_core._program cimport Compiled, Program, Row as MatchRow, RowSink, match_document, rows_free, rows_init, rows_reset
+from esa_core._program cimport Compiled, Program, Row as MatchRow, RowSink, match_document, rows_free, rows_held, rows_init, rows_reset, rows_trim
 from esa_core._text cimport decode_text, fold_text
-from esa_core._types cimport TOO_MANY_MATCHES, Document
+from esa_core._types cimport TOO_MANY_MATCHES, Document, HeaderField, Link, Part, Region, Source
 from esa_core._words cimport Table
 
 from esa_core._features import N_FEATURES
@@ -45,6 +45,9 @@ cdef extern from *:
 FAMILY_NAMES = ("header_tokens", "body_words", "header_grams", "body_grams", "masked_grams", "text_words")  # in the order of the bits
 cdef uint32_t N_WEIGHTS = N_FEATURES
 MAX_POOL = 16                    # workspaces kept between calls; more threads than that at once make theirs anew
+
+cdef enum:
+    KEPT_MATCHES = 52428         # of a workspace between calls: 1 MiB
 
 cdef struct Match:               # a row of the match table
     int32_t term
@@ -141,10 +144,10 @@ cdef int _score_features(const Parts *parts, Document *document, FeatureScratch 
 
 cdef int _scan_one(
     const Parts *parts, Document *document, RowSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row,
-    Matches *matches,
+    Matches *matches, double *clock,
 ) noexcept nogil:
-    """One message through the whole pipeline; 0, or -1 for no memory."""
-    cdef double began = esa_thread_micros()
+    """One message through the whole pipeline; 0, or -1 for no memory. `clock` is when the message before it was done."""
+    cdef double began = clock[0]
     if parse_structure(document, raw, length) < 0 or decode_text(document) < 0 or fold_text(document) < 0:
         return -1
     row.logit[0] = 0.0
@@ -163,8 +166,21 @@ cdef int _scan_one(
         rows_reset(sink)
     row.flags[0] = document.flags
     document_reset(document)
-    row.micros[0] = <float> (esa_thread_micros() - began)
+    clock[0] = esa_thread_micros()  # asked once a message: it is a system call
+    row.micros[0] = <float> (clock[0] - began)
     return 0
+
+
+cdef size_t _size_of(const Document *document) noexcept nogil:
+    """Octets of memory it holds; sources, which are freed with each message, not counted."""
+    cdef size_t tables = (
+        document.cap_fields * sizeof(HeaderField) + document.cap_parts * sizeof(Part) + document.cap_regions * sizeof(Region)
+        + document.cap_links * sizeof(Link) + document.cap_sources * sizeof(Source)
+    )
+    return (
+        tables + document.cap_text + document.cap_folded + document.cap_scratch + document.octets.capacity + document.characters.capacity
+        + document.hidden.capacity + document.targets.capacity + document.alternatives.capacity
+    )
 
 
 # --- workspaces -------------------------------------------------------------------------------------------------------------------
@@ -191,6 +207,18 @@ cdef class Workspace:
         rows_free(&self.sink)
         features_free(&self.scratch)
         free(self.matches.rows)
+
+    cdef void trim(self) noexcept:
+        """Give back what one great batch needed; the document has done so after each message."""
+        if self.matches.capacity > KEPT_MATCHES:
+            free(self.matches.rows)
+            memset(&self.matches, 0, sizeof(Matches))
+        rows_trim(&self.sink)
+
+    cdef size_t held(self) noexcept:
+        cdef size_t matches = self.matches.capacity * sizeof(Match)
+        cdef size_t features = self.scratch.capacity * sizeof(int32_t) + self.scratch.masked_capacity
+        return _size_of(&self.document) + matches + rows_held(&self.sink) + features
 
 
 cdef Stage _stage(LinearModel model, uint32_t families) noexcept:
@@ -265,6 +293,7 @@ cdef class Engine:
         cdef Row row, here
         cdef int64_t *starts
         cdef Matches *matches = &workspace.matches
+        cdef double clock
         if buffers == NULL:
             raise MemoryError
         try:
@@ -276,6 +305,7 @@ cdef class Engine:
             starts = <int64_t *> PyBytes_AS_STRING(batch._starts)
             matches.length = 0
             with nogil:
+                clock = esa_thread_micros()
                 for i in range(n):
                     starts[i] = <int64_t> matches.length
                     here.logit = row.logit + i
@@ -286,7 +316,7 @@ cdef class Engine:
                     here.stage = row.stage + i
                     if _scan_one(
                         &self.parts, &workspace.document, &workspace.sink, &workspace.scratch,
-                        <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches,
+                        <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches, &clock,
                     ) < 0:
                         failed = i
                         break
@@ -298,9 +328,15 @@ cdef class Engine:
             for i in range(done):
                 PyBuffer_Release(&buffers[i])
             free(buffers)
+        workspace.trim()
         if len(self.pool) < MAX_POOL:
             self.pool.append(workspace)  # not reached after an error: a workspace in an unknown state is thrown away
         return batch
+
+    @property
+    def nbytes(self):
+        """Octets of memory that idle workspaces hold for the next messages; bounded, however large a message was."""
+        return sum([(<Workspace> workspace).held() for workspace in self.pool])
 
     cdef Workspace _workspace(self):
         try:

@@ -10,6 +10,10 @@ from esa_core._types cimport (
 )
 
 
+cdef enum:
+    KEPT_BUFFER = 1048576        # octets of one of the 8 buffers of a document that waits for its next message
+
+
 cdef int document_init(Document *document) noexcept nogil:
     """Zero the document and give it small capacities; -1 for no memory (document_free is then still right)."""
     memset(document, 0, sizeof(Document))
@@ -57,14 +61,14 @@ cdef void document_free(Document *document) noexcept nogil:
 
 cdef void shrink(uint8_t **memory, uint32_t *capacity) noexcept nogil:
     # one great message must not hold its memory for the life of a worker
-    if capacity[0] > 4194304:
+    if capacity[0] > KEPT_BUFFER:
         free(memory[0])
         memory[0] = NULL
         capacity[0] = 0
 
 
 cdef void document_reset(Document *document) noexcept nogil:
-    """Forget the contents and keep the memory, except buffers that grew past 4 MiB."""
+    """Forget the contents and keep the memory, except buffers that grew past KEPT_BUFFER."""
     shrink(&document.text, &document.cap_text)
     shrink(&document.folded, &document.cap_folded)
     shrink(&document.scratch, &document.cap_scratch)

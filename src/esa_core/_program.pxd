@@ -44,6 +44,8 @@ cdef struct RowSink:             # one per thread
 cdef int rows_init(RowSink *sink, const Compiled *compiled) noexcept nogil
 cdef void rows_free(RowSink *sink) noexcept nogil
 cdef void rows_reset(RowSink *sink) noexcept nogil
+cdef void rows_trim(RowSink *sink) noexcept nogil
+cdef size_t rows_held(const RowSink *sink) noexcept nogil
 cdef int match_document(const Compiled *compiled, const Document *document, RowSink *sink) noexcept nogil
 
 cdef class Program:

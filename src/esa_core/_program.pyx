@@ -19,11 +19,14 @@ from libc.string cimport memset
 from esa_core._automaton cimport Automaton, Matcher, count_matches
 from esa_core._buffer cimport reserve
 from esa_core._identifiers cimport N_IDENTIFIERS, Identifier, find_identifiers
-from esa_core._terms cimport ESA_MAX_COUNT, sink_free, sink_init, sink_reset
-from esa_core._types cimport REGION_DISGUISED, Document, Region, Span
+from esa_core._terms cimport ESA_MAX_COUNT, Place, sink_free, sink_init, sink_reset
+from esa_core._types cimport REGION_DISGUISED, Buffer, Document, Region, Span
 
 from esa_core._image import pack, unpack
 from esa_core._parsed import fold
+
+cdef enum:
+    KEPT = 1048576               # octets of one array that a thread keeps between calls
 
 cdef extern from *:
     """
@@ -77,6 +80,32 @@ cdef void rows_free(RowSink *sink) noexcept nogil:
 cdef void rows_reset(RowSink *sink) noexcept nogil:
     sink.n_rows = 0
     sink.capped = False
+
+
+cdef void rows_trim(RowSink *sink) noexcept nogil:
+    """Give back what one great message needed: nothing between messages holds more than KEPT octets."""
+    if sink.cap_rows * sizeof(Row) > KEPT:
+        free(sink.rows)
+        sink.rows = NULL
+        sink.cap_rows = 0
+    if sink.joined.capacity > KEPT:
+        free(sink.joined.data)
+        memset(&sink.joined, 0, sizeof(Buffer))
+    if sink.cap_marks * sizeof(uint32_t) > KEPT:
+        free(sink.marks)
+        sink.marks = NULL
+        sink.cap_marks = 0
+    if sink.matches.cap_places * sizeof(Place) > KEPT:
+        free(sink.matches.places)
+        sink.matches.places = NULL
+        sink.matches.cap_places = 0
+
+
+cdef size_t rows_held(const RowSink *sink) noexcept nogil:
+    """Octets of memory."""
+    cdef size_t counters = <size_t> sink.matches.n_terms * 2 * sizeof(uint32_t) + sink.matches.cap_places * sizeof(Place)
+    cdef size_t of_regions = <size_t> (sink.cap_origins + 2 * sink.cap_starts) * sizeof(uint32_t)
+    return counters + of_regions + sink.n_patterns * sizeof(uint32_t) + sink.cap_rows * sizeof(Row) + sink.joined.capacity + sink.cap_marks * sizeof(uint32_t)
 
 
 cdef int _add(RowSink *sink, const Compiled *compiled, const Document *document, uint32_t pattern, uint32_t region, uint32_t offset) noexcept nogil:

@@ -159,6 +159,29 @@ def test_buffers_are_given_back(engine: Engine) -> None:
     content.extend(b"more")  # BufferError if it were still held
 
 
+@pytest.mark.parametrize(
+    "great",
+    [
+        b"Subject: x\n\n" + b"free money the linux " * 1_500_000,
+        b"Content-Type: text/html\n\n" + b"<p>free <a href='http://x.example/" * 800_000,
+        b"Content-Transfer-Encoding: base64\n\n" + b"ZnJlZSBtb25leSBmcmVlIG1vbmV5IGZyZWUgbW9uZXkgZnJlZSBtb25leSBmcmVl\n" * 450_000,
+        b"".join(b"X-%d: free money\n" % number for number in range(1_000_000)) + b"\n",
+    ],
+    ids=["text", "HTML", "base64", "fields"],
+)
+def test_a_message_of_thirty_megabytes_leaves_no_great_memory_behind(great: bytes) -> None:
+    engine = native_engine(Model.load(), Automaton(TERMS, whole_word=False))
+    assert engine.nbytes == 0
+    engine.scan([great])
+    assert 0 < engine.nbytes < 16 * 2**20
+
+
+def test_many_matches_of_one_batch_leave_no_great_memory_behind() -> None:
+    engine = Engine(automaton=Automaton([b"%d" % number for number in range(1000)]))
+    engine.scan([b"\n\n" + b" ".join(b"%d" % number for number in range(1000))] * 500)
+    assert engine.nbytes < 2 * 2**20
+
+
 def test_a_term_is_capped_not_endless() -> None:
     engine = Engine(program=Program([b"a", b"aaaa"]))
     batch = engine.scan([b"\r\n" + b"a" * 3_000_000, b"\r\naaaa"])

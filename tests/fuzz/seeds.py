@@ -19,7 +19,7 @@ from tests.conftest import ROOT, SHARED
 from tests.core import containers
 
 PACKS = SHARED / "conformance"
-LONGEST = {"structure": 4096, "message": 4096, "scan": 3072, "terms": 1024, "smtp": 1024, "arrays": 256}  # octets of an input
+LONGEST = {"structure": 4096, "message": 4096, "scan": 3072, "terms": 1024, "smtp": 1024, "arrays": 256, "image": 128}  # octets of an input
 LONGEST_ELSE = 2048
 MOST_SEEDS = 600
 
@@ -41,6 +41,7 @@ http://|https://|//|www.|@|:|:80|/|?|#|[::1]|[|]|%2e|%|0x7f.1|127.0.0.1|xn--|.co
 HTTP:|ftp://|localhost|256|0300|0xffffffff|xn--bcher-kva|ß|。|＠"""
 _SMTP_WORDS = """\
 HELO |EHLO |MAIL FROM:<|RCPT TO:<|DATA\r\n|RSET\r\n|NOOP|QUIT\r\n|VRFY |EXPN |HELP|BDAT 10 LAST\r\n|STARTTLS\r\n|> SIZE=1000|> BODY=8BITMIME
+BDAT 3\r\nabc|AUTH PLAIN =\r\n|STARTTLS\r\n|XCLIENT ADDR=1.2.3.4\r\n|> RET=HDRS ENVID=a+3Db|> NOTIFY=NEVER ORCPT=rfc822;a|> REQUIRETLS
 > SMTPUTF8|>\r\n|\r\n.\r\n|\n.\n|\r\n..|\r.\r|postmaster|a@b.example|"a b"@c|@[127.0.0.1]|@x,@y:|GET / HTTP/1.1|AUTH PLAIN |\r\n|\n|\r"""
 _RTF_WORDS = r"""\rtf1|\ansi|\ansicpg|\fromhtml1|\htmlrtf|\htmlrtf0|\htmltag|\*|{|}|\'e4|\u|\uc1|\bin|\par|\tab|\line|\cell|\~|\_|\fonttbl|\pict
 \fcharset128|\f0|\deff0|\mhtmltag|\objdata|\v|\v0|\up"""
@@ -295,6 +296,16 @@ def seeds_of(target: str) -> list[bytes]:
             found = _terms()
         case "arrays":
             found = iter([bytes(range(64)), b"\x02\x00\x00\x02\x04" + bytes(range(60)), b"\x01\x00\x02" + bytes(40)])
+        case "image":
+            found = iter(
+                [
+                    bytes(4),
+                    b"\x01" + bytes(range(40)),
+                    b"\x02\x05\x06\x07\x08",
+                    b"\x00\x81\x01\x02\x03",
+                    b"\x01\x84\x03\x02\x03\x85\x40\xff",
+                ]
+            )
         case _:
             found = iter(())
     kept = list(dict.fromkeys(found))

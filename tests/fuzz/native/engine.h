@@ -18,6 +18,7 @@ struct comparison {
 /* What trace.c writes while the target runs. */
 struct trace {
     int tracing, comparing;
+    uint64_t allocations, last_allocation;  /* counted if the second is not 0; those behind it fail */
     uint32_t modules, previous, n_touched, n_compared;
     uint8_t hits[FUZZ_MAP_SIZE];        /* by edge, saturating */
     uint32_t touched[FUZZ_MAP_SIZE];    /* the edges whose hits are not 0 */

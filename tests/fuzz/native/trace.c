@@ -51,3 +51,18 @@ HIDDEN void __sanitizer_cov_trace_switch(uint64_t value, uint64_t *cases)
     for (uint64_t i = 0; i < cases[0]; i++)
         compare(value, cases[2 + i], (uint32_t)(cases[1] / 8));
 }
+
+/* --- memory that ends: modules are linked with --wrap, so that from the allocation of that number on every one fails ------------------ */
+
+static int may_allocate(void)
+{
+    return esa_fuzz.last_allocation == 0 || ++esa_fuzz.allocations <= esa_fuzz.last_allocation;
+}
+
+extern void *__real_malloc(size_t size);
+extern void *__real_calloc(size_t count, size_t size);
+extern void *__real_realloc(void *memory, size_t size);
+
+HIDDEN void *__wrap_malloc(size_t size) { return may_allocate() ? __real_malloc(size) : NULL; }
+HIDDEN void *__wrap_calloc(size_t count, size_t size) { return may_allocate() ? __real_calloc(count, size) : NULL; }
+HIDDEN void *__wrap_realloc(void *memory, size_t size) { return may_allocate() ? __real_realloc(memory, size) : NULL; }

@@ -1,0 +1,1 @@
+"""Which lines of the native core the tests run: `make coverage`."""
