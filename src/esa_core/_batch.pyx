@@ -42,12 +42,25 @@ cdef extern from *:
     """
     double esa_thread_micros() noexcept nogil
 
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    #if defined(__GLIBC__)
+    #include <malloc.h>
+    #define esa_give_back() ((void)malloc_trim(0))
+    #else
+    #define esa_give_back() ((void)0)
+    #endif
+    """
+    void esa_give_back() noexcept nogil
+
 FAMILY_NAMES = ("header_tokens", "body_words", "header_grams", "body_grams", "masked_grams", "text_words")  # in the order of the bits
 cdef uint32_t N_WEIGHTS = N_FEATURES
 MAX_POOL = 16                    # workspaces kept between calls; more threads than that at once make theirs anew
 
 cdef enum:
     KEPT_MATCHES = 52428         # of a workspace between calls: 1 MiB
+    GREAT = 8388608              # octets of a document, freed after its message, that the C library is told to give back: it would keep them
 
 cdef struct Match:               # a row of the match table
     int32_t term
@@ -142,6 +155,18 @@ cdef int _score_features(const Parts *parts, Document *document, FeatureScratch 
     return 0
 
 
+cdef size_t _size_of(const Document *document) noexcept nogil:
+    """Octets of memory it holds; sources, which are freed with each message, not counted."""
+    cdef size_t tables = (
+        document.cap_fields * sizeof(HeaderField) + document.cap_parts * sizeof(Part) + document.cap_regions * sizeof(Region)
+        + document.cap_links * sizeof(Link) + document.cap_sources * sizeof(Source)
+    )
+    return (
+        tables + document.cap_text + document.cap_folded + document.cap_scratch + document.octets.capacity + document.characters.capacity
+        + document.hidden.capacity + document.targets.capacity + document.alternatives.capacity
+    )
+
+
 cdef int _scan_one(
     const Parts *parts, Document *document, RowSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row,
     Matches *matches, double *clock,
@@ -165,22 +190,14 @@ cdef int _scan_one(
             document.flags |= TOO_MANY_MATCHES
         rows_reset(sink)
     row.flags[0] = document.flags
-    document_reset(document)
+    if _size_of(document) > GREAT:
+        document_reset(document)
+        esa_give_back()
+    else:
+        document_reset(document)
     clock[0] = esa_thread_micros()  # asked once a message: it is a system call
     row.micros[0] = <float> (clock[0] - began)
     return 0
-
-
-cdef size_t _size_of(const Document *document) noexcept nogil:
-    """Octets of memory it holds; sources, which are freed with each message, not counted."""
-    cdef size_t tables = (
-        document.cap_fields * sizeof(HeaderField) + document.cap_parts * sizeof(Part) + document.cap_regions * sizeof(Region)
-        + document.cap_links * sizeof(Link) + document.cap_sources * sizeof(Source)
-    )
-    return (
-        tables + document.cap_text + document.cap_folded + document.cap_scratch + document.octets.capacity + document.characters.capacity
-        + document.hidden.capacity + document.targets.capacity + document.alternatives.capacity
-    )
 
 
 # --- workspaces -------------------------------------------------------------------------------------------------------------------
