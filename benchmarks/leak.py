@@ -26,7 +26,7 @@ from results import table, write_section
 
 from esa.engine.judge import native_engine
 from esa.engine.model import Model
-from esa_core import Automaton, Engine, fold, parse
+from esa_core import Engine, Program, parse
 
 BATCH = 64
 BAR = 2.0  # percent
@@ -75,7 +75,7 @@ def main() -> int:
     given = parser.parse_args()
     mail, _ = read(corpus_path("spamassassin"), 3000)
     mail += [path.read_bytes() for path in sorted((Path(__file__).resolve().parent.parent / "tests" / "mail").glob("*/*.eml"))]
-    terms = Automaton([fold(term.encode()) for term in dictionary_terms(mail, 1000)], whole_word=True)
+    terms = Program([term.encode() for term in dictionary_terms(mail, 1000)], "words")
     engine = native_engine(Model.load(), terms)
     step = given.messages // 10
     rows = []

@@ -27,7 +27,7 @@ from results import table, write_section
 
 from esa.engine.judge import native_engine
 from esa.engine.model import Model
-from esa_core import Automaton, fold
+from esa_core import Program
 
 BATCH = 64
 SPEED_UP_BAR, CPU_BAR, CONTROL_BAR = 0.93, 7.0, 1.5
@@ -68,7 +68,7 @@ def main() -> int:
     given = parser.parse_args()
     mail, _ = read(corpus_path("spamassassin"), 4096)
     batches = [mail[at : at + BATCH] for at in range(0, len(mail) - BATCH + 1, BATCH)]
-    engine = native_engine(Model.load(), Automaton([fold(term.encode()) for term in dictionary_terms(mail, 10_000)], whole_word=True))
+    engine = native_engine(Model.load(), Program([term.encode() for term in dictionary_terms(mail, 10_000)], "words"))
     block = bytes(1_000_000)
 
     def hash_block(call: int) -> int:

@@ -217,7 +217,7 @@ cdef int find_place(Document *document, uint32_t start, uint32_t length, Place *
     for no memory. The document is folded."""
     cdef const Region *region = NULL
     cdef uint32_t index, end
-    cdef uint32_t found[2]
+    cdef uint32_t[2] found
     cdef int outcome
     for index in range(document.n_regions):
         region = &document.regions[index]

@@ -170,14 +170,14 @@ def test_buffers_are_given_back(engine: Engine) -> None:
     ids=["text", "HTML", "base64", "fields"],
 )
 def test_a_message_of_thirty_megabytes_leaves_no_great_memory_behind(great: bytes) -> None:
-    engine = native_engine(Model.load(), Automaton(TERMS, whole_word=False))
+    engine = native_engine(Model.load(), Program(TERMS))
     assert engine.nbytes == 0
     engine.scan([great])
     assert 0 < engine.nbytes < 16 * 2**20
 
 
 def test_many_matches_of_one_batch_leave_no_great_memory_behind() -> None:
-    engine = Engine(automaton=Automaton([b"%d" % number for number in range(1000)]))
+    engine = Engine(program=Program([b"%d" % number for number in range(1000)]))
     engine.scan([b"\n\n" + b" ".join(b"%d" % number for number in range(1000))] * 500)
     assert engine.nbytes < 2 * 2**20
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from esa.engine.judge import native_engine
 from esa.engine.model import Model
-from esa_core import FAMILY_NAMES, N_FEATURES, Automaton, Engine, LinearModel, Parsed, Part, fold, parse
+from esa_core import FAMILY_NAMES, N_FEATURES, Engine, LinearModel, Parsed, Part, parse
 from tests.fuzz.test_message import WORDS
 
 MAIL = [path.read_bytes() for path in sorted((Path(__file__).resolve().parent.parent / "mail").glob("*/*.eml"))]
@@ -110,10 +110,10 @@ def engines() -> list[Engine]:
     rng = np.random.default_rng(0)
     model = Model.load()
     weights = rng.normal(size=N_FEATURES).astype(np.float32)
-    terms = Automaton([fold(term) for term in (b"free", b"the", b"subject", b"example.org", b"\xc3\xa4")])
+    terms = Program([b"free", b"the", b"subject", b"example.org", b"\xc3\xa4"])
     return [
         native_engine(model, terms),
-        Engine(linear=LinearModel(weights, -0.5, normalised=True), families=(1 << len(FAMILY_NAMES)) - 1, automaton=terms),
+        Engine(linear=LinearModel(weights, -0.5, normalised=True), families=(1 << len(FAMILY_NAMES)) - 1, program=terms),
     ]
 
 

@@ -659,7 +659,7 @@ def _make_engine():
     )
     weights = numpy.sin(numpy.arange(esa_core.N_FEATURES, dtype=numpy.float32))
     return esa_core.Engine(
-        lexicon=lexicon, cards=cards, automaton=esa_core.Automaton([b"free", b"account", b"verify your"], whole_word=True),
+        lexicon=lexicon, cards=cards, program=esa_core.Program([b"free", b"account", b"verify your"], "words"),
         linear=esa_core.LinearModel(weights, 0.5, normalised=True), families=(1 << len(esa_core.FAMILY_NAMES)) - 1,
     )
 
