@@ -7,7 +7,7 @@ import random
 import pytest
 import re2
 
-from esa.engine.required import required_literals
+from esa.engine.required import required_clauses
 from esa_core import fold
 
 
@@ -27,14 +27,19 @@ from esa_core import fold
     ],
 )
 def test_the_longest_literals_are_chosen(expression: str, literals: set[str]) -> None:
-    assert set(required_literals(expression)) == literals
+    assert set(required_clauses(expression)[0]) == literals
+
+
+def test_each_stretch_of_letters_is_a_clause() -> None:
+    assert set(required_clauses(r"(?i)invoice\s+(due|overdue)\W+payment")) == {("invoic",), ("paymen",)}
+    assert set(required_clauses(r"first.*second.*third.*fourth")) == {("secon",), ("fourt",), ("firs",)}
 
 
 @pytest.mark.parametrize(
     "expression", ["a|b", r"\d{4}-\d{4}", ".*", r"\Qa.b\E", "[[:alpha:]]foobar", "(abc)?", "ab", "(foobar|[0-9]+)", "деньги", "(", ""]
 )
 def test_no_literals_where_none_is_certain(expression: str) -> None:
-    assert required_literals(expression) == ()
+    assert required_clauses(expression) == ()
 
 
 def expression(rng: random.Random, depth: int = 0) -> str:
@@ -86,19 +91,22 @@ def test_what_an_expression_finds_has_one_of_its_literals() -> None:
     checked = 0
     for _ in range(5_000):
         source = expression(rng)
-        literals = required_literals(source)
-        if not literals:
+        clauses = required_clauses(source)
+        if not clauses:
             continue
         try:
             compiled = re2.compile(source.encode(), options)
         except re2.error:
             continue
         for _ in range(8):
-            text = "".join(rng.choices([*letters, *(literal + rng.choice("abAks") for literal in literals)], k=100)).encode()
+            text = "".join(
+                rng.choices([*letters, *(literal + rng.choice("abAks") for clause in clauses for literal in clause)], k=100)
+            ).encode()
             for searched in (text, fold(text)):
                 found = compiled.search(searched)
                 if found is not None:
                     checked += 1
                     alone, whole = fold(found.group()), fold(text)
-                    assert any(literal.encode() in alone and literal.encode() in whole for literal in literals), (source, literals, text)
+                    for clause in clauses:
+                        assert any(literal.encode() in alone and literal.encode() in whole for literal in clause), (source, clause, text)
     assert checked > 500

@@ -7,11 +7,11 @@ Expressions that ignore case are matched in folded text, as all other patterns; 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esa.engine.required import required_literals
+from esa.engine.required import required_clauses
 from esa.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -44,6 +44,17 @@ class Expression:
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """Regions in which a literal of each clause of an expression stands, by kind and part."""
+
+    places: frozenset[tuple[str, int]]
+    parts: frozenset[int]  # disguised words are told in the region they stand in, if they stand there too
+
+    def holds(self, region: Region) -> bool:
+        return region.part in self.parts if region.kind == "disguised" else (region.kind, region.part) in self.places
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     matches: tuple[Match, ...]
     is_complete: bool
@@ -64,9 +75,9 @@ class Expressions:
 
     def __init__(self, expressions: Sequence[Expression]) -> None:
         self.expressions = tuple(expressions)
-        self.literals: tuple[tuple[str, ...], ...] = tuple(required_literals(expression.text) for expression in expressions)
+        self.clauses = tuple(required_clauses(expression.text) for expression in expressions)
         self._compiled = [self._compile_one(expression) for expression in expressions]
-        self.unfiltered = tuple(number for number, literals in enumerate(self.literals) if not literals)
+        self.unfiltered = tuple(number for number, clauses in enumerate(self.clauses) if not clauses)
         if len(self.unfiltered) > MOST_UNFILTERED:
             raise ConfigurationError(
                 f"{len(self.unfiltered)} regular expressions have no text that must stand in what they match; {MOST_UNFILTERED} may",
@@ -98,8 +109,8 @@ class Expressions:
         except Exception:  # too large together, or a name of a group twice: each is asked alone
             return None
 
-    def search(self, regions: Sequence[Region], chosen: Collection[int]) -> Outcome:
-        """Try the chosen expressions and all unfiltered ones on a message's regions."""
+    def search(self, regions: Sequence[Region], chosen: Mapping[int, Where | None]) -> Outcome:
+        """Try the chosen expressions where they may match (None: anywhere), and all unfiltered ones, on a message's regions."""
         found: dict[tuple[int, int], Match] = {}  # by pattern and region
         left = BUDGET
         is_complete = True
@@ -107,7 +118,8 @@ class Expressions:
             written = b"" if region.kind == "disguised" else region.text  # that stands in another region
             if self.unfiltered:
                 left -= len(region.folded) + len(written)
-            for index in [*chosen, *self._awake(region.folded, written)]:
+            there = [index for index, where in chosen.items() if where is None or where.holds(region)]
+            for index in [*there, *self._awake(region.folded, written)]:
                 expression = self.expressions[index]
                 if expression.regions and regions[region.origin].kind not in expression.regions:
                     continue

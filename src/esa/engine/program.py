@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import esa_core
-from esa.engine.expressions import Expression, Expressions, Match
+from esa.engine.expressions import Expression, Expressions, Match, Where
 from esa.errors import ConfigurationError
 from esa_core import PATTERN_KINDS, REGION_NAMES
 
@@ -68,7 +68,12 @@ class Program:
                 if pattern.kind == "expression"
             ]
         )
-        wakes = [(literal, number) for number, literals in enumerate(expressions.literals) for literal in literals]
+        wakes = [
+            (literal, number, clause)
+            for number, clauses in enumerate(expressions.clauses)
+            for clause, literals in enumerate(clauses)
+            for literal in literals
+        ]
         # an expression is no text to look for: an empty text of its number never matches
         texts = [b"" if pattern.kind == "expression" else pattern.text.encode("utf-8", "surrogatepass") for pattern in patterns]
         kinds = ["text" if pattern.kind == "expression" else pattern.kind for pattern in patterns]
@@ -76,12 +81,12 @@ class Program:
         note = {
             "digest": digest_of(patterns),
             "patterns": len(patterns),
-            "wakes": [number for _, number in wakes],
+            "wakes": [[number, clause] for _, number, clause in wakes],
             "expressions": [[e.pattern, e.text, e.case, sorted(e.regions)] for e in expressions.expressions],
         }
         try:
             native = esa_core.Program(
-                [*texts, *(literal.encode() for literal, _ in wakes)],
+                [*texts, *(literal.encode() for literal, _, _ in wakes)],
                 [*kinds, *["text"] * n],
                 cased=[*(pattern.case for pattern in patterns), *[False] * n],
                 regions=[*(_mask(pattern.regions) for pattern in patterns), *[_EVERYWHERE] * n],
@@ -99,7 +104,7 @@ class Program:
         assert isinstance(patterns, int)
         assert isinstance(wakes, list)
         self.n_patterns: int = patterns
-        self._wakes: list[int] = wakes
+        self._wakes: list[tuple[int, int]] = [(number, clause) for number, clause in wakes]
 
     # --- files ------------------------------------------------------------------------------------------------------------------------
 
@@ -155,7 +160,7 @@ class Program:
 
         `is_capped`: the core did not look at all of the message (too_many_matches), so that any expression may match.
         """
-        counts, chosen = self._woken(batch.counts(row), is_capped)
+        counts, chosen = self._woken(batch, row, is_capped)
         if chosen or self._expressions.unfiltered:
             outcome = self._expressions.search(message.parsed.regions, chosen)
             for match in outcome.matches:
@@ -166,7 +171,7 @@ class Program:
     def table(self, batch: Batch, row: int, message: Message, *, is_capped: bool = False) -> list[Match]:
         """The match table of one message, expressions included, sorted by pattern."""
         rows = [Match(*match) for match in batch.table(row) if match[0] < self.n_patterns]
-        _, chosen = self._woken(batch.counts(row), is_capped)
+        _, chosen = self._woken(batch, row, is_capped)
         if chosen or self._expressions.unfiltered:
             rows += self._expressions.search(message.parsed.regions, chosen).matches
             rows.sort(key=lambda match: match.pattern)
@@ -177,10 +182,24 @@ class Program:
         """Whether every message is tried, even one in which the core found nothing."""
         return bool(self._expressions.unfiltered)
 
-    def _woken(self, counts: dict[int, int], is_capped: bool) -> tuple[dict[int, int], list[int]]:
-        """Counts without the required literals, and the expressions that these wake."""
+    def _woken(self, batch: Batch, row: int, is_capped: bool) -> tuple[dict[int, int], dict[int, Where | None]]:
+        """Counts without the required literals, and the expressions that these wake, and where."""
         if not self._wakes:
-            return counts, []
+            return batch.counts(row), {}
+        counts: dict[int, int] = {}
+        places: dict[tuple[int, int], set[tuple[str, int]]] = {}  # by expression and clause
         n = self.n_patterns
-        chosen = {*self._wakes} if is_capped else {self._wakes[pattern - n] for pattern in counts if pattern >= n}
-        return {pattern: count for pattern, count in counts.items() if pattern < n}, sorted(chosen)
+        for pattern, kind, part, _, times in batch.table(row):
+            if pattern < n:
+                counts[pattern] = counts.get(pattern, 0) + times
+            else:
+                places.setdefault(self._wakes[pattern - n], set()).add((kind, part))
+        if is_capped:
+            return counts, dict.fromkeys(number for number, _ in self._wakes)
+        chosen: dict[int, Where | None] = {}
+        for number in {number for number, _ in places}:
+            clauses = [places.get((number, clause), set()) for clause in range(len(self._expressions.clauses[number]))]
+            parts = frozenset.intersection(*(frozenset(part for _, part in found) for found in clauses))
+            if parts:
+                chosen[number] = Where(frozenset.intersection(*map(frozenset, clauses)), parts)
+        return counts, chosen

@@ -1,7 +1,7 @@
-"""Required literals: texts of which one must stand in whatever an expression matches, so that the one pass over all literals decides first.
+"""Required literals: clauses of texts of which one must stand in whatever an expression matches, so that the one pass over all literals decides.
 
-Called by `esa.engine.expressions`. The promise is one-sided: where an expression in RE2's syntax matches a text, one of its required literals stands in
-the folded text (`esa_core.fold`). No literals is always a right answer; the expression is then tried on every message.
+Called by `esa.engine.expressions`. The promise is one-sided: where an expression in RE2's syntax matches a text, one literal of each clause stands in
+the folded text (`esa_core.fold`). No clauses is always a right answer; the expression is then tried on every message.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any
 
 SHORTEST = 3  # octets: shorter ones stand in every other message
 MOST = 32  # alternatives of one clause; more of them wake the expression often and cost more than it does
+CLAUSES = 3  # of one expression: a fourth spares little
 
 _Strings = tuple[str, ...]  # alternatives
 _INLINE = re.compile(r"\(\?[imsU]*(?:-[imsU]+)?\)")
 
 
-def required_literals(expression: str) -> _Strings:
-    """The best choice of required literals, folded; empty if there is none of SHORTEST octets."""
+def required_clauses(expression: str) -> tuple[_Strings, ...]:
+    """The best clauses of required literals, folded, at most CLAUSES; empty if there is none whose literals have SHORTEST octets."""
     plain = _as_python(expression)
     if plain is None:
         return ()
@@ -37,7 +38,7 @@ def required_literals(expression: str) -> _Strings:
     # the last letter of a literal may be folded together with a mark behind it: é for an e and an accent
     usable = [tuple(dict.fromkeys(text[:-1] for text in clause)) for clause in clauses]
     usable = [clause for clause in usable if len(clause) <= MOST and min(map(len, clause)) >= SHORTEST]
-    return max(usable, key=_worth, default=())
+    return tuple(sorted(dict.fromkeys(usable), key=_worth, reverse=True)[:CLAUSES])
 
 
 def _worth(clause: _Strings) -> tuple[int, int]:
