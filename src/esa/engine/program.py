@@ -187,19 +187,20 @@ class Program:
         if not self._wakes:
             return batch.counts(row), {}
         counts: dict[int, int] = {}
-        places: dict[tuple[int, int], set[tuple[str, int]]] = {}  # by expression and clause
+        places: dict[int, dict[int, set[tuple[str, int]]]] = {}  # by expression and clause
         n = self.n_patterns
         for pattern, kind, part, _, times in batch.table(row):
             if pattern < n:
                 counts[pattern] = counts.get(pattern, 0) + times
             else:
-                places.setdefault(self._wakes[pattern - n], set()).add((kind, part))
+                number, clause = self._wakes[pattern - n]
+                places.setdefault(number, {}).setdefault(clause, set()).add((kind, part))
         if is_capped:
             return counts, dict.fromkeys(number for number, _ in self._wakes)
         chosen: dict[int, Where | None] = {}
-        for number in {number for number, _ in places}:
-            clauses = [places.get((number, clause), set()) for clause in range(len(self._expressions.clauses[number]))]
-            parts = frozenset.intersection(*(frozenset(part for _, part in found) for found in clauses))
-            if parts:
-                chosen[number] = Where(frozenset.intersection(*map(frozenset, clauses)), parts)
+        for number, clauses in places.items():
+            if len(clauses) == len(self._expressions.clauses[number]):
+                parts = frozenset.intersection(*(frozenset(part for _, part in found) for found in clauses.values()))
+                if parts:
+                    chosen[number] = Where(frozenset.intersection(*map(frozenset, clauses.values())), parts)
         return counts, chosen
