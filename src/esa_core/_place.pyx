@@ -219,6 +219,7 @@ cdef int find_place(Document *document, uint32_t start, uint32_t length, Place *
     cdef uint32_t index, end
     cdef uint32_t[2] found
     cdef int outcome
+    found[0] = found[1] = 0
     for index in range(document.n_regions):
         region = &document.regions[index]
         if region.folded.start <= start < region.folded.start + region.folded.length:
