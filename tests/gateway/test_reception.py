@@ -124,6 +124,18 @@ async def test_the_greeting_is_the_policys(tmp_path: Path) -> None:
         assert await (await running.connect(greeting=False)).line() == "220 mx.example.com ESMTP esa"
 
 
+async def test_whoever_speaks_before_a_greeting_that_waits_is_refused(tmp_path: Path) -> None:
+    policy = MailFlowPolicy("PATIENT", greeting_delay=0.4)
+    async with open_house(tmp_path, group("PATIENT", policy, "127.0.0.5", "nx.domain"), names=Names({})) as (house, running):
+        for address in ("127.0.0.5", "127.0.0.6"):
+            early = await running.connect(address=address, greeting=False)
+            await early.send(b"EHLO client.example\r\n")
+            assert await early.line() == "554 5.5.1 You spoke before the greeting"
+            assert await early.is_closed()
+            assert (await send(await running.connect(address=address))).startswith("250")
+        assert house.counted(Counter.CONNECTIONS_REFUSED) == 2
+
+
 async def test_whoever_relays_may_send_to_any_domain_and_others_may_not(tmp_path: Path) -> None:
     async with open_house(tmp_path, group("RELAYLIST", SHIPPED["RELAYED"], "127.0.0.5")) as (_, running):
         assert (await send(await running.connect(address="127.0.0.5"), b"\r\n", "c@example.com")).startswith("250")

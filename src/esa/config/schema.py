@@ -212,6 +212,14 @@ class Limits(Table):
     )
 
 
+class Senders(Table):
+    """Bounds for senders that hold whatever their sender group is, over all listeners and receiving processes."""
+
+    connections_per_network: int = Field(
+        default=2_000, ge=-1, description="Connections of one network (IPv4 /24, IPv6 /48) at one time; past it 421. -1: any number."
+    )
+
+
 class Quarantine(Table):
     """Suspect mail that waits for a person."""
 
@@ -244,6 +252,7 @@ class Configuration(Table):
     mail_policy: MailPolicy = MailPolicy()
     scan: Scan = Scan()
     limits: Limits = Limits()
+    senders: Senders = Senders()
     quarantine: Quarantine = Quarantine()
     tracking: Tracking = Tracking()
     metrics: Metrics = Metrics()

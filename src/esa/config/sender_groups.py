@@ -127,6 +127,12 @@ class MailFlowPolicy(Table):
     spam_check: bool = Field(
         default=True, description="Whether mail is treated by its score. false: it is scanned, and delivered whatever it is."
     )
+    greeting_delay: Duration = Field(
+        default=0.0,
+        ge=0,
+        le=MINUTE,
+        description="Wait before the greeting; a client that speaks before it is refused with 554, as no mail server does. 0 s: neither.",
+    )
     banner_text: ReplyText = Field(default="", description="Text of the greeting after the host name. Empty: ESMTP esa.")
     banner_hostname: str = Field(default="", description="Host name in the greeting. Empty: that of the gateway.")
     reject_banner_code: int = Field(default=_GIVEN.reject_banner_code, ge=400, le=599, description="Code of the greeting that refuses.")
@@ -153,6 +159,7 @@ def _as_written(policy: Policy) -> dict[str, Any]:
     values = {field.name: getattr(policy, field.name) for field in fields(policy) if field.name != "name"}
     values["access"] = str(policy.access)
     values["max_message_size"] = format_size(policy.max_message_size)
+    values["greeting_delay"] = format_duration(policy.greeting_delay)
     values["envelope_sender_interval"] = format_duration(policy.envelope_sender_interval)
     return values
 

@@ -48,6 +48,8 @@ class Event(StrEnum):
     QUARANTINE_DELETED = "quarantine.deleted"
     QUARANTINE_EXPIRED = "quarantine.expired"
     SPOOL_DAMAGED = "spool.damaged"
+    LISTENER_STRESSED = "listener.stressed"
+    LISTENER_RELIEVED = "listener.relieved"
     HARVEST_DETECTED = "harvest.detected"
     RESOLVER_SILENT = "resolver.silent"
 

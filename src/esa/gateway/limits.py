@@ -17,6 +17,7 @@ class Limits:
     command_timeout: float = 300.0  # for a whole command, not an octet (RFC 5321 section 4.5.3.2)
     data_timeout: float = 180.0  # silence while mail data arrives; and all of it together, plus what its octets take at data_rate
     data_rate: int = 500  # octets a second; slower for longer than data_timeout is an attack (Postfix smtpd_min_data_rate)
+    stress_timeout: float = 10.0  # both time-outs while the listener is nearly full (Postfix's stress-adaptive behaviour)
     session_timeout: float = 3600.0  # life of a session; an open transaction may end first
     transactions: int = 1000  # messages of one session, then 421: long sessions hinder the balance between workers
     connections: int = 10_000  # at once on one server; 421 past it

@@ -15,6 +15,7 @@ from typing import Final, Literal
 from esa.gateway.handlers import HandlerReceiver
 from esa.gateway.heap import keep_heap
 from esa.gateway.limits import Limits
+from esa.gateway.pressure import Pressure
 from esa.gateway.protocol import Connection
 from esa.gateway.receiver import Receiver
 from esa.gateway.replies import encode
@@ -49,6 +50,7 @@ class Server:
         self.listener = listener
         self.bare_newline = bare_newline
         self.buffer = bytearray(READ_BUFFER)
+        self.pressure = Pressure(limits, listener)
         self.held = 0  # octets of mail data in memory
         self.draining = False
         self.connections: set[Connection] = set()
@@ -77,7 +79,7 @@ class Server:
 
     def admit(self, connection: Connection) -> bool:
         """Count a new connection; False if it is one too many."""
-        if self.draining or len(self.connections) >= self.limits.connections:
+        if self.draining or (len(self.connections) >= self.limits.connections and not self.pressure.make_room(self.now)):
             return False
         self.connections.add(connection)
         self._empty.clear()
@@ -118,6 +120,7 @@ class Server:
         self.now = self._loop.time()
         for connection in list(self.connections):
             connection.sweep(self.now)
+        self.pressure.look(self.connections, self.held, self.now)
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
 
 

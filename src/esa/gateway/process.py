@@ -159,7 +159,8 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     hosts = {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in listeners}
     resolver = make_resolver(configuration, hosts.values())
     facts = make_sender_facts(configuration, resolver)
-    rates = None if task.rates is None else NodeRates(*task.rates)
+    per_network = configuration.senders.connections_per_network
+    rates = None if task.rates is None else NodeRates(*task.rates, connections_per_network=per_network)
     servers = [
         await serve(
             ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), hosts[name], facts, rates),

@@ -259,7 +259,7 @@ class Connection(Stream):
 
     def sweep(self, now: float) -> None:
         """End the session if it is too slow; called about once a second."""
-        limits = self._server.limits
+        limits = self._server.pressure.patience
         if self._ending or self._blocked:
             if now - self._active > (_LINGER if self._ending else limits.command_timeout):
                 self._transport.abort()
@@ -275,6 +275,19 @@ class Connection(Stream):
                 self._end(replies.TIMED_OUT)
         elif now - self._active > limits.command_timeout or (self.transaction is None and now - self._joined > limits.session_timeout):
             self._end(replies.TIMED_OUT)
+
+    def stalled(self, now: float) -> float:
+        """Seconds without progress: since the last whole command, or of mail data that is slower than `Limits.data_rate`."""
+        if self._waiting or self._ending:
+            return 0.0
+        if self._machine.state in (_MAIL_DATA, _CHUNK, _CHUNKS):
+            elapsed = now - self._started
+            return elapsed if self._machine.received < elapsed * self._server.limits.data_rate else 0.0
+        return now - self._active
+
+    def give_way(self) -> None:
+        """End for another client's sake."""
+        self._end(replies.TOO_MANY_CONNECTIONS)
 
     # --- events of the machine
 
@@ -513,13 +526,13 @@ class Connection(Stream):
 
     def _count_error(self) -> None:
         self._errors += 1
-        if self._errors > self._server.limits.errors and not self._ending:
+        if self._errors > self._server.pressure.patience.errors and not self._ending:
             self._end(replies.TOO_MANY_ERRORS)
 
     def _count_junk(self) -> None:
         """After the reply, which comes before the 421."""
         self._junk += 1
-        if self._junk > self._server.limits.junk_commands:
+        if self._junk > self._server.pressure.patience.junk_commands:
             self._count_error()
 
 

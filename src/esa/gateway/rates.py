@@ -17,6 +17,7 @@ from esa.policy.senders import IpAddress, network_of
 from esa_core._rates import HEADER_SIZE, Rates, memory_size, prepare
 
 SLOTS = 1 << 17  # senders and reverse-paths that can be counted at one time; memory is only used for those that are
+NETWORK_BITS = 24  # of IPv4 and twice as many of IPv6: what one owner usually has at least
 HOUR = 3_600.0
 ALERT_WINDOW = 4 * HOUR  # an attack that goes on is told again after so long
 _SECRET = slice(HEADER_SIZE - 32, HEADER_SIZE)  # of the memory: the key of the hash, so that nobody can aim at a slot
@@ -35,8 +36,19 @@ def create_memory(workers: int) -> int:
 class NodeRates:
     """The counts of the node, as one worker sees them."""
 
-    def __init__(self, descriptor: int, worker: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Open the memory behind `descriptor`; give back what a former process of this number held. `clock` is the same in all processes."""
+    def __init__(
+        self,
+        descriptor: int,
+        worker: int,
+        *,
+        connections_per_network: int = UNLIMITED,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open the memory behind `descriptor`; give back what a former process of this number held.
+
+        `connections_per_network` holds for every IPv4 /24 and IPv6 /48. `clock` is the same in all processes.
+        """
+        self.connections_per_network = connections_per_network
         memory = mmap.mmap(descriptor, 0)
         self._secret = memory[_SECRET]
         self._rates = Rates(memory, worker)
@@ -69,29 +81,41 @@ class NodeRates:
 class SenderCounts:
     """What one sender has done within the hour, on all its connections. One for each connection."""
 
-    __slots__ = ("_invalid", "_policy", "_rates", "_recipients", "_refused", "_ticket", "_valid", "network")
+    __slots__ = ("_address", "_invalid", "_policy", "_rates", "_recipients", "_refused", "_tickets", "_valid", "network")
 
     def __init__(self, rates: NodeRates, policy: MailFlowPolicy, address: IpAddress) -> None:
         self._rates, self._policy = rates, policy
         self.network = network_of(address, policy.significant_bits)
-        self._ticket = 0
+        self._address = address
+        self._tickets: list[int] = []
         self._recipients: int | None = None
         self._invalid = self._valid = self._refused = 0
         if policy.dhap_limit:
             self._invalid, self._valid = rates.key("invalid", self.network), rates.key("valid", self.network)
             self._refused = rates.key("refused", self.network)
 
-    def enter(self) -> bool:
-        """Count a connection; False if it is one too many."""
-        limit = self._policy.max_concurrency
-        if limit == UNLIMITED:
-            return True
-        self._ticket = self._rates.hold(self._rates.key("connection", self.network), limit)
-        return self._ticket != 0
+    def enter(self) -> str | None:
+        """Count a connection; the name of the limit if it is one too many."""
+        rates, policy = self._rates, self._policy
+        if policy.max_concurrency != UNLIMITED and not self._hold(f"connection {self.network}", policy.max_concurrency):
+            return "max_concurrency"
+        if rates.connections_per_network != UNLIMITED:
+            network = network_of(self._address, NETWORK_BITS)
+            if not self._hold(f"network {network}", rates.connections_per_network):
+                return "connections_per_network"
+        return None
+
+    def _hold(self, name: str, limit: int) -> bool:
+        ticket = self._rates.hold(self._rates.key("held", name), limit)
+        if ticket > 0:
+            self._tickets.append(ticket)
+        return ticket != 0
 
     def leave(self) -> None:
-        ticket, self._ticket = self._ticket, 0
-        self._rates.release(ticket)
+        """Give back what `enter` counted."""
+        for ticket in self._tickets:
+            self._rates.release(ticket)
+        self._tickets.clear()
 
     def take_recipient(self) -> bool:
         """Count a recipient; False if it is one too many in an hour."""

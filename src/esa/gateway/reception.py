@@ -18,7 +18,7 @@ from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter
 from esa.gateway.rates import NodeRates, SenderCounts
 from esa.gateway.receive import Route
-from esa.gateway.receiver import Answer, Receiver, Transaction
+from esa.gateway.receiver import Answer, Lines, Receiver, Transaction
 from esa.gateway.sender_facts import SenderFacts
 from esa.gateway.visit import Visit, visit_of
 from esa.message.reply import Reply
@@ -36,6 +36,7 @@ NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages in one session, connect again")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
 REFUSALS_KEPT = 1_000  # refused recipients of one message that tracking is told of
+EARLY_LOOK = 0.25  # seconds between looks for a client that speaks before the greeting
 SAMPLE = 5  # recipients of a directory harvest that the alert names
 _NO_POLICY = MailFlowPolicy()
 
@@ -65,13 +66,31 @@ class ListenerReceiver(Receiver):
         address = read_address(connection.client_address)
         needs = self._hosts.needs(address)
         if address is None or not needs:
-            return self._admit(connection, None if address is None else Sender(address))
+            return self._greet_in_time(connection, None if address is None else Sender(address))
         if self._facts is None:
-            return self._admit(connection, Sender(address))
+            return self._greet_in_time(connection, Sender(address))
         return asyncio.ensure_future(self._find_out(connection, address, needs, self._facts))
 
-    async def _find_out(self, connection: Connection, address: IpAddress, needs: Needs, facts: SenderFacts) -> Reply | None:
-        return self._admit(connection, await facts.find(address, needs))
+    async def _find_out(self, connection: Connection, address: IpAddress, needs: Needs, facts: SenderFacts) -> Lines | None:
+        answer = self._greet_in_time(connection, await facts.find(address, needs))
+        return await answer if isinstance(answer, asyncio.Future) else answer
+
+    def _greet_in_time(self, connection: Connection, sender: Sender | None) -> Answer:
+        answer = self._admit(connection, sender)
+        visit = visit_of(connection)
+        if visit is None or not visit.policy.greeting_delay or not visit.policy.is_open or (answer is not None and not answer.is_positive):
+            return answer
+        return asyncio.ensure_future(self._wait(connection, visit, answer))
+
+    async def _wait(self, connection: Connection, visit: Visit, greeting: Reply | None) -> Lines | None:
+        """A mail server waits for the greeting; a program that only sends does not (Postfix's postscreen looks for the same)."""
+        deadline = asyncio.get_running_loop().time() + visit.policy.greeting_delay
+        while not connection.has_unread and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(min(left, EARLY_LOOK))
+        if not connection.has_unread:
+            return greeting
+        self._tell_refused(connection, "554", reason="early_talker")
+        return Reply(554, "5.5.1", "You spoke before the greeting")
 
     def _admit(self, connection: Connection, sender: Sender | None) -> Reply | None:
         """Put the connection into its group, and greet it as the policy says."""
@@ -89,8 +108,9 @@ class ListenerReceiver(Receiver):
             return refusal
         if self._rates is not None and sender is not None:
             visit.counts = SenderCounts(self._rates, policy, sender.address)
-            if not visit.counts.enter():
-                self._tell_refused(connection, "421", reason="max_concurrency")
+            over = visit.counts.enter()
+            if over is not None:
+                self._tell_refused(connection, "421", reason=over)
                 return Reply(421, "4.7.0", f"{hostname} Too many connections from your network")
         if policy.max_message_size < connection.message_size or not connection.message_size:
             connection.message_size = policy.max_message_size

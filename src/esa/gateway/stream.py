@@ -58,6 +58,11 @@ class Stream(asyncio.BufferedProtocol):
         return self._transport
 
     @property
+    def has_unread(self) -> bool:
+        """The client has sent something that is not processed yet: before the greeting, it has spoken too early."""
+        return bool(self._pending)
+
+    @property
     def _owes(self) -> bool:
         """There is something to do although nothing more has been read."""
         return False

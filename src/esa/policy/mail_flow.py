@@ -46,6 +46,7 @@ class MailFlowPolicy:
     dhap_text: str = "Too many invalid recipients"
     dhap_disconnect: bool = True
     spam_check: bool = True
+    greeting_delay: float = 0.0  # seconds before the greeting; whoever speaks before it is refused
     banner_text: str = ""  # empty: the listener's own greeting
     banner_hostname: str = ""  # empty: the gateway's
     reject_banner_code: int = 554
