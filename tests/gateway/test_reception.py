@@ -14,7 +14,7 @@ from esa.gateway import events as gateway_events
 from esa.gateway.events import Event as Log
 from esa.gateway.limits import Limits
 from esa.gateway.metrics import Counter
-from esa.gateway.reception import ListenerReceiver
+from esa.gateway.reception import REFUSED_LIMIT, ListenerReceiver
 from esa.gateway.sender_facts import GIVE_UP_AFTER, SenderFacts
 from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess, SenderGroup
@@ -161,6 +161,17 @@ async def test_size_recipients_and_messages_are_limited_by_the_policy(tmp_path: 
         assert await client.is_closed()
         other = await running.connect()
         assert "SIZE 1048576" in await capabilities(other)
+
+
+async def test_a_thousand_refused_recipients_end_a_connection(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as (_, running):
+        client = await running.connect()
+        for command in ("EHLO client.example", "MAIL FROM:<a@example.net>"):
+            await client.ask(command)
+        await client.send(b"RCPT TO:<x@example.com>\r\n" * (REFUSED_LIMIT + 1))
+        replies = [await client.line() for _ in range(REFUSED_LIMIT + 1)]
+        assert replies[-2:] == ["550 5.7.1 relaying denied", "421 4.7.0 Too many refused recipients"]
+        assert await client.is_closed()
 
 
 async def test_mail_of_a_policy_without_spam_check_is_delivered_whatever_it_is(tmp_path: Path) -> None:

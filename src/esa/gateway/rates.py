@@ -20,6 +20,10 @@ SLOTS = 1 << 17  # senders and reverse-paths that can be counted at one time; me
 NETWORK_BITS = 24  # of IPv4 and twice as many of IPv6: what one owner usually has at least
 HOUR = 3_600.0
 ALERT_WINDOW = 4 * HOUR  # an attack that goes on is told again after so long
+_KINDS = {
+    name: int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    for name in ("connection", "network", "recipient", "reverse-path", "invalid", "valid", "refused", "alert")
+}
 _SECRET = slice(HEADER_SIZE - 32, HEADER_SIZE)  # of the memory: the key of the hash, so that nobody can aim at a slot
 
 
@@ -60,9 +64,9 @@ class NodeRates:
         """How often there was no room to count something, over all workers."""
         return self._rates.overflows
 
-    def key(self, kind: str, name: str) -> int:
-        digest = hashlib.blake2b(f"{kind} {name}".encode(), digest_size=8, key=self._secret).digest()
-        return int.from_bytes(digest, "little")
+    def key(self, name: str) -> int:
+        """The key of a network or reverse-path; together with one of `_KINDS` (exclusive or) it is that of a count."""
+        return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8, key=self._secret).digest(), "little")
 
     def take(self, key: int, limit: int = UNLIMITED, window: float = HOUR) -> int:
         """Count one; the sum with it, or a negative number if that would pass the limit and it was not counted."""
@@ -81,32 +85,29 @@ class NodeRates:
 class SenderCounts:
     """What one sender has done within the hour, on all its connections. One for each connection."""
 
-    __slots__ = ("_address", "_invalid", "_policy", "_rates", "_recipients", "_refused", "_tickets", "_valid", "network")
+    __slots__ = ("_address", "_invalid", "_key", "_policy", "_rates", "_tickets", "network")
 
     def __init__(self, rates: NodeRates, policy: MailFlowPolicy, address: IpAddress) -> None:
         self._rates, self._policy = rates, policy
         self.network = network_of(address, policy.significant_bits)
         self._address = address
         self._tickets: list[int] = []
-        self._recipients: int | None = None
-        self._invalid = self._valid = self._refused = 0
-        if policy.dhap_limit:
-            self._invalid, self._valid = rates.key("invalid", self.network), rates.key("valid", self.network)
-            self._refused = rates.key("refused", self.network)
+        self._key = rates.key(self.network)
+        self._invalid = self._key ^ _KINDS["invalid"]
 
     def enter(self) -> str | None:
         """Count a connection; the name of the limit if it is one too many."""
         rates, policy = self._rates, self._policy
-        if policy.max_concurrency != UNLIMITED and not self._hold(f"connection {self.network}", policy.max_concurrency):
+        if policy.max_concurrency != UNLIMITED and not self._hold(self._key ^ _KINDS["connection"], policy.max_concurrency):
             return "max_concurrency"
         if rates.connections_per_network != UNLIMITED:
-            network = network_of(self._address, NETWORK_BITS)
-            if not self._hold(f"network {network}", rates.connections_per_network):
+            key = rates.key(network_of(self._address, NETWORK_BITS))
+            if not self._hold(key ^ _KINDS["network"], rates.connections_per_network):
                 return "connections_per_network"
         return None
 
-    def _hold(self, name: str, limit: int) -> bool:
-        ticket = self._rates.hold(self._rates.key("held", name), limit)
+    def _hold(self, key: int, limit: int) -> bool:
+        ticket = self._rates.hold(key, limit)
         if ticket > 0:
             self._tickets.append(ticket)
         return ticket != 0
@@ -120,18 +121,14 @@ class SenderCounts:
     def take_recipient(self) -> bool:
         """Count a recipient; False if it is one too many in an hour."""
         limit = self._policy.max_rcpts_per_hour
-        if limit == UNLIMITED:
-            return True
-        if self._recipients is None:
-            self._recipients = self._rates.key("recipient", self.network)
-        return self._rates.take(self._recipients, limit) >= 0
+        return limit == UNLIMITED or self._rates.take(self._key ^ _KINDS["recipient"], limit) >= 0
 
     def take_of_reverse_path(self, reverse_path: str) -> bool:
         """Count a recipient of a reverse-path; False if it is one too many in the interval. The null reverse-path is not counted."""
         policy = self._policy
         if policy.max_rcpts_per_envelope_sender == UNLIMITED or not reverse_path or _is_exempt(reverse_path.lower(), policy):
             return True
-        key = self._rates.key(f"reverse-path {policy.envelope_sender_interval:g}", reverse_path.lower())
+        key = self._rates.key(f"{policy.envelope_sender_interval:g} {reverse_path.lower()}") ^ _KINDS["reverse-path"]
         return self._rates.take(key, policy.max_rcpts_per_envelope_sender, policy.envelope_sender_interval) >= 0
 
     # --- directory harvest
@@ -146,21 +143,21 @@ class SenderCounts:
         limit = self._policy.dhap_limit
         if not limit or self._rates.take(self._invalid) != limit:
             return False
-        return self._rates.take(self._rates.key("alert", self.network), 1, ALERT_WINDOW) >= 0
+        return self._rates.take(self._key ^ _KINDS["alert"], 1, ALERT_WINDOW) >= 0
 
     def count_valid(self) -> None:
         """Count a valid recipient: what the sender has learned, if it turns out to be harvesting."""
         if self._policy.dhap_limit:
-            self._rates.take(self._valid)
+            self._rates.take(self._key ^ _KINDS["valid"])
 
     def count_refused(self) -> None:
         """Count a recipient that the sender was told nothing of."""
-        self._rates.take(self._refused)
+        self._rates.take(self._key ^ _KINDS["refused"])
 
     def harvest(self) -> dict[str, int]:
         """Recipients within the hour: invalid ones, valid ones that it learned, and those that it was told nothing of."""
-        totals = {"invalid": self._invalid, "learned": self._valid, "refused": self._refused}
-        return {name: self._rates.total(key) for name, key in totals.items()}
+        kinds = {"invalid": "invalid", "learned": "valid", "refused": "refused"}
+        return {name: self._rates.total(self._key ^ _KINDS[kind]) for name, kind in kinds.items()}
 
 
 def _is_exempt(reverse_path: str, policy: MailFlowPolicy) -> bool:

@@ -35,6 +35,8 @@ RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
 NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages in one session, connect again")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
+TOO_MANY_REFUSED = Reply(421, "4.7.0", "Too many refused recipients")
+REFUSED_LIMIT = 1_000  # recipients of one connection; no mail has so many that are wrong
 REFUSALS_KEPT = 1_000  # refused recipients of one message that tracking is told of
 EARLY_LOOK = 0.25  # seconds between looks for a client that speaks before the greeting
 SAMPLE = 5  # recipients of a directory harvest that the alert names
@@ -157,6 +159,14 @@ class ListenerReceiver(Receiver):
 
     def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
         visit = visit_of(transaction.connection)
+        refusal = self._refusal_of(transaction, forward_path, visit)
+        if refusal is not None and visit is not None:
+            visit.refused += 1
+            if visit.refused > REFUSED_LIMIT:
+                return TOO_MANY_REFUSED
+        return refusal
+
+    def _refusal_of(self, transaction: Transaction, forward_path: str, visit: Visit | None) -> Reply | None:
         policy = visit.policy if visit is not None else _NO_POLICY
         counts = visit.counts if visit is not None else None
         if visit is not None and counts is not None and counts.is_harvesting:  # before anything is looked up: the reply tells nothing

@@ -22,6 +22,7 @@ class Visit:
     sender: Sender | None  # None: a client without an IP address
     counts: SenderCounts | None = None  # None: nothing is counted of this client
     messages: int = 0  # begun in this connection
+    refused: int = 0  # recipients, in this connection
     is_told: bool = False  # tracking knows that this connection was part of a directory harvest
 
     @property
