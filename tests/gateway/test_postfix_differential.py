@@ -111,7 +111,7 @@ PIECES = (
     b"\r\n.\n",
     b"\n.\r\n",
     b"\0",
-    b"NOOP\r\n",
+    b"XYZZY\r\n",
 )
 
 
