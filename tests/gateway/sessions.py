@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from esa.gateway.limits import Limits
-from esa.gateway.listener import Server, serve
+from esa.gateway.listener import EXTENSIONS, Extension, Server, serve
 from esa.gateway.protocol import Connection
 from esa.gateway.receiver import Answer, Receiver, Transaction
+from esa.gateway.tls import TlsSettings
 from esa.message.reply import Reply
 
 ACCEPTED = Reply(250, "2.0.0", "accepted")
@@ -83,6 +85,20 @@ class Client:
             assert (await self.ask(command)).startswith("250")
         assert (await self.ask("DATA")).startswith("354")
 
+    async def start_tls(self, context: ssl.SSLContext, name: str = HOSTNAME) -> None:
+        """STARTTLS and the handshake."""
+        assert (await self.ask("STARTTLS")).startswith("220 2.0.0")
+        await self.handshake(context, name)
+
+    async def handshake(self, context: ssl.SSLContext, name: str = HOSTNAME) -> None:
+        await self.writer.start_tls(context, server_hostname=name)
+
+    @property
+    def tls(self) -> ssl.SSLObject:
+        found = self.writer.get_extra_info("ssl_object")
+        assert isinstance(found, ssl.SSLObject)
+        return found
+
     async def is_closed(self) -> bool:
         try:
             return await asyncio.wait_for(self.reader.read(), 10) == b""
@@ -115,11 +131,21 @@ async def listening(
     limits: Limits | None = None,
     spill_directory: Path | None = None,
     bare_newline: Literal["normalize", "reject"] = "normalize",
+    extensions: Sequence[Extension] = EXTENSIONS,
+    tls: TlsSettings | None = None,
 ) -> AsyncIterator[Listening]:
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     server = await serve(
-        receiver, bound, hostname=HOSTNAME, limits=limits, spill_directory=spill_directory, listener="test", bare_newline=bare_newline
+        receiver,
+        bound,
+        hostname=HOSTNAME,
+        limits=limits,
+        spill_directory=spill_directory,
+        listener="test",
+        bare_newline=bare_newline,
+        extensions=extensions,
+        tls=tls,
     )
     running = Listening(server, server.addresses[0][1])
     try:

@@ -83,6 +83,19 @@ class HandlerReceiver(Receiver):
         connection.context = HandlerServer(connection, self._handler, self._hostname)
         return None
 
+    def secured(self, connection: Connection) -> None:
+        """As aiosmtpd after STARTTLS: `session.ssl` is set, what the client said is forgotten, `handle_STARTTLS` may end the session."""
+        server = _server_of(connection)
+        facts = connection.tls
+        assert facts is not None
+        server.session.ssl = {"cipher": (facts.cipher, facts.version, facts.bits), "version": facts.version, "client": facts.client}
+        server.session.host_name = None
+        server.session.extended_smtp = False
+        server.envelope = Envelope()
+        hook = self._hooks.get("STARTTLS")
+        if hook is not None and not hook(server, server.session, server.envelope):
+            connection.drop()
+
     def hello(self, connection: Connection, name: str, capabilities: Sequence[str]) -> Answer:
         server = _server_of(connection)
         server.envelope = Envelope()

@@ -19,13 +19,14 @@ from esa.gateway.pressure import Pressure
 from esa.gateway.protocol import Connection
 from esa.gateway.receiver import Receiver
 from esa.gateway.replies import encode
+from esa.gateway.tls import Tls, TlsSettings
 from esa.message.reply import Reply
 from esa_core._smtp import OFFERS
 
 BACKLOG: Final = 4096  # the usual 100 refuses connections at a thousand clients
 READ_BUFFER: Final = 256 * 1024  # octets, shared by all connections of the loop
 SWEEP_INTERVAL: Final = 1.0  # seconds
-Extension = Literal["CHUNKING", "BINARYMIME", "DSN"]
+Extension = Literal["CHUNKING", "BINARYMIME", "DSN", "REQUIRETLS"]
 EXTENSIONS: Final[tuple[Extension, ...]] = ("CHUNKING", "DSN")
 
 
@@ -42,6 +43,7 @@ class Server:
         listener: str,
         bare_newline: Literal["normalize", "reject"],
         extensions: Sequence[Extension],
+        tls: Tls | None,
     ) -> None:
         self.receiver = receiver
         self.hostname = hostname
@@ -56,17 +58,31 @@ class Server:
         self.connections: set[Connection] = set()
         self.hears_data = type(receiver).data is not Receiver.data
         size = f"SIZE {limits.message_size}" if limits.message_size else "SIZE"
-        self.offers = sum(1 << OFFERS.index(keyword) for keyword in extensions)
-        self.capabilities = ("PIPELINING", size, "8BITMIME", "SMTPUTF8", *extensions, "ENHANCEDSTATUSCODES")
+        self.tls = tls
+        self.is_implicit = tls is not None and tls.settings.mode == "implicit"
+        self.needs_tls = tls is not None and tls.settings.mode == "required"
+        offered = [*extensions, *(["STARTTLS"] if tls is not None and not self.is_implicit else [])]
+        self.offers = sum(1 << OFFERS.index(keyword) for keyword in offered)
+        self._always = ("PIPELINING", size, "8BITMIME", "SMTPUTF8")
+        self._hellos: dict[int, tuple[tuple[str, ...], bytes]] = {}
         self.greeting = Reply(220, None, f"{hostname} ESMTP esa").to_bytes()
         self.helo_reply = Reply(250, None, hostname).to_bytes()
-        self.ehlo_reply = encode([Reply(250, None, line) for line in (hostname, *self.capabilities)])[1]
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time()  # loop seconds, as of the last sweep
         self._sockets: list[asyncio.Server] = []
         self._empty = asyncio.Event()
         self._empty.set()
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
+
+    def hello(self, offers: int) -> tuple[tuple[str, ...], bytes]:
+        """The keyword lines of EHLO where these bits of OFFERS are listed, and the whole reply."""
+        found = self._hellos.get(offers)
+        if found is None:
+            listed = [keyword for bit, keyword in enumerate(OFFERS) if offers >> bit & 1]
+            capabilities = (*self._always, *listed, "ENHANCEDSTATUSCODES")
+            found = capabilities, encode([Reply(250, None, line) for line in (self.hostname, *capabilities)])[1]
+            self._hellos[offers] = found
+        return found
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -134,12 +150,15 @@ async def serve(
     listener: str = "",
     bare_newline: Literal["normalize", "reject"] = "normalize",
     extensions: Sequence[Extension] = EXTENSIONS,
+    tls: TlsSettings | None = None,
 ) -> Server:
     """Serve SMTP on bound sockets. `receiver` is a Receiver, or any aiosmtpd handler object (adapted by `handlers.HandlerReceiver`).
 
     Without `spill_directory` every message stays in memory. `bare_newline`: mend bare CR, bare LF and NUL in mail data, or refuse such mail
-    with 550 5.6.11. `extensions` are offered beside those that always are; BINARYMIME only to a receiver that can do with mail data which is
-    no text. The sockets belong to the server from now on. Raises SyntaxFault for a host name that breaks a reply, OSError.
+    with 550 5.6.11. `extensions` are offered beside those that always are; BINARYMIME only to a receiver that can do with mail data which
+    is no text, REQUIRETLS only inside TLS. Without `tls` all is in the clear. The sockets belong to the server from now on.
+
+    Raises SyntaxFault for a host name that breaks a reply, ConfigurationError for TLS settings that cannot be used, OSError.
     """
     keep_heap()
     if not isinstance(receiver, Receiver):
@@ -152,6 +171,7 @@ async def serve(
         listener=listener,
         bare_newline=bare_newline,
         extensions=extensions,
+        tls=Tls(tls) if tls is not None and tls.mode != "off" else None,
     )
     await server.listen([sockets] if isinstance(sockets, socket.socket) else sockets)
     return server

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from esa.errors import SyntaxFault
-from esa.gateway import replies
+from esa.gateway import events, replies
 from esa.gateway.arrival import Arrival
+from esa.gateway.events import Event as Log
 from esa.gateway.receiver import Answer, Lines, Transaction
 from esa.gateway.replies import encode
 from esa.gateway.stream import Stream
 from esa.message.address import parse_path
 from esa.message.envelope import RecipientOptions, Session
-from esa_core._smtp import EVENTS, FAULTS, STATES, Machine
+from esa_core._smtp import EVENTS, FAULTS, OFFERS, STATES, Machine
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from esa.gateway.listener import Server
+    from esa.gateway.tls import TlsFacts
     from esa_core._smtp_parameters import RecipientParameters
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ _READY: Final = STATES.index("READY")
 _CHUNKS: Final = STATES.index("CHUNKS")
 _MAIL_DATA: Final = STATES.index("MAIL_DATA")
 _CHUNK: Final = STATES.index("CHUNK")
+_TLS: Final = STATES.index("TLS")
+_STARTTLS, _REQUIRETLS, _AUTH = (1 << OFFERS.index(name) for name in ("STARTTLS", "REQUIRETLS", "AUTH"))
 _NEED_RECIPIENT: Final = FAULTS.index("NEED_RECIPIENT")
 _LINGER: Final = 10.0  # seconds that a session which has been told to end may take to read its last reply
 
@@ -66,6 +71,8 @@ class Connection(Stream):
         "helo",
         "local_address",
         "local_port",
+        "needs_tls",
+        "tls",
         "transaction",
     )
 
@@ -76,7 +83,7 @@ class Connection(Stream):
         machine.message_size = server.limits.message_size
         machine.spill = server.limits.spill if server.spill_directory else 0
         machine.reject_bare = server.bare_newline == "reject"
-        machine.offers = server.offers
+        machine.offers = server.offers & ~_REQUIRETLS
         self._greeted = False
         self._errors = 0
         self._junk = 0
@@ -98,6 +105,8 @@ class Connection(Stream):
         self.client_port = self.local_port = 0
         self.helo = ""
         self.extended = False
+        self.tls: TlsFacts | None = None  # what was agreed on; None: in the clear
+        self.needs_tls = server.needs_tls  # no mail is taken in the clear; a receiver may change it in `greet`
 
     @property
     def listener(self) -> str:
@@ -124,7 +133,13 @@ class Connection(Stream):
     def describe(self, received_at: float, *, smtputf8: bool = False) -> Session:
         """The session as a value, for the Received field and tracking (RFC 3848, RFC 6531 section 4.3)."""
         protocol = "UTF8SMTP" if smtputf8 else "ESMTP" if self.extended else "SMTP"
-        return Session(self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at)
+        tls = self.tls
+        if tls is None:
+            return Session(self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at)
+        if self.extended:
+            protocol += "S"
+        values = self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at
+        return Session(*values, tls_version=tls.version, tls_cipher=tls.cipher, tls_client=tls.client)
 
     # --- what the transport calls
 
@@ -138,9 +153,47 @@ class Connection(Stream):
         if not self._server.admit(self):
             self._end(replies.SHUTTING_DOWN if self._server.draining else replies.TOO_MANY_CONNECTIONS)
             return
+        if self._server.is_implicit and self._server.tls is not None:
+            self._begin_tls(self._server.tls.context)
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        """Greet: the client is known, and TLS is there where it comes first."""
         self._greeted = True
         self._answer(self._call(self._receiver.greet, self), Connection._greet, self._server.greeting)
         self._flush()
+
+    # --- TLS
+
+    def _on_starttls(self) -> None:
+        self._machine.accept()
+        self._output.append(replies.TLS_READY)
+
+    def _switch_to_tls(self, injected: int) -> None:
+        """Behind the 220. Octets that a client, or someone in between, sent with STARTTLS are thrown away (CVE-2011-0411)."""
+        tls = self._server.tls
+        assert tls is not None
+        if injected:
+            events.warning(Log.TLS_INJECTED, client=self.client_address, listener=self.listener, octets=injected)
+        self._begin_tls(tls.context)
+
+    def _secured(self, facts: TlsFacts) -> None:
+        machine = self._machine
+        machine.restart(secure=True)
+        machine.offers = self._server.offers & ~_STARTTLS
+        self.tls = facts
+        self.helo, self.extended = "", False
+        self._active = self._server.now
+        if not self._greeted:
+            self._open()
+        self._call(self._receiver.secured, self)
+
+    def _tls_failed(self, error: ssl.SSLError) -> None:
+        if not self._ending:
+            events.info(Log.TLS_FAILED, client=self.client_address, listener=self.listener, reason=error.reason or str(error))
+        self._ending = True
+        self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = self._ending = True
@@ -177,7 +230,10 @@ class Connection(Stream):
         if self._output:
             self._flush()
         if machine.state >= _CHUNKS or self._arrival.held:
-            self._arrival.account(self.transaction)
+            if machine.state == _TLS:
+                self._switch_to_tls(stop - position)
+            else:
+                self._arrival.account(self.transaction)
 
     # --- answers
 
@@ -301,9 +357,14 @@ class Connection(Stream):
         machine = self._machine
         self.extended = machine.extended
         self.helo = machine.argument
-        usual = self._server.ehlo_reply if machine.extended else self._server.helo_reply
-        self._answer(self._call(self._receiver.hello, self, machine.argument, self._server.capabilities), Connection._accept_hello, usual)
+        capabilities, usual = self._server.hello(self._listed()) if machine.extended else ((), self._server.helo_reply)
+        self._answer(self._call(self._receiver.hello, self, machine.argument, capabilities), Connection._accept_hello, usual)
         self._count_junk()
+
+    def _listed(self) -> int:
+        """What EHLO lists: AUTH only where it may be used."""
+        offers = self._machine.offers
+        return offers & ~_AUTH if self.tls is None or self._machine.authenticated else offers
 
     def _accept_hello(self, octets: bytes) -> None:
         if self.transaction is not None:
@@ -319,6 +380,10 @@ class Connection(Stream):
             if path is None:
                 return
         server = self._server
+        if self.needs_tls and self.tls is None:
+            self._output.append(replies.NEEDS_TLS)
+            self._count_error()
+            return
         if server.held >= server.limits.memory:
             self._output.append(replies.NO_MEMORY)
             return

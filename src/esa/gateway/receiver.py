@@ -104,6 +104,9 @@ class Receiver(ABC):
         """A client has connected. A refusal (554, 421) is sent instead of the greeting and the connection closed."""
         return None
 
+    def secured(self, connection: Connection) -> None:  # noqa: B027
+        """TLS was agreed on (`connection.tls`). What the client said before counts no more (RFC 3207 section 4.2)."""
+
     def hello(self, connection: Connection, name: str, capabilities: Sequence[str]) -> Answer:
         """EHLO (`connection.extended`) or HELO with the client's `name`; `capabilities` are the keyword lines that EHLO would list."""
         return None

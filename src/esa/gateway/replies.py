@@ -34,6 +34,8 @@ def _octets(code: int, enhanced: str | None, text: str) -> bytes:
 MAIL_ACCEPTED = _octets(250, "2.1.0", "Originator ok")
 RECIPIENT_ACCEPTED = _octets(250, "2.1.5", "Recipient ok")
 CHUNK_TAKEN = _octets(250, "2.0.0", "Chunk taken")
+TLS_READY = _octets(220, "2.0.0", "Ready to start TLS")
+NEEDS_TLS = _octets(530, "5.7.0", "Must issue a STARTTLS command first")
 GO_AHEAD = _octets(354, None, "End data with <CR><LF>.<CR><LF>")
 RESET_DONE = _octets(250, "2.0.0", "Reset")
 NOOP_DONE = _octets(250, "2.0.0", "Ok")

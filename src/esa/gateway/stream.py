@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from typing import TYPE_CHECKING
+
+from esa.gateway.channel import Channel
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from esa.gateway.listener import Server
+    from esa.gateway.tls import TlsFacts
 
 
 class Stream(asyncio.BufferedProtocol):
-    """Derive from it and give it `_process`."""
+    """Derive from it and give it `_process`, `_secured` and `_tls_failed`."""
 
     __slots__ = (
         "_active",
         "_blocked",
         "_buffer",
+        "_channel",
         "_ending",
         "_eof",
         "_lost",
@@ -41,6 +46,7 @@ class Stream(asyncio.BufferedProtocol):
         self._server = server
         self._transport: asyncio.Transport
         self._buffer = server.buffer
+        self._channel: Channel | None = None  # TLS, once it has begun
         self._output: list[bytes] = []
         self._pending = b""  # read but not yet processed: the session waits for an answer, or for the client to read
         self._running = False  # inside _process
@@ -74,6 +80,13 @@ class Stream(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, count: int) -> None:
+        if self._channel is None:
+            self._take(count)
+        else:
+            self._decrypt(self._channel, count)
+
+    def _take(self, count: int) -> None:
+        """Process the first octets of the shared buffer, or keep them."""
         if self._waiting or self._blocked or self._pending or self._ending:
             self._hold(self._buffer, 0, count)
         else:
@@ -122,9 +135,13 @@ class Stream(asyncio.BufferedProtocol):
         output = self._output
         octets = output[0] if len(output) == 1 else b"".join(output)
         output.clear()
-        if octets and not self._lost and not self._silent:
+        if self._lost or self._silent:
+            return
+        if self._channel is not None:
+            self._flush_encrypted(self._channel, octets)
+        elif octets:
             self._transport.write(octets)
-        if self._ending and not self._lost:
+        if self._ending:
             self._transport.close()
 
     def _end(self, octets: bytes) -> None:
@@ -135,6 +152,58 @@ class Stream(asyncio.BufferedProtocol):
         self._output.append(octets)
         if not self._running:
             self._flush()
+
+    # --- TLS
+
+    def _begin_tls(self, context: ssl.SSLContext) -> None:
+        """All that comes from now on is TLS; the session goes on in `_secured`. What was read in the clear has no part in it."""
+        self._pending = b""
+        self._channel = Channel(context)
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _decrypt(self, channel: Channel, count: int) -> None:
+        channel.receive(memoryview(self._buffer)[:count])
+        try:
+            if not channel.established:
+                done = channel.handshake()
+                if answer := channel.outgoing():
+                    self._transport.write(answer)
+                if not done:
+                    return
+                self._secured(channel.facts())
+            while (plain := channel.read_into(self._buffer)) and not self._ending:
+                self._take(plain)
+        except ssl.SSLError as error:
+            if answer := channel.outgoing():
+                self._transport.write(answer)
+            self._tls_failed(error)
+            return
+        if answer := channel.outgoing():
+            self._transport.write(answer)
+        if channel.closed and not self._ending:
+            self._eof = True
+            self._resume()
+
+    def _flush_encrypted(self, channel: Channel, octets: bytes) -> None:
+        if not channel.established:  # nothing can be said; only the session's end comes here
+            return
+        try:
+            ciphertext = channel.encrypt(octets) if octets else b""
+            if self._ending:
+                ciphertext += channel.farewell()
+        except ssl.SSLError as error:
+            self._tls_failed(error)
+            return
+        if ciphertext:
+            self._transport.write(ciphertext)
+
+    def _secured(self, facts: TlsFacts) -> None:
+        raise NotImplementedError
+
+    def _tls_failed(self, error: ssl.SSLError) -> None:
+        raise NotImplementedError
 
     def drop(self) -> None:
         """End without a word."""

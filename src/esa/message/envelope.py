@@ -17,10 +17,17 @@ class Session:
     protocol: str = "ESMTP"  # "with" word of the Received field: SMTP, ESMTP, ESMTPS, UTF8SMTP … (RFC 3848, 6531)
     listener: str = ""  # name of the listener in esa.toml
     received_at: float = 0.0  # Unix seconds, end of data
+    tls_version: str = ""  # "TLSv1.3"; empty: in the clear
+    tls_cipher: str = ""  # OpenSSL's name
+    tls_client: str = ""  # subject of a verified client certificate (RFC 4514)
+    user: str = ""  # authenticated identity (RFC 4954)
 
     def to_list(self) -> list[object]:
         """As JSON values; `from_list` undoes it."""
-        return [self.client_address, self.client_port, self.helo, self.protocol, self.listener, self.received_at]
+        values: list[object] = [self.client_address, self.client_port, self.helo, self.protocol, self.listener, self.received_at]
+        if self.tls_version or self.user:
+            values += [self.tls_version, self.tls_cipher, self.tls_client, self.user]
+        return values
 
     @classmethod
     def from_list(cls, values: Sequence[Any]) -> Self:

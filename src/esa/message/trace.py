@@ -37,6 +37,8 @@ def received_field(session: Session, envelope: Envelope, *, hostname: str, messa
     """
     protocol = session.protocol if _PROTOCOL.match(session.protocol) else "ESMTP"
     lines = [f"Received: from {_from_clause(session)}", f"\tby {hostname} with {protocol} id {message_id}"]
+    if session.tls_version:
+        lines.append(f"\t({_UNSAFE_IN_COMMENT.sub('?', session.tls_version)} {_UNSAFE_IN_COMMENT.sub('?', session.tls_cipher)})")
     if len(envelope.recipients) == 1 and _is_plain_path(envelope.recipients[0]):
         lines.append(f"\tfor <{envelope.recipients[0]}>")
     lines[-1] += ";"
