@@ -82,6 +82,50 @@ def test_every_setting_has_a_sentence() -> None:
             assert field.description.endswith("."), name
 
 
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ("RC4-SHA:RC4-MD5:ALL", "RC4-SHA"),
+        ("HIGH:SSLv3", "SSLv3"),
+        ("HIGH:3DES", "3DES"),
+        ("HIGH:aNULL", "aNULL"),
+        ("AES256-SHA:AES128-SHA:RC4-SHA:RC4-MD5", "RC4-SHA"),
+        ("ALL", "ALL"),
+        ("DES-CBC3-SHA", "DES-CBC3-SHA"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_cipher_policy_that_anyone_can_break_is_refused_with_its_reason(setting: str, word: str) -> None:
+    fault = only_fault(f'[[listener]]\ntls_ciphers = "{setting}"\n')
+    assert (fault.line, fault.key) == (2, "tls_ciphers")
+    assert f"refused at {word}: " in fault.what
+    assert "intermediate" in fault.mend
+
+
+@pytest.mark.parametrize("setting", ["modern", "intermediate", "compatible", "ECDHE+AESGCM", "MEDIUM:HIGH:-SSLv2:-aNULL:!RC4:@STRENGTH"])
+def test_other_cipher_policies_are_taken(setting: str) -> None:
+    configuration, faults = check(f'[[listener]]\ntls_ciphers = "{setting}"\n')
+    assert configuration is not None, faults
+
+
+@pytest.mark.parametrize("version", ["sslv3tlsv1", "SSLv3", "TLSv1", "TLSv1.1"])
+def test_old_versions_are_refused_with_their_reason(version: str) -> None:
+    assert "RFC 8996" in only_fault(f'[[listener]]\ntls_minimum = "{version}"\n').what
+
+
+def test_tls_that_must_be_needs_a_certificate_and_files_that_are_there(tmp_path: Path) -> None:
+    assert "no certificate" in only_fault('[[listener]]\ntls = "required"\n').what
+    assert "vouches" in only_fault('[[listener]]\ntls_client_certificates = "required"\n').what
+    text = '[[certificate]]\nchain = "mx.pem"\nkey = "mx.key"\n[[listener]]\ntls = "required"\n'
+    _, faults = check(text, base=tmp_path)
+    assert [fault.key for fault in faults] == ["chain", "key"]
+    for name in ("mx.pem", "mx.key"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "esa.toml").write_text(text)
+    (certificate,) = load(tmp_path / "esa.toml").certificate
+    assert (certificate.chain, certificate.key) == (str(tmp_path / "mx.pem"), str(tmp_path / "mx.key"))
+
+
 def test_a_configuration_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Configuration().gateway.workers = 3

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import trustme
+
 from tests.conftest import unused_port
 
 CONFIGURATION = """
@@ -25,6 +27,9 @@ drain = "5 s"
 port = {port}
 accept_domains = ["example.com"]
 command_timeout = "{command_timeout}"
+[[certificate]]
+chain = "mx.pem"
+key = "mx.key"
 [delivery]
 route = "127.0.0.1:{sink}"
 [mail_policy]
@@ -121,6 +126,9 @@ def running(folder: Path, *, command_timeout: str = "5 min") -> Iterator[Running
     port = unused_port()
     text = CONFIGURATION.format(port=port, sink=sink.port, metrics=unused_port(), command_timeout=command_timeout)
     (folder / "esa.toml").write_text(text)
+    issued = trustme.CA().issue_cert("mx.example.com")
+    (folder / "mx.key").write_bytes(issued.private_key_pem.bytes())
+    (folder / "mx.pem").write_bytes(issued.cert_chain_pems[0].bytes())
     log = folder / "esa.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -118,9 +118,18 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
         group.model_copy(update={"sender_files": tuple(str(base / name) for name in group.sender_files)})
         for group in configuration.sender_group
     )
+    certificates = tuple(
+        one.model_copy(update={"chain": str(base / one.chain), "key": str(base / one.key)}) for one in configuration.certificate
+    )
+    listeners = tuple(
+        one.model_copy(update={"tls_client_authorities": str(base / one.tls_client_authorities)}) if one.tls_client_authorities else one
+        for one in configuration.listener
+    )
     return configuration.model_copy(
         update={
             "gateway": gateway.model_copy(update=changed_gateway),
+            "listener": listeners,
+            "certificate": certificates,
             "scan": scan.model_copy(update=changed_scan),
             "sender_group": groups,
         }
@@ -149,6 +158,17 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
             entries_of_files(group, base)
         except ConfigurationError as wrong:
             faults.append((("sender_group", number, "sender_files"), f"{wrong.where}: {wrong.what}", wrong.mend or "name text files"))
+    named = [
+        (("certificate", number, key), getattr(one, key))
+        for number, one in enumerate(configuration.certificate)
+        for key in ("chain", "key")
+    ]
+    named += [
+        (("listener", number, "tls_client_authorities"), one.tls_client_authorities) for number, one in enumerate(configuration.listener)
+    ]
+    for place, name in named:
+        if name and not (base / name).is_file():
+            faults.append((place, f"there is no file {base / name}", "name a file in PEM"))
     return faults
 
 

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from esa.config import units
+from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
+from esa.config.ciphers import PROFILES, Version, lint
 from esa.config.sender_groups import SHIPPED_GROUPS, DnsList, MailFlowPolicies, SenderGroup, contradictions_of, shipped_policies
 from esa.config.values import DAY, HOUR, KIB, LARGEST_MESSAGE, MIB, MINUTE, Duration, Name, Size, Table, Texts, fault
 from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
@@ -70,6 +72,23 @@ def _name_server(value: str) -> str:
         return f"[{ipaddress.ip_address(host)}]:{port}" if ":" in host else f"{ipaddress.ip_address(host)}:{port}"
     except ValueError as wrong:
         raise fault(f"{value!r} is no name server", 'write its IP address, as "192.0.2.53" or "[2001:db8::53]:5353"') from wrong
+
+
+def _ciphers(value: str) -> str:
+    refused = [finding for finding in lint(value) if finding.refused]
+    if refused:
+        what = f"this cipher policy is refused at {refused[0].word}: {refused[0].reason}"
+        raise fault(what, f"choose a profile ({', '.join(PROFILES)}), or name ciphers with forward secrecy, as ECDHE+AESGCM")
+    return value
+
+
+def _minimum(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"(?i)ssl.*|tlsv?1(?:[._][01])?", value):
+        raise fault(
+            f"{value} is not spoken: SSL is broken by anyone who listens (RFC 6176, 7568), TLS 1.0 and 1.1 are abandoned (RFC 8996)",
+            'write "TLSv1.2" or "TLSv1.3"; a peer that speaks neither is better served without TLS, where tls = "preferred" allows it',
+        )
+    return value
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -139,6 +158,35 @@ class Listener(Table):
         default=3 * MINUTE, ge=1, le=HOUR, description="Longest time for mail data, beside what its size takes at 500 octets a second."
     )
     session_timeout: Duration = Field(default=HOUR, ge=1, le=DAY, description="Longest life of a connection.")
+    tls: Literal["off", "preferred", "required", "implicit"] = Field(
+        default="preferred",
+        description=(
+            'TLS for clients: "off", "preferred" (STARTTLS is offered where there is a [[certificate]]), "required" (without it no mail is '
+            'taken, 530) or "implicit" (from the first octet, as on port 465).'
+        ),
+    )
+    tls_minimum: Annotated[Version, BeforeValidator(_minimum)] = Field(default="TLSv1.2", description="Oldest version that is spoken.")
+    tls_ciphers: Annotated[str, AfterValidator(_ciphers)] = Field(
+        default=DEFAULT_CIPHERS,
+        description=f"Ciphers of TLS 1.2: a profile ({', '.join(PROFILES)}) or a list in OpenSSL's words. Those of TLS 1.3 are all sound.",
+    )
+    tls_client_certificates: Literal["ignored", "requested", "required"] = Field(
+        default="ignored",
+        description=(
+            'Certificates of clients: "ignored", "requested" (a client may have none, a wrong one is refused) or "required". They are verified '
+            "with tls_client_authorities."
+        ),
+    )
+    tls_client_authorities: str = Field(
+        default="", description="File of the authorities that vouch for clients, in PEM. Relative to this file."
+    )
+
+
+class Certificate(Table):
+    """A certificate of this server, for all listeners. With several (ECDSA and RSA, other names) each client gets the one that fits."""
+
+    chain: str = Field(min_length=1, description="The certificate and behind it the intermediate ones, in PEM. Relative to this file.")
+    key: str = Field(min_length=1, description="Its key in PEM, not encrypted, readable by this user only. Relative to this file.")
 
 
 class Dns(Table):
@@ -248,6 +296,7 @@ class Configuration(Table):
     mail_flow_policy: MailFlowPolicies = Field(default_factory=shipped_policies)
     dns_list: Annotated[tuple[DnsList, ...], Field(strict=False)] = ()
     dns: Dns = Dns()
+    certificate: Annotated[tuple[Certificate, ...], Field(strict=False)] = ()
     delivery: Delivery = Delivery()
     mail_policy: MailPolicy = MailPolicy()
     scan: Scan = Scan()
@@ -331,6 +380,13 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
             what = f"this would be an open relay: others reach {listener.address}, and mail for any domain goes to {route}"
             mend = 'name the domains that mail is accepted for, as accept_domains = ["example.org"]'
             yield Contradiction(("listener", number, "accept_domains"), what, mend)
+        if listener.tls in ("required", "implicit") and not configuration.certificate:
+            what = f"TLS is {listener.tls}, but there is no certificate"
+            yield Contradiction(("listener", number, "tls"), what, "add a table [[certificate]] with chain and key")
+        if listener.tls_client_certificates != "ignored" and not listener.tls_client_authorities:
+            what = f"certificates of clients are {listener.tls_client_certificates}, but nobody vouches for them"
+            mend = "name the file of their authorities, as tls_client_authorities"
+            yield Contradiction(("listener", number, "tls_client_certificates"), what, mend)
         names.add(listener.name)
         places.add(place)
     listeners = [listener.name for listener in configuration.listener]

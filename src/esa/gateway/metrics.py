@@ -53,6 +53,7 @@ class Counter(IntEnum):
     PROCESS_RESTARTS = 23
     CONNECTIONS_REFUSED = 24
     HARVESTS_REFUSED = 25
+    TLS_SESSIONS = 26
 
 
 Kind = Literal["counter", "gauge"]
@@ -87,6 +88,7 @@ DESCRIPTIONS: dict[Counter, tuple[str, Kind, str]] = {
     Counter.CONNECTIONS_REFUSED: ("esa_connections_refused", "counter", "Connections refused by host access."),
     Counter.HARVESTS_REFUSED: ("esa_harvests_refused", "counter", "Recipients of directory harvests, refused without a look at them."),
     Counter.PROCESS_RESTARTS: ("esa_process_restarts", "counter", "Processes started again after they died."),
+    Counter.TLS_SESSIONS: ("esa_tls_sessions", "counter", "Connections that agreed on TLS."),
 }
 _GAUGES = tuple(counter for counter, (_, kind, _) in DESCRIPTIONS.items() if kind == "gauge")
 

@@ -37,6 +37,7 @@ from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
 from esa.gateway.reception import ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
+from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
 from esa.policy.access import RecipientAccess
 from esa.policy.disposition import Action
@@ -53,6 +54,7 @@ _PR_SET_PDEATHSIG = 1
 _WARM_UP = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nThe first scan of a process pays for what is loaded late.\r\n"
 NICENESS = {"receive": 0, "deliver": 10, "keep": 10}  # who waits for a reply goes first; what is kept safe can be handed on a little later
 ROTATE_SECONDS = 60.0  # age at which a live segment is closed, so that it can go once all in it is done
+RENEW_SECONDS = 12 * 3600.0
 COUNTERS = Path("run") / "counters"
 
 
@@ -71,6 +73,7 @@ class Task:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one process until it has drained."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # so does the end of a terminal; who has certificates to read again says so later
     task = _read_task(sys.argv[1:] if arguments is None else arguments)
     events.configure(task.name, log_format=task.configuration.gateway.log_format)
     if not _die_with_parent():
@@ -170,13 +173,18 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
             spill_directory=spool.incoming,
             listener=name,
             bare_newline=listeners[name].bare_newline,
+            tls=make_tls(configuration, listeners[name]),
         )
         for name, descriptor in task.sockets
     ]
+    contexts = [server.tls for server in servers if server.tls is not None]
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, contexts)
     ready()
     rotation = asyncio.create_task(_rotate(spool))
+    renewal = asyncio.create_task(_renew(contexts))
     await stop.wait()
     rotation.cancel()
+    renewal.cancel()
     await asyncio.gather(*(server.drain(configuration.gateway.drain) for server in servers))
     await route.drain()
     if resolver is not None:
@@ -189,6 +197,18 @@ async def _rotate(spool: Spool) -> None:
     while True:
         await asyncio.sleep(ROTATE_SECONDS / 4)
         await asyncio.to_thread(spool.rotate, older_than=ROTATE_SECONDS)
+
+
+def _reload(contexts: Sequence[Tls]) -> None:
+    for tls in contexts:
+        tls.reload()
+
+
+async def _renew(contexts: Sequence[Tls]) -> None:
+    """Read certificates again now and then: new session ticket keys, and a renewed certificate that nobody told us of."""
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        _reload(contexts)
 
 
 async def _deliver(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -253,6 +273,20 @@ def make_limits(configuration: Configuration, listener: Listener) -> Limits:
         session_timeout=listener.session_timeout,
         connections=listener.max_connections,
         memory=configuration.limits.memory // len(configuration.listener),
+    )
+
+
+def make_tls(configuration: Configuration, listener: Listener) -> TlsSettings | None:
+    """TLS of one listener; None where there is none to offer."""
+    if listener.tls == "off" or not configuration.certificate:
+        return None
+    return TlsSettings(
+        mode=listener.tls,
+        certificates=certificates_of([(one.chain, one.key) for one in configuration.certificate]),
+        ciphers=listener.tls_ciphers,
+        minimum=listener.tls_minimum,
+        client_certificates=listener.tls_client_certificates,
+        client_authorities=Path(listener.tls_client_authorities) if listener.tls_client_authorities else None,
     )
 
 

@@ -395,6 +395,8 @@ class Route:
             reverse_path=f"<{arrival.envelope.reverse_path}>",
             recipients=len(arrival.envelope.recipients),
             size=arrival.envelope.size,
+            tls=arrival.session.tls_version or None,
+            cipher=arrival.session.tls_cipher or None,
             verdict=None if report is None else arrival.verdict,
             score=None if report is None else round(report.score, 1),
             disposition="+".join(dict.fromkeys(splinter.action for splinter in arrival.plan.splinters)) or None,
@@ -435,6 +437,10 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
     }
     if arrival.visit is not None:
         connected |= {key: value for key, value in arrival.visit.fields().items() if value is not None}
+    if session.tls_version:
+        connected["tls"] = f"{session.tls_version} {session.tls_cipher}"
+        if session.tls_client:
+            connected["tls_client"] = session.tls_client
     told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
     if isinstance(transaction.context, list):
         told += transaction.context

@@ -132,6 +132,9 @@ class ListenerReceiver(Receiver):
             **(visit.fields() if visit else {}),
         )
 
+    def secured(self, connection: Connection) -> None:
+        self._route.row.add(Counter.TLS_SESSIONS)
+
     def closed(self, connection: Connection) -> None:
         self._route.row.add(Counter.CONNECTIONS_OPEN, -1)
         visit = visit_of(connection)

@@ -91,10 +91,17 @@ class Service:
         """Begin the orderly stop."""
         self._stop.set()
 
+    def reload(self) -> None:
+        """Have the receiving processes read their certificates again; what is wrong with them stands in the log, and the old ones stay."""
+        for child in self._children:
+            if child.job.sockets and child.ready.is_set():
+                child.reload()
+
     async def _supervise(self, counters: Counters, held: contextlib.ExitStack, started: Callable[[Service], None] | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         runs = [asyncio.create_task(child.run(), name=child.job.name) for child in self._children]
         parent = counters.row(ROLES - 1)
         try:

@@ -128,6 +128,10 @@ class Child:
         self._stopping = True
         self._signal(signal.SIGTERM)
 
+    def reload(self) -> None:
+        """Ask the child to read its certificates again."""
+        self._signal(signal.SIGHUP)
+
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 

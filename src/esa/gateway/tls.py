@@ -80,7 +80,7 @@ class Tls:
         try:
             made = _make(self.settings)
         except ConfigurationError as error:
-            events.error(Log.CERTIFICATE_REFUSED, reason=str(error))
+            events.error(Log.CERTIFICATE_REFUSED, certificate=error.where, reason=error.what)
             return False
         self._use(made)
         events.info(Log.CERTIFICATES_LOADED, certificates=len(self.settings.certificates))
@@ -146,7 +146,11 @@ def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
     except ssl.SSLError as error:
         mismatch = "KEY_VALUES_MISMATCH" in str(error)
         what = "the key does not belong to the certificate" if mismatch else f"this is no certificate and key in PEM ({error.reason})"
-        raise ConfigurationError(what, where=f"{certificate.chain}, {certificate.key}", mend="compare with: esa cert check") from error
+        raise ConfigurationError(
+            what,
+            where=f"{certificate.chain}, {certificate.key}",
+            mend="compare what these print: openssl x509 -noout -pubkey -in CHAIN, openssl pkey -pubout -in KEY",
+        ) from error
     except OSError as error:
         where = str(error.filename or certificate.chain)
         raise ConfigurationError(f"the file cannot be read ({error.strerror})", where=where, mend="check its path and mode") from error

@@ -44,7 +44,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class EventName(StrEnum):
     """The closed list of what tracking knows to happen to a message. Fields beside each."""
 
-    CONNECTED = "connection.opened"  # client, port, helo, protocol, listener
+    CONNECTED = "connection.opened"  # client, port, helo, protocol, listener; tls (version and cipher), tls_client, user where there is one
     RECIPIENT_REFUSED = "recipient.refused"  # recipient, reply
     ACCEPTED = "message.accepted"  # verdict, score, reasons, subject, reply
     REFUSED = "message.refused"  # reply; verdict, score, reasons, subject if it came to a scan
