@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from esa.cli.config import command
 from esa.config.load import check
+from tests.gateway.certificates import Authority
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -94,3 +95,18 @@ def test_an_imported_table_is_right_and_what_was_left_out_exits_1(tmp_path: Path
     exported.write_text("G:\n")
     assert run("import-hat", str(exported))[0] == 3
     assert run("import-hat", str(tmp_path / "none"))[0] == 3
+
+
+def test_a_certificate_that_does_not_fit_its_key_is_a_fault_and_weak_ciphers_are_told(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    one, two = authority.certificate(), authority.certificate()
+    text = '[[certificate]]\nchain = "{}"\nkey = "{}"\n[[listener]]\ntls_ciphers = "HIGH:-aNULL"\n'
+    file = tmp_path / "esa.toml"
+    file.write_text(text.format(one.chain, two.key))
+    code, _, told = run("check", str(file))
+    assert code == 1
+    assert "the key does not belong to the certificate" in told
+    file.write_text(text.format(one.chain, one.key))
+    code, _, told = run("check", str(file))
+    assert code == 0
+    assert "no forward secrecy" in told

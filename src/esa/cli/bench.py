@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,7 +22,18 @@ SLICE_SECONDS = 0.5  # a rate is taken over slices at least this long
 SLICES = 5
 
 
-@click.command("bench", short_help="Measure speed: of the library, or of an SMTP server.")
+class Bench(click.Command):
+    """`esa bench tls` is a command of its own; every other word is a corpus."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        if args[:1] == ["tls"]:
+            from esa.cli.bench_tls import command as measure_tls
+
+            return measure_tls.make_context("bench tls", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("bench", cls=Bench, short_help="Measure speed: of the library, an SMTP server, or TLS.")
 @click.argument("paths", metavar="CORPUS...", nargs=-1, required=True)
 @json_option
 @click.option("--model", type=click.Path(path_type=Path), help="Model file to scan with instead of the bundled one.")
@@ -51,6 +62,7 @@ def command(
 
     \b
     Examples:
+      esa bench tls                     (handshakes and encryption; esa bench tls --help)
       esa bench spamassassin.tar.zst
       esa bench corpus/ --smtp 127.0.0.1:2525 --sessions 20 --messages 10000
 

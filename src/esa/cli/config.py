@@ -9,11 +9,15 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from esa.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from esa.config.load import Fault
+    from esa.config.schema import Configuration
 
 FOUND, FAILED = 1, 3  # exit codes, as of every command
 
@@ -60,19 +64,25 @@ def check(path: Path, as_json: bool) -> None:
 
     try:
         configuration, faults = load.check(load.read(path), str(path), base=path.parent)
+        notes: list[str] = []
+        if configuration is not None:
+            faults, notes = _look_at_tls(configuration, path)
+            configuration = None if faults else configuration
     except ConfigurationError as wrong:
         if as_json:
             click.echo(json.dumps({"path": str(path), "valid": False, "error": wrong.what, "mend": wrong.mend, "faults": []}))
         _fail(str(wrong))
     advice = [] if configuration is None else advise(configuration, path.parent)
     if as_json:
-        found = {"faults": [asdict(fault) for fault in faults], "advice": [asdict(finding) for finding in advice]}
+        found = {"faults": [asdict(fault) for fault in faults], "advice": [asdict(finding) for finding in advice], "notes": notes}
         click.echo(json.dumps({"path": str(path), "valid": configuration is not None, **found}))
     for fault in faults:
         click.echo(str(fault), err=True)
     if configuration is None:
         click.echo(f"{path}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found", err=True)
         sys.exit(FOUND)
+    for note in notes:
+        click.echo(f"{path}, {note}", err=True)
     if not as_json:
         listeners = ", ".join(f"{listener.name} on {listener.address} port {listener.port}" for listener in configuration.listener)
         delivery = configuration.delivery
@@ -108,6 +118,29 @@ def import_hat(path: Path, listener: str) -> None:
     click.echo("next: add it to esa.toml, then esa config check esa.toml", err=True)
     if imported.notes:
         sys.exit(FOUND)
+
+
+def _look_at_tls(configuration: Configuration, path: Path) -> tuple[list[Fault], list[str]]:
+    """Certificates that cannot be served, and what can but is weak."""
+    from esa.config.ciphers import lint
+    from esa.config.load import Fault, resolve
+    from esa.gateway.process import make_tls
+    from esa.gateway.tls import Tls
+
+    resolved = resolve(configuration, path.parent)
+    faults, notes = [], []
+    for listener in resolved.listener:
+        settings = make_tls(resolved, listener)
+        if settings is None:
+            continue
+        table = f'[[listener]] "{listener.name}"'
+        notes += [f"{table}, tls_ciphers: weak at {finding}" for finding in lint(listener.tls_ciphers)]
+        try:
+            Tls(settings)
+        except ConfigurationError as wrong:
+            place = f"{wrong.where}: " if wrong.where else ""
+            faults.append(Fault(str(path), f"{place}{wrong.what}", wrong.mend or "", table=table))
+    return faults, notes
 
 
 def _fail(text: str) -> NoReturn:

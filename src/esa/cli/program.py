@@ -33,7 +33,7 @@ COMMANDS = {
     "report": ("esa.cli.report", "Tell what the gateway has stopped."),
     "evaluate": ("esa.cli.evaluate", "Measure a model on labelled mail."),
     "train": ("esa.cli.train", "Make a local model from labelled mail."),
-    "bench": ("esa.cli.bench", "Measure speed: of the library, or of an SMTP server."),
+    "bench": ("esa.cli.bench", "Measure speed: of the library, an SMTP server, or TLS."),
     "doctor": ("esa.cli.doctor", "Check this installation and say what to mend."),
 }
 

@@ -273,6 +273,18 @@ class TrackingView:
                 found.setdefault(str(event.fields.get("network", "")), []).append(event)
         return sorted((_harvest(network, events) for network, events in found.items()), key=lambda one: -one.last_at)
 
+    def tls_history(self, since: float) -> dict[str, set[tuple[str, str]]]:
+        """Clients of accepted and refused mail since `since` (Unix seconds): what each agreed on, as (version, cipher)."""
+        found: dict[str, set[tuple[str, str]]] = {}
+        wanted = (EVENT.c.name == EventName.CONNECTED) & (EVENT.c.at >= since)
+        with transaction(self._engine, self.path) as connection:
+            for (text,) in connection.execute(select(EVENT.c.fields).where(wanted)):
+                fields = json.loads(text)
+                if agreed := fields.get("tls"):
+                    version, _, cipher = str(agreed).partition(" ")
+                    found.setdefault(str(fields.get("client")), set()).add((version, cipher))
+        return found
+
 
 def _harvest(network: str, events: Sequence[Event]) -> Harvest:
     detected = [event for event in events if event.name is EventName.HARVEST_DETECTED]
