@@ -6,29 +6,25 @@ command behind mail data waits for that mail's reply; whatever the client sends,
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from esa.errors import SyntaxFault
-from esa.gateway import events, replies
+from esa.gateway import replies
 from esa.gateway.arrival import Arrival
-from esa.gateway.events import Event as Log
-from esa.gateway.receiver import Answer, Lines, Transaction
+from esa.gateway.opening import Opening
+from esa.gateway.receiver import Lines, Transaction
 from esa.gateway.replies import encode
-from esa.gateway.stream import Stream
 from esa.message.address import parse_path
 from esa.message.envelope import RecipientOptions, Session
-from esa_core._smtp import EVENTS, FAULTS, OFFERS, STATES, Machine
+from esa_core._smtp import EVENTS, FAULTS, STATES
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from esa.gateway.listener import Server
-    from esa.gateway.tls import TlsFacts
     from esa_core._smtp_parameters import RecipientParameters
 
 log = logging.getLogger(__name__)
@@ -38,12 +34,11 @@ _CHUNKS: Final = STATES.index("CHUNKS")
 _MAIL_DATA: Final = STATES.index("MAIL_DATA")
 _CHUNK: Final = STATES.index("CHUNK")
 _TLS: Final = STATES.index("TLS")
-_STARTTLS, _REQUIRETLS, _AUTH = (1 << OFFERS.index(name) for name in ("STARTTLS", "REQUIRETLS", "AUTH"))
 _NEED_RECIPIENT: Final = FAULTS.index("NEED_RECIPIENT")
 _LINGER: Final = 10.0  # seconds that a session which has been told to end may take to read its last reply
 
 
-class Connection(Stream):
+class Connection(Opening):
     """A client's session; the receiver may read its public attributes and keep things of its own in `context`."""
 
     __slots__ = (
@@ -52,69 +47,25 @@ class Connection(Stream):
         "_arrival",
         "_candidate",
         "_chunked",
-        "_errors",
-        "_greeted",
-        "_joined",
-        "_junk",
-        "_machine",
-        "_receiver",
         "_refused",
         "_seen",
         "_started",
         "_transactions",
-        "client_address",
-        "client_port",
-        "connected_at",
-        "context",
-        "ends_after_reply",
-        "extended",
-        "helo",
-        "local_address",
-        "local_port",
-        "needs_tls",
-        "tls",
         "transaction",
     )
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
-        self._receiver = server.receiver
-        machine = self._machine = Machine()
-        machine.message_size = server.limits.message_size
-        machine.spill = server.limits.spill if server.spill_directory else 0
-        machine.reject_bare = server.bare_newline == "reject"
-        machine.offers = server.offers & ~_REQUIRETLS
-        self._greeted = False
-        self._errors = 0
-        self._junk = 0
         self._refused = 0  # recipients of this transaction
         self._arrival = Arrival(server, self._machine)
         self._candidate: Transaction | None = None
         self._accepted = ""  # forward-path under decision
         self._accepted_parameters: RecipientParameters | None = None  # and its parameters
         self._chunked = False  # the open transaction's mail data comes by BDAT and has begun
-        self._joined = server.now  # loop seconds of the connection
         self._started = 0.0  # loop seconds of the begin of mail data
         self._seen = 0  # octets of mail data at the last sweep
         self._transactions = 0
-        self.connected_at = 0.0
         self.transaction: Transaction | None = None
-        self.context: object = None
-        self.ends_after_reply = False  # set by a receiver: the refusal that it gives is the last reply
-        self.client_address = self.local_address = ""
-        self.client_port = self.local_port = 0
-        self.helo = ""
-        self.extended = False
-        self.tls: TlsFacts | None = None  # what was agreed on; None: in the clear
-        self.needs_tls = server.needs_tls  # no mail is taken in the clear; a receiver may change it in `greet`
-
-    @property
-    def listener(self) -> str:
-        return self._server.listener
-
-    @property
-    def server(self) -> Server:
-        return self._server
 
     @property
     def message_size(self) -> int:
@@ -140,60 +91,6 @@ class Connection(Stream):
             protocol += "S"
         values = self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at
         return Session(*values, tls_version=tls.version, tls_cipher=tls.cipher, tls_client=tls.client)
-
-    # --- what the transport calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self.client_address, self.client_port = _endpoint(transport.get_extra_info("peername"))
-        self.local_address, self.local_port = _endpoint(transport.get_extra_info("sockname"))
-        self._active = self._joined = self._server.now
-        self.connected_at = time.time()
-        if not self._server.admit(self):
-            self._end(replies.SHUTTING_DOWN if self._server.draining else replies.TOO_MANY_CONNECTIONS)
-            return
-        if self._server.is_implicit and self._server.tls is not None:
-            self._begin_tls(self._server.tls.context)
-        else:
-            self._open()
-
-    def _open(self) -> None:
-        """Greet: the client is known, and TLS is there where it comes first."""
-        self._greeted = True
-        self._answer(self._call(self._receiver.greet, self), Connection._greet, self._server.greeting)
-        self._flush()
-
-    # --- TLS
-
-    def _on_starttls(self) -> None:
-        self._machine.accept()
-        self._output.append(replies.TLS_READY)
-
-    def _switch_to_tls(self, injected: int) -> None:
-        """Behind the 220. Octets that a client, or someone in between, sent with STARTTLS are thrown away (CVE-2011-0411)."""
-        tls = self._server.tls
-        assert tls is not None
-        if injected:
-            events.warning(Log.TLS_INJECTED, client=self.client_address, listener=self.listener, octets=injected)
-        self._begin_tls(tls.context)
-
-    def _secured(self, facts: TlsFacts) -> None:
-        machine = self._machine
-        machine.restart(secure=True)
-        machine.offers = self._server.offers & ~_STARTTLS
-        self.tls = facts
-        self.helo, self.extended = "", False
-        self._active = self._server.now
-        if not self._greeted:
-            self._open()
-        self._call(self._receiver.secured, self)
-
-    def _tls_failed(self, error: ssl.SSLError) -> None:
-        if not self._ending:
-            events.info(Log.TLS_FAILED, client=self.client_address, listener=self.listener, reason=error.reason or str(error))
-        self._ending = True
-        self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = self._ending = True
@@ -235,59 +132,7 @@ class Connection(Stream):
             else:
                 self._arrival.account(self.transaction)
 
-    # --- answers
-
-    def _call(self, method: Callable[..., Answer], *arguments: object) -> Answer:
-        """Ask the receiver; its failure is ours, not the client's."""
-        try:
-            return method(*arguments)
-        except Exception:
-            log.exception("event=receiver.failed method=%s", getattr(method, "__name__", "?"))
-            return replies.LOCAL_ERROR
-
-    def _answer(self, answer: Answer, accept: Callable[[Connection, bytes], None], usual: bytes) -> None:
-        """Act on a receiver's answer: None and positive replies accept, others refuse, a future makes the session wait."""
-        if answer is None:
-            accept(self, usual)
-            return
-        if isinstance(answer, asyncio.Future):
-            self._waiting = True
-            answer.add_done_callback(lambda future: self._answered(future, accept, usual))
-            return
-        try:
-            code, octets = encode(answer)
-        except ValueError:
-            log.exception("event=receiver.failed method=answer")
-            code, octets = encode(replies.LOCAL_ERROR)
-        if code < 400:
-            accept(self, octets)
-        elif code == 421 or self.ends_after_reply or accept in (Connection._greet, Connection._accept_quit):
-            self._end(octets)
-        else:
-            if accept is Connection._accept_recipient:
-                self._refused += 1
-            elif accept is Connection._accept_mail:
-                self._candidate = None
-            elif accept is Connection._accept_chunk:
-                self._refuse_chunk(octets)
-                return
-            self._output.append(octets)
-
-    def _answered(self, future: asyncio.Future[Lines | None], accept: Callable[[Connection, bytes], None], usual: bytes) -> None:
-        self._waiting = False
-        if self._lost or self._ending:
-            if not future.cancelled():
-                future.exception()  # taken, so that the loop does not warn of it
-            return
-        try:
-            answer: Answer = future.result()
-        except (Exception, asyncio.CancelledError):
-            log.exception("event=receiver.failed method=answer")
-            answer = replies.LOCAL_ERROR
-        self._running = True
-        self._answer(answer, accept, usual)
-        self._running = False
-        self._resume()
+    # --- answers to mail data
 
     def finish(self, transaction: Transaction, reply: Lines) -> None:
         """Answer a transaction's mail data (`Transaction.finish`). RuntimeError if it has been answered, or is not complete."""
@@ -347,36 +192,11 @@ class Connection(Stream):
 
     # --- events of the machine
 
-    def _greet(self, octets: bytes) -> None:
-        self._output.append(octets)
-
-    def _append(self, octets: bytes) -> None:
-        self._output.append(octets)
-
-    def _on_hello(self) -> None:
-        machine = self._machine
-        self.extended = machine.extended
-        self.helo = machine.argument
-        capabilities, usual = self._server.hello(self._listed()) if machine.extended else ((), self._server.helo_reply)
-        self._answer(self._call(self._receiver.hello, self, machine.argument, capabilities), Connection._accept_hello, usual)
-        self._count_junk()
-
-    def _listed(self) -> int:
-        """What EHLO lists: AUTH only where it may be used."""
-        offers = self._machine.offers
-        return offers & ~_AUTH if self.tls is None or self._machine.authenticated else offers
-
-    def _accept_hello(self, octets: bytes) -> None:
-        if self.transaction is not None:
-            self._abort()
-        self._machine.accept()
-        self._output.append(octets)
-
     def _on_mail(self) -> None:
         machine = self._machine
         path = machine.path
         if path is None:
-            path = self._read_path(machine.raw_path or b"", machine.mail.smtputf8, replies.BAD_REVERSE_PATH)
+            path = self._read_path(machine.mail.smtputf8, replies.BAD_REVERSE_PATH)
             if path is None:
                 return
         server = self._server
@@ -396,7 +216,11 @@ class Connection(Stream):
         transaction = Transaction(self, path, machine.mail)
         self._candidate = transaction
         answer = self._call(self._receiver.mail, transaction, machine.parameters)
-        self._answer(answer, Connection._accept_mail, replies.MAIL_ACCEPTED)
+        self._answer(answer, Connection._accept_mail, replies.MAIL_ACCEPTED, Connection._refuse_mail)
+
+    def _refuse_mail(self, octets: bytes) -> None:
+        self._candidate = None
+        self._output.append(octets)
 
     def _accept_mail(self, octets: bytes) -> None:
         self.transaction, self._candidate = self._candidate, None
@@ -413,7 +237,7 @@ class Connection(Stream):
         limits = self._server.limits
         path = machine.path
         if path is None:
-            path = self._read_path(machine.raw_path or b"", transaction.smtputf8, replies.BAD_FORWARD_PATH)
+            path = self._read_path(transaction.smtputf8, replies.BAD_FORWARD_PATH)
             if path is None:
                 return
         if len(transaction.recipients) >= limits.recipients:
@@ -430,7 +254,11 @@ class Connection(Stream):
         self._accepted = path
         self._accepted_parameters = recipient
         answer = self._call(self._receiver.recipient, transaction, path, machine.parameters)
-        self._answer(answer, Connection._accept_recipient, replies.RECIPIENT_ACCEPTED)
+        self._answer(answer, Connection._accept_recipient, replies.RECIPIENT_ACCEPTED, Connection._refuse_recipient)
+
+    def _refuse_recipient(self, octets: bytes) -> None:
+        self._refused += 1
+        self._output.append(octets)
 
     def _accept_recipient(self, octets: bytes) -> None:
         assert self.transaction is not None
@@ -473,7 +301,7 @@ class Connection(Stream):
         elif server.held >= server.limits.memory:
             self._refuse_chunk(replies.NO_MEMORY)
         elif server.hears_data:
-            self._answer(self._call(self._receiver.data, transaction), Connection._accept_chunk, b"")
+            self._answer(self._call(self._receiver.data, transaction), Connection._accept_chunk, b"", Connection._refuse_chunk)
         else:
             self._accept_chunk(b"")
 
@@ -543,10 +371,7 @@ class Connection(Stream):
     def _on_quit(self) -> None:
         if self.transaction is not None:
             self._abort()
-        self._answer(self._call(self._receiver.quit, self), Connection._accept_quit, replies.GOODBYE)
-
-    def _accept_quit(self, octets: bytes) -> None:
-        self._end(octets)
+        self._answer(self._call(self._receiver.quit, self), Connection._end, replies.GOODBYE, Connection._end)
 
     def _on_fault(self) -> None:
         fault = self._machine.fault
@@ -563,8 +388,9 @@ class Connection(Stream):
 
     # --- small parts
 
-    def _read_path(self, raw: bytes, smtputf8: bool, complaint: bytes) -> str | None:
+    def _read_path(self, smtputf8: bool, complaint: bytes) -> str | None:
         """A path that is not of the common form: the whole grammar (esa.message.address). None after a complaint."""
+        raw = self._machine.raw_path or b""
         try:
             address = parse_path(raw.decode("utf-8"))
         except (SyntaxFault, UnicodeDecodeError):
@@ -583,29 +409,11 @@ class Connection(Stream):
         return str(address)
 
     def _abort(self) -> None:
-        """The open transaction ends without its mail."""
+        """The open transaction, if there is one, ends without its mail."""
         transaction, self.transaction = self.transaction, None
         self._arrival.discard()
         if transaction is not None:
             self._call(self._receiver.aborted, transaction)
-
-    def _count_error(self) -> None:
-        self._errors += 1
-        if self._errors > self._server.pressure.patience.errors and not self._ending:
-            self._end(replies.TOO_MANY_ERRORS)
-
-    def _count_junk(self) -> None:
-        """After the reply, which comes before the 421."""
-        self._junk += 1
-        if self._junk > self._server.pressure.patience.junk_commands:
-            self._count_error()
-
-
-def _endpoint(name: object) -> tuple[str, int]:
-    """Address and port of a socket name; a Unix socket has neither."""
-    if isinstance(name, tuple) and len(name) >= 2:
-        return str(name[0]), int(name[1])
-    return "", 0
 
 
 _ACTIONS: Final[tuple[Callable[[Connection], None], ...]] = tuple(

@@ -1,0 +1,241 @@
+"""What comes before mail in a session: who the client is, TLS, the greeting, EHLO. `protocol.Connection` goes on with the mail.
+
+Promises: what the receiver answers is given in the order of the commands; a receiver that fails costs 451 and not the session; what a client
+said in the clear counts no more inside TLS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from esa.gateway import events, replies
+from esa.gateway.events import Event as Log
+from esa.gateway.receiver import Answer, Lines
+from esa.gateway.replies import encode
+from esa.gateway.stream import Stream
+from esa_core._smtp import OFFERS, Machine
+
+if TYPE_CHECKING:
+    from esa.gateway.listener import Server
+    from esa.gateway.protocol import Connection
+    from esa.gateway.tls import TlsFacts
+
+log = logging.getLogger(__name__)
+
+STARTTLS, REQUIRETLS, AUTH = (1 << OFFERS.index(name) for name in ("STARTTLS", "REQUIRETLS", "AUTH"))
+Act = Callable[[Any, bytes], None]  # a method of a session that is given a reply's octets
+
+
+class Opening(Stream):
+    """Derive from it and give it `_process` and `_abort`."""
+
+    __slots__ = (
+        "_errors",
+        "_greeted",
+        "_joined",
+        "_junk",
+        "_machine",
+        "_receiver",
+        "client_address",
+        "client_port",
+        "connected_at",
+        "context",
+        "ends_after_reply",
+        "extended",
+        "helo",
+        "local_address",
+        "local_port",
+        "needs_tls",
+        "tls",
+    )
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server)
+        self._receiver = server.receiver
+        machine = self._machine = Machine()
+        machine.message_size = server.limits.message_size
+        machine.spill = server.limits.spill if server.spill_directory else 0
+        machine.reject_bare = server.bare_newline == "reject"
+        machine.offers = server.offers & ~REQUIRETLS
+        self._greeted = False
+        self._errors = 0
+        self._junk = 0
+        self._joined = server.now  # loop seconds of the connection
+        self.connected_at = 0.0
+        self.context: object = None
+        self.ends_after_reply = False  # set by a receiver: the refusal that it gives is the last reply
+        self.client_address = self.local_address = ""
+        self.client_port = self.local_port = 0
+        self.helo = ""
+        self.extended = False
+        self.tls: TlsFacts | None = None  # what was agreed on; None: in the clear
+        self.needs_tls = server.needs_tls  # no mail is taken in the clear; a receiver may change it in `greet`
+
+    @property
+    def listener(self) -> str:
+        return self._server.listener
+
+    @property
+    def server(self) -> Server:
+        return self._server
+
+    @property
+    def _session(self) -> Connection:
+        """What the receiver knows this as."""
+        return self  # type: ignore[return-value]
+
+    def _abort(self) -> None:
+        """The open transaction, if there is one, ends without its mail."""
+        raise NotImplementedError
+
+    # --- the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.client_address, self.client_port = _endpoint(transport.get_extra_info("peername"))
+        self.local_address, self.local_port = _endpoint(transport.get_extra_info("sockname"))
+        self._active = self._joined = self._server.now
+        self.connected_at = time.time()
+        if not self._server.admit(self._session):
+            self._end(replies.SHUTTING_DOWN if self._server.draining else replies.TOO_MANY_CONNECTIONS)
+            return
+        if self._server.is_implicit and self._server.tls is not None:
+            self._begin_tls(self._server.tls.context)
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        """Greet: the client is known, and TLS is there where it comes first."""
+        self._greeted = True
+        self._answer(self._call(self._receiver.greet, self._session), Opening._append, self._server.greeting, Opening._end)
+        self._flush()
+
+    # --- TLS
+
+    def _on_starttls(self) -> None:
+        self._machine.accept()
+        self._output.append(replies.TLS_READY)
+
+    def _switch_to_tls(self, injected: int) -> None:
+        """Behind the 220. Octets that a client, or someone in between, sent with STARTTLS are thrown away (CVE-2011-0411)."""
+        tls = self._server.tls
+        assert tls is not None
+        if injected:
+            events.warning(Log.TLS_INJECTED, client=self.client_address, listener=self.listener, octets=injected)
+        self._begin_tls(tls.context)
+
+    def _secured(self, facts: TlsFacts) -> None:
+        machine = self._machine
+        machine.restart(secure=True)
+        machine.offers = self._server.offers & ~STARTTLS
+        self.tls = facts
+        self.helo, self.extended = "", False
+        self._active = self._server.now
+        if not self._greeted:
+            self._open()
+        self._call(self._receiver.secured, self._session)
+
+    def _tls_failed(self, error: ssl.SSLError) -> None:
+        if not self._ending:
+            events.info(Log.TLS_FAILED, client=self.client_address, listener=self.listener, reason=error.reason or str(error))
+        self._ending = True
+        self._transport.close()
+
+    # --- answers
+
+    def _call(self, method: Callable[..., Answer], *arguments: object) -> Answer:
+        """Ask the receiver; its failure is ours, not the client's."""
+        try:
+            return method(*arguments)
+        except Exception:
+            log.exception("event=receiver.failed method=%s", getattr(method, "__name__", "?"))
+            return replies.LOCAL_ERROR
+
+    def _answer(self, answer: Answer, accept: Act, usual: bytes, refuse: Act | None = None) -> None:
+        """Act on a receiver's answer: None and positive replies accept, others refuse, a future makes the session wait.
+
+        `refuse` is given the refusal where more is to be done than to say it.
+        """
+        if answer is None:
+            accept(self, usual)
+            return
+        if isinstance(answer, asyncio.Future):
+            self._waiting = True
+            answer.add_done_callback(lambda future: self._answered(future, accept, usual, refuse))
+            return
+        try:
+            code, octets = encode(answer)
+        except ValueError:
+            log.exception("event=receiver.failed method=answer")
+            code, octets = encode(replies.LOCAL_ERROR)
+        if code < 400:
+            accept(self, octets)
+        elif code == 421 or self.ends_after_reply:
+            self._end(octets)
+        elif refuse is not None:
+            refuse(self, octets)
+        else:
+            self._output.append(octets)
+
+    def _answered(self, future: asyncio.Future[Lines | None], accept: Act, usual: bytes, refuse: Act | None) -> None:
+        self._waiting = False
+        if self._lost or self._ending:
+            if not future.cancelled():
+                future.exception()  # taken, so that the loop does not warn of it
+            return
+        try:
+            answer: Answer = future.result()
+        except (Exception, asyncio.CancelledError):
+            log.exception("event=receiver.failed method=answer")
+            answer = replies.LOCAL_ERROR
+        self._running = True
+        self._answer(answer, accept, usual, refuse)
+        self._running = False
+        self._resume()
+
+    def _append(self, octets: bytes) -> None:
+        self._output.append(octets)
+
+    def _count_error(self) -> None:
+        self._errors += 1
+        if self._errors > self._server.pressure.patience.errors and not self._ending:
+            self._end(replies.TOO_MANY_ERRORS)
+
+    def _count_junk(self) -> None:
+        """After the reply, which comes before the 421."""
+        self._junk += 1
+        if self._junk > self._server.pressure.patience.junk_commands:
+            self._count_error()
+
+    # --- EHLO and HELO
+
+    def _on_hello(self) -> None:
+        machine = self._machine
+        self.extended = machine.extended
+        self.helo = machine.argument
+        capabilities, usual = self._server.hello(self._listed()) if machine.extended else ((), self._server.helo_reply)
+        self._answer(self._call(self._receiver.hello, self._session, machine.argument, capabilities), Opening._accept_hello, usual)
+        self._count_junk()
+
+    def _listed(self) -> int:
+        """What EHLO lists: AUTH only where it may be used."""
+        offers = self._machine.offers
+        return offers & ~AUTH if self.tls is None or self._machine.authenticated else offers
+
+    def _accept_hello(self, octets: bytes) -> None:
+        self._abort()
+        self._machine.accept()
+        self._output.append(octets)
+
+
+def _endpoint(name: object) -> tuple[str, int]:
+    """Address and port of a socket name; a Unix socket has neither."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        return str(name[0]), int(name[1])
+    return "", 0
