@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from esa.gateway.authentication import Authenticator
 from esa.gateway.limits import Limits
 from esa.gateway.listener import EXTENSIONS, Extension, Server, serve
 from esa.gateway.protocol import Connection
@@ -133,6 +134,8 @@ async def listening(
     bare_newline: Literal["normalize", "reject"] = "normalize",
     extensions: Sequence[Extension] = EXTENSIONS,
     tls: TlsSettings | None = None,
+    authenticator: Authenticator | None = None,
+    needs_authentication: bool = False,
 ) -> AsyncIterator[Listening]:
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
@@ -146,6 +149,8 @@ async def listening(
         bare_newline=bare_newline,
         extensions=extensions,
         tls=tls,
+        authenticator=authenticator,
+        needs_authentication=needs_authentication,
     )
     running = Listening(server, server.addresses[0][1])
     try:

@@ -47,6 +47,7 @@ class Client:
         self.answered = asyncio.Event()
         self.connected_at = time.time()
         self.context: object = None
+        self.user = ""
 
     def describe(self, received_at: float, *, smtputf8: bool = False) -> Session:
         return Session("192.0.2.7", 2525, "mail.example.net", "ESMTP", "mail", received_at)

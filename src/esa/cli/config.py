@@ -31,6 +31,7 @@ def command() -> None:
       esa config init             write esa.toml with every setting, its default and what it means
       esa config check esa.toml   say all that is wrong with a file, and how to mend it
       esa config import-hat hat.txt >> esa.toml   add the sender groups that an appliance exported
+      esa config password anna    print a line for the file of users
     """
 
 
@@ -118,6 +119,16 @@ def import_hat(path: Path, listener: str) -> None:
     click.echo("next: add it to esa.toml, then esa config check esa.toml", err=True)
     if imported.notes:
         sys.exit(FOUND)
+
+
+@command.command()
+@click.argument("name")
+def password(name: str) -> None:
+    """Ask for a password and print the line for the file of users ([authentication], users)."""
+    from esa.gateway.authentication import hash_password
+
+    given = click.prompt("password", hide_input=True, confirmation_prompt=sys.stdin.isatty(), err=True)
+    click.echo(f"{name}:{hash_password(given)}")
 
 
 def _look_at_tls(configuration: Configuration, path: Path) -> tuple[list[Fault], list[str]]:

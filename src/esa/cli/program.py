@@ -136,6 +136,7 @@ _EXTRAS = {
     "tomlkit": "gateway",
     "sqlalchemy": "gateway",
     "prometheus_client": "gateway",
+    "argon2": "gateway",
     "sklearn": "learning",
     "scipy": "learning",
     "zstandard": "learning",

@@ -130,6 +130,9 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
             "gateway": gateway.model_copy(update=changed_gateway),
             "listener": listeners,
             "certificate": certificates,
+            "authentication": configuration.authentication.model_copy(
+                update={"users": str(base / configuration.authentication.users) if configuration.authentication.users else ""}
+            ),
             "scan": scan.model_copy(update=changed_scan),
             "sender_group": groups,
         }
@@ -166,6 +169,9 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
     named += [
         (("listener", number, "tls_client_authorities"), one.tls_client_authorities) for number, one in enumerate(configuration.listener)
     ]
+    users = configuration.authentication.users
+    if users and not (base / users).is_file():
+        faults.append((("authentication", "users"), f"there is no file {base / users}", "write one, a line name:hash for each user"))
     for place, name in named:
         if name and not (base / name).is_file():
             faults.append((place, f"there is no file {base / name}", "name a file in PEM"))

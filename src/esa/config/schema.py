@@ -165,6 +165,12 @@ class Listener(Table):
             'taken, 530) or "implicit" (from the first octet, as on port 465).'
         ),
     )
+    authentication: Literal["off", "offered", "required"] = Field(
+        default="off",
+        description=(
+            'AUTH: "off", "offered" inside TLS, or "required": without it no mail is taken, 530. Who has authenticated may send to any domain.'
+        ),
+    )
     tls_minimum: Annotated[Version, BeforeValidator(_minimum)] = Field(default="TLSv1.2", description="Oldest version that is spoken.")
     tls_ciphers: Annotated[str, AfterValidator(_ciphers)] = Field(
         default=DEFAULT_CIPHERS,
@@ -179,6 +185,15 @@ class Listener(Table):
     )
     tls_client_authorities: str = Field(
         default="", description="File of the authorities that vouch for clients, in PEM. Relative to this file."
+    )
+
+
+class Authentication(Table):
+    """Who may authenticate, at listeners that offer it. Passwords are only heard inside TLS."""
+
+    users: str = Field(
+        default="",
+        description="File of users, a line name:hash for each; esa config password prints one. Relative to this file.",
     )
 
 
@@ -297,6 +312,7 @@ class Configuration(Table):
     dns_list: Annotated[tuple[DnsList, ...], Field(strict=False)] = ()
     dns: Dns = Dns()
     certificate: Annotated[tuple[Certificate, ...], Field(strict=False)] = ()
+    authentication: Authentication = Authentication()
     delivery: Delivery = Delivery()
     mail_policy: MailPolicy = MailPolicy()
     scan: Scan = Scan()
@@ -376,13 +392,21 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         if listener.port and place in places:
             what = f"two listeners use {listener.address} port {listener.port}"
             yield Contradiction(("listener", number, "port"), what, "choose another port for one of them")
-        if route and not listener.accept_domains and not ipaddress.ip_address(listener.address).is_loopback:
+        is_open = not listener.accept_domains and listener.authentication != "required"
+        if route and is_open and not ipaddress.ip_address(listener.address).is_loopback:
             what = f"this would be an open relay: others reach {listener.address}, and mail for any domain goes to {route}"
             mend = 'name the domains that mail is accepted for, as accept_domains = ["example.org"]'
             yield Contradiction(("listener", number, "accept_domains"), what, mend)
         if listener.tls in ("required", "implicit") and not configuration.certificate:
             what = f"TLS is {listener.tls}, but there is no certificate"
             yield Contradiction(("listener", number, "tls"), what, "add a table [[certificate]] with chain and key")
+        if listener.authentication != "off":
+            there = ("listener", number, "authentication")
+            what = f"authentication is {listener.authentication}"
+            if not configuration.authentication.users:
+                yield Contradiction(there, f"{what}, but there are no users", "name their file under [authentication], as users")
+            if listener.tls == "off" or not configuration.certificate:
+                yield Contradiction(there, f"{what}, but passwords are only heard inside TLS", "add a [[certificate]], and leave tls on")
         if listener.tls_client_certificates != "ignored" and not listener.tls_client_authorities:
             what = f"certificates of clients are {listener.tls_client_certificates}, but nobody vouches for them"
             mend = "name the file of their authorities, as tls_client_authorities"

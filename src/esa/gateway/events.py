@@ -34,6 +34,8 @@ class Event(StrEnum):
     CONNECTION_REFUSED = "connection.refused"
     TLS_FAILED = "tls.failed"
     TLS_INJECTED = "tls.injected"
+    AUTHENTICATION_FAILED = "authentication.failed"
+    USERS_REFUSED = "users.refused"
     CERTIFICATE_EXPIRED = "certificate.expired"
     CERTIFICATE_REFUSED = "certificate.refused"
     CERTIFICATES_LOADED = "certificates.loaded"

@@ -96,6 +96,11 @@ class HandlerReceiver(Receiver):
         if hook is not None and not hook(server, server.session, server.envelope):
             connection.drop()
 
+    def authenticated(self, connection: Connection) -> None:
+        session = _server_of(connection).session
+        session.authenticated = True
+        session.auth_data = connection.user  # type: ignore[assignment]  # aiosmtpd says Any, and begins with None
+
     def hello(self, connection: Connection, name: str, capabilities: Sequence[str]) -> Answer:
         server = _server_of(connection)
         server.envelope = Envelope()

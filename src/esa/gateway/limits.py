@@ -13,6 +13,7 @@ class Limits:
     recipients: int = 1000  # RFC 5321 section 4.5.3.1.8 asks for at least 100; 452 4.5.3 past it
     recipient_overshoot: int = 1000  # refused with 452 without counting as errors (a pipelining client cannot know)
     errors: int = 20  # unknown commands, wrong syntax and order in one session, then 421
+    authentications: int = 5  # failed AUTH commands in one session, then 421
     junk_commands: int = 100  # NOOP, RSET, VRFY, EXPN, HELP, EHLO between two messages, then each counts as an error
     command_timeout: float = 300.0  # for a whole command, not an octet (RFC 5321 section 4.5.3.2)
     data_timeout: float = 180.0  # silence while mail data arrives; and all of it together, plus what its octets take at data_rate

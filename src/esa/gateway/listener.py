@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
+from esa.gateway.authentication import MECHANISMS, Authenticator
 from esa.gateway.handlers import HandlerReceiver
 from esa.gateway.heap import keep_heap
 from esa.gateway.limits import Limits
@@ -44,6 +45,8 @@ class Server:
         bare_newline: Literal["normalize", "reject"],
         extensions: Sequence[Extension],
         tls: Tls | None,
+        authenticator: Authenticator | None,
+        needs_authentication: bool,
     ) -> None:
         self.receiver = receiver
         self.hostname = hostname
@@ -61,7 +64,12 @@ class Server:
         self.tls = tls
         self.is_implicit = tls is not None and tls.settings.mode == "implicit"
         self.needs_tls = tls is not None and tls.settings.mode == "required"
-        offered = [*extensions, *(["STARTTLS"] if tls is not None and not self.is_implicit else [])]
+        self.authenticator = authenticator
+        self.needs_authentication = needs_authentication
+        offered: list[str] = list(extensions)
+        if tls is not None:
+            offered += [] if self.is_implicit else ["STARTTLS"]
+            offered += ["AUTH"] if authenticator is not None else []
         self.offers = sum(1 << OFFERS.index(keyword) for keyword in offered)
         self._always = ("PIPELINING", size, "8BITMIME", "SMTPUTF8")
         self._hellos: dict[int, tuple[tuple[str, ...], bytes]] = {}
@@ -79,6 +87,7 @@ class Server:
         found = self._hellos.get(offers)
         if found is None:
             listed = [keyword for bit, keyword in enumerate(OFFERS) if offers >> bit & 1]
+            listed = [f"AUTH {' '.join(MECHANISMS)}" if keyword == "AUTH" else keyword for keyword in listed]
             capabilities = (*self._always, *listed, "ENHANCEDSTATUSCODES")
             found = capabilities, encode([Reply(250, None, line) for line in (self.hostname, *capabilities)])[1]
             self._hellos[offers] = found
@@ -151,12 +160,15 @@ async def serve(
     bare_newline: Literal["normalize", "reject"] = "normalize",
     extensions: Sequence[Extension] = EXTENSIONS,
     tls: TlsSettings | None = None,
+    authenticator: Authenticator | None = None,
+    needs_authentication: bool = False,
 ) -> Server:
     """Serve SMTP on bound sockets. `receiver` is a Receiver, or any aiosmtpd handler object (adapted by `handlers.HandlerReceiver`).
 
     Without `spill_directory` every message stays in memory. `bare_newline`: mend bare CR, bare LF and NUL in mail data, or refuse such mail
     with 550 5.6.11. `extensions` are offered beside those that always are; BINARYMIME only to a receiver that can do with mail data which
-    is no text, REQUIRETLS only inside TLS. Without `tls` all is in the clear. The sockets belong to the server from now on.
+    is no text, REQUIRETLS only inside TLS. Without `tls` all is in the clear. With an `authenticator` AUTH is
+    offered, inside TLS only; `needs_authentication`: without it no mail is taken. The sockets belong to the server from now on.
 
     Raises SyntaxFault for a host name that breaks a reply, ConfigurationError for TLS settings that cannot be used, OSError.
     """
@@ -172,6 +184,8 @@ async def serve(
         bare_newline=bare_newline,
         extensions=extensions,
         tls=Tls(tls) if tls is not None and tls.mode != "off" else None,
+        authenticator=authenticator,
+        needs_authentication=needs_authentication,
     )
     await server.listen([sockets] if isinstance(sockets, socket.socket) else sockets)
     return server

@@ -7,6 +7,7 @@ said in the clear counts no more inside TLS.
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import ssl
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from esa.gateway import events, replies
+from esa.gateway.authentication import Credentials, Exchange, TooManyFailures
 from esa.gateway.events import Event as Log
 from esa.gateway.receiver import Answer, Lines
 from esa.gateway.replies import encode
@@ -36,6 +38,8 @@ class Opening(Stream):
 
     __slots__ = (
         "_errors",
+        "_exchange",
+        "_failures",
         "_greeted",
         "_joined",
         "_junk",
@@ -50,8 +54,10 @@ class Opening(Stream):
         "helo",
         "local_address",
         "local_port",
+        "needs_authentication",
         "needs_tls",
         "tls",
+        "user",
     )
 
     def __init__(self, server: Server) -> None:
@@ -74,6 +80,10 @@ class Opening(Stream):
         self.helo = ""
         self.extended = False
         self.tls: TlsFacts | None = None  # what was agreed on; None: in the clear
+        self.user = ""  # the identity that was proven by AUTH
+        self._exchange: Exchange | None = None  # an AUTH that goes on
+        self._failures = 0  # of AUTH
+        self.needs_authentication = server.needs_authentication  # no mail is taken without; a receiver may change it in `greet`
         self.needs_tls = server.needs_tls  # no mail is taken in the clear; a receiver may change it in `greet`
 
     @property
@@ -136,6 +146,7 @@ class Opening(Stream):
         machine.offers = self._server.offers & ~STARTTLS
         self.tls = facts
         self.helo, self.extended = "", False
+        self._exchange, self.user = None, ""
         self._active = self._server.now
         if not self._greeted:
             self._open()
@@ -212,6 +223,71 @@ class Opening(Stream):
         self._junk += 1
         if self._junk > self._server.pressure.patience.junk_commands:
             self._count_error()
+
+    # --- AUTH
+
+    def _on_auth(self) -> None:
+        if self.tls is None:
+            self._refuse_authentication(replies.NEEDS_TLS_FOR_AUTH)
+            return
+        mechanism, _, initial = self._machine.argument.partition(" ")
+        try:
+            self._exchange = Exchange(mechanism)
+        except KeyError:
+            self._refuse_authentication(replies.NO_SUCH_MECHANISM)
+            return
+        self._ask_on(self._exchange, initial.strip() or None)
+
+    def _on_response(self) -> None:
+        exchange, argument = self._exchange, self._machine.argument
+        assert exchange is not None
+        if argument == "*":
+            self._refuse_authentication(replies.AUTHENTICATION_CANCELLED)
+        else:
+            self._ask_on(exchange, argument)
+
+    def _ask_on(self, exchange: Exchange, response: str | None) -> None:
+        """Put the next question, or have the credentials verified; the session waits for that."""
+        try:
+            question = exchange.answer(response)
+        except ValueError:
+            self._refuse_authentication(replies.AUTHENTICATION_MALFORMED)
+            return
+        if question is not None:
+            self._machine.challenge()
+            self._output.append(b"334 " + base64.b64encode(question) + b"\r\n")
+            return
+        credentials, self._exchange = exchange.credentials, None
+        assert credentials is not None
+        verdict = asyncio.get_running_loop().create_task(self._verify(credentials))
+        self._answer(verdict, Opening._accept_authentication, replies.AUTHENTICATED, Opening._refuse_authentication)
+
+    async def _verify(self, credentials: Credentials) -> Lines | None:
+        authenticator = self._server.authenticator
+        assert authenticator is not None
+        reason = "credentials"
+        try:
+            user = await authenticator.verify(credentials, self.client_address)
+            if user is not None:
+                self.user = user
+                return None
+            reply = replies.AUTHENTICATION_FAILED
+        except TooManyFailures:
+            reply, reason = replies.AUTHENTICATION_TOO_OFTEN, "too_often"
+        events.warning(Log.AUTHENTICATION_FAILED, client=self.client_address, listener=self.listener, user=credentials.name, reason=reason)
+        return reply
+
+    def _accept_authentication(self, octets: bytes) -> None:
+        self._machine.accept()
+        self._call(self._receiver.authenticated, self._session)
+        self._output.append(octets)
+
+    def _refuse_authentication(self, octets: bytes) -> None:
+        self._exchange = None
+        self._output.append(octets)
+        self._failures += 1
+        if self._failures >= self._server.limits.authentications:
+            self._end(replies.TOO_MANY_ERRORS)
 
     # --- EHLO and HELO
 

@@ -27,6 +27,7 @@ from esa.engine.checks.dictionaries import Dictionary
 from esa.engine.scanner import Scanner
 from esa.errors import EsaError
 from esa.gateway import events
+from esa.gateway.authentication import UserFile
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
 from esa.gateway.events import Event as Log
 from esa.gateway.keep import KeepSettings, run_keep
@@ -164,6 +165,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     facts = make_sender_facts(configuration, resolver)
     per_network = configuration.senders.connections_per_network
     rates = None if task.rates is None else NodeRates(*task.rates, connections_per_network=per_network)
+    users = UserFile(Path(configuration.authentication.users)) if configuration.authentication.users else None
     servers = [
         await serve(
             ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), hosts[name], facts, rates),
@@ -174,10 +176,13 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
             listener=name,
             bare_newline=listeners[name].bare_newline,
             tls=make_tls(configuration, listeners[name]),
+            authenticator=users if listeners[name].authentication != "off" else None,
+            needs_authentication=listeners[name].authentication == "required",
         )
         for name, descriptor in task.sockets
     ]
-    contexts = [server.tls for server in servers if server.tls is not None]
+    contexts: list[Tls | UserFile] = [server.tls for server in servers if server.tls is not None]
+    contexts += [users] if users is not None else []
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, contexts)
     ready()
     rotation = asyncio.create_task(_rotate(spool))
@@ -199,12 +204,12 @@ async def _rotate(spool: Spool) -> None:
         await asyncio.to_thread(spool.rotate, older_than=ROTATE_SECONDS)
 
 
-def _reload(contexts: Sequence[Tls]) -> None:
-    for tls in contexts:
-        tls.reload()
+def _reload(contexts: Sequence[Tls | UserFile]) -> None:
+    for one in contexts:
+        one.reload()
 
 
-async def _renew(contexts: Sequence[Tls]) -> None:
+async def _renew(contexts: Sequence[Tls | UserFile]) -> None:
     """Read certificates again now and then: new session ticket keys, and a renewed certificate that nobody told us of."""
     while True:
         await asyncio.sleep(RENEW_SECONDS)

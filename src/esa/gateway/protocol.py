@@ -85,12 +85,12 @@ class Connection(Opening):
         """The session as a value, for the Received field and tracking (RFC 3848, RFC 6531 section 4.3)."""
         protocol = "UTF8SMTP" if smtputf8 else "ESMTP" if self.extended else "SMTP"
         tls = self.tls
-        if tls is None:
+        if tls is None:  # and so without AUTH
             return Session(self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at)
         if self.extended:
-            protocol += "S"
+            protocol += "SA" if self.user else "S"
         values = self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at
-        return Session(*values, tls_version=tls.version, tls_cipher=tls.cipher, tls_client=tls.client)
+        return Session(*values, tls_version=tls.version, tls_cipher=tls.cipher, tls_client=tls.client, user=self.user)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = self._ending = True
@@ -202,6 +202,10 @@ class Connection(Opening):
         server = self._server
         if self.needs_tls and self.tls is None:
             self._output.append(replies.NEEDS_TLS)
+            self._count_error()
+            return
+        if self.needs_authentication and not self.user:
+            self._output.append(replies.NEEDS_AUTH)
             self._count_error()
             return
         if server.held >= server.limits.memory:

@@ -397,6 +397,7 @@ class Route:
             size=arrival.envelope.size,
             tls=arrival.session.tls_version or None,
             cipher=arrival.session.tls_cipher or None,
+            user=arrival.session.user or None,
             verdict=None if report is None else arrival.verdict,
             score=None if report is None else round(report.score, 1),
             disposition="+".join(dict.fromkeys(splinter.action for splinter in arrival.plan.splinters)) or None,
@@ -441,6 +442,8 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
         connected["tls"] = f"{session.tls_version} {session.tls_cipher}"
         if session.tls_client:
             connected["tls_client"] = session.tls_client
+        if session.user:
+            connected["user"] = session.user
     told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
     if isinstance(transaction.context, list):
         told += transaction.context

@@ -89,7 +89,8 @@ class Transaction:
         given = self.parameters
         options = None
         if self.options or given.are_rare:
-            options = Options(given.ret, given.envelope_id, given.auth, given.requiretls, tuple(self.options))
+            submitter = given.auth if self.connection.user else given.auth and "<>"  # RFC 4954 section 5: nobody vouches for it
+            options = Options(given.ret, given.envelope_id, submitter, given.requiretls, tuple(self.options))
         return Envelope(self.reverse_path, tuple(self.recipients), self.size, given.body, given.smtputf8, options)
 
     def finish(self, reply: Lines) -> None:
@@ -106,6 +107,9 @@ class Receiver(ABC):
 
     def secured(self, connection: Connection) -> None:  # noqa: B027
         """TLS was agreed on (`connection.tls`). What the client said before counts no more (RFC 3207 section 4.2)."""
+
+    def authenticated(self, connection: Connection) -> None:  # noqa: B027
+        """AUTH has proven who the client is (`connection.user`)."""
 
     def hello(self, connection: Connection, name: str, capabilities: Sequence[str]) -> Answer:
         """EHLO (`connection.extended`) or HELO with the client's `name`; `capabilities` are the keyword lines that EHLO would list."""

@@ -176,7 +176,8 @@ class ListenerReceiver(Receiver):
             return self._refuse_harvest(transaction, visit, counts)
         if len(transaction.recipients) >= policy.max_rcpts_per_msg:
             return TOO_MANY_RECIPIENTS
-        if policy.access is not AccessRule.RELAY and not self._access.accepts(forward_path):
+        may_relay = policy.access is AccessRule.RELAY or bool(transaction.connection.user)
+        if not may_relay and not self._access.accepts(forward_path):
             self._tell_recipient_refused(transaction, forward_path, RELAYING_DENIED)
             if counts is not None and counts.count_invalid():
                 self._tell_harvest(transaction, counts, policy, forward_path)
