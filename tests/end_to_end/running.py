@@ -42,6 +42,7 @@ class Gateway:
             f"[[listener]]\nport = {self.port}\n{listener}[metrics]\nport = {self.health_port}\n{more}"
         )
         self.log = folder / "log"
+        self.inherited: tuple[int, ...] = ()  # descriptors that `esa serve` is started with
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- start and end
@@ -50,7 +51,9 @@ class Gateway:
         """Start, and return when mail is taken."""
         with self.log.open("ab") as log:
             mark = log.tell()
-            self._process = subprocess.Popen(self._command("serve"), stdout=log, stderr=log, cwd=self.folder, env=environment())
+            self._process = subprocess.Popen(
+                self._command("serve"), stdout=log, stderr=log, cwd=self.folder, env=environment(), pass_fds=self.inherited
+            )
         deadline = time.monotonic() + READY_SECONDS
         while b"event=service.started" not in self.log.read_bytes()[mark:]:
             if time.monotonic() > deadline or self._process.poll() is not None:

@@ -13,8 +13,9 @@ from typing import Literal
 
 from esa.gateway.authentication import Authenticator
 from esa.gateway.limits import Limits
-from esa.gateway.listener import EXTENSIONS, Extension, Server, serve
+from esa.gateway.listener import EXTENSIONS, NOBODY, Extension, Server, serve
 from esa.gateway.protocol import Connection
+from esa.gateway.proxies import Trust
 from esa.gateway.receiver import Answer, Receiver, Transaction
 from esa.gateway.tls import TlsSettings
 from esa.message.reply import Reply
@@ -114,11 +115,12 @@ class Client:
 class Listening:
     server: Server
     port: int
+    address: str
     clients: list[Client] = field(default_factory=list)
 
-    async def connect(self, *, greeting: bool = True, address: str = "127.0.0.1") -> Client:
+    async def connect(self, *, greeting: bool = True, address: str = "") -> Client:
         """Connect from an address of this machine (all of 127/8 is)."""
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, limit=2**20, local_addr=(address, 0)))
+        client = Client(*await asyncio.open_connection(self.address, self.port, limit=2**20, local_addr=(address or self.address, 0)))
         self.clients.append(client)
         if greeting:
             assert (await client.reply()).startswith("220 ")
@@ -136,9 +138,11 @@ async def listening(
     tls: TlsSettings | None = None,
     authenticator: Authenticator | None = None,
     needs_authentication: bool = False,
+    trust: Trust = NOBODY,
+    address: str = "127.0.0.1",
 ) -> AsyncIterator[Listening]:
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    bound.bind((address, 0))
     server = await serve(
         receiver,
         bound,
@@ -151,8 +155,9 @@ async def listening(
         tls=tls,
         authenticator=authenticator,
         needs_authentication=needs_authentication,
+        trust=trust,
     )
-    running = Listening(server, server.addresses[0][1])
+    running = Listening(server, server.addresses[0][1], address)
     try:
         yield running
     finally:

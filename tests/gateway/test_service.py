@@ -18,7 +18,7 @@ from esa.errors import ConfigurationError
 from esa.gateway import supervisor
 from esa.gateway.health import Health, HealthServer
 from esa.gateway.metrics import Counter, Counters
-from esa.gateway.service import open_listener
+from esa.gateway.sockets import open_listener
 from esa.gateway.supervisor import Child, Job
 
 

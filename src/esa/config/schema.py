@@ -74,6 +74,13 @@ def _name_server(value: str) -> str:
         raise fault(f"{value!r} is no name server", 'write its IP address, as "192.0.2.53" or "[2001:db8::53]:5353"') from wrong
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError as wrong:
+        raise fault(f"{value!r} is no network", 'write one as "192.0.2.0/24", "2001:db8::/32" or "192.0.2.7"') from wrong
+
+
 def _ciphers(value: str) -> str:
     refused = [finding for finding in lint(value) if finding.refused]
     if refused:
@@ -158,6 +165,16 @@ class Listener(Table):
         default=3 * MINUTE, ge=1, le=HOUR, description="Longest time for mail data, beside what its size takes at 500 octets a second."
     )
     session_timeout: Duration = Field(default=HOUR, ge=1, le=DAY, description="Longest life of a connection.")
+    proxy_header_from: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(strict=False)] = Field(
+        default=(),
+        description=(
+            "Networks of proxies that begin each connection with a PROXY header (versions 1 and 2) and are believed; without one they are "
+            "disconnected. From anybody else it is an unknown command."
+        ),
+    )
+    xclient_from: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(strict=False)] = Field(
+        default=(), description="Networks of proxies that may say by XCLIENT who the client is, and are believed."
+    )
     tls: Literal["off", "preferred", "required", "implicit"] = Field(
         default="preferred",
         description=(

@@ -18,6 +18,7 @@ from esa.gateway.heap import keep_heap
 from esa.gateway.limits import Limits
 from esa.gateway.pressure import Pressure
 from esa.gateway.protocol import Connection
+from esa.gateway.proxies import XCLIENT_KEYWORD, Trust
 from esa.gateway.receiver import Receiver
 from esa.gateway.replies import encode
 from esa.gateway.tls import Tls, TlsSettings
@@ -28,6 +29,7 @@ BACKLOG: Final = 4096  # the usual 100 refuses connections at a thousand clients
 READ_BUFFER: Final = 256 * 1024  # octets, shared by all connections of the loop
 SWEEP_INTERVAL: Final = 1.0  # seconds
 Extension = Literal["CHUNKING", "BINARYMIME", "DSN", "REQUIRETLS"]
+NOBODY: Final = Trust()
 EXTENSIONS: Final[tuple[Extension, ...]] = ("CHUNKING", "DSN")
 
 
@@ -47,6 +49,7 @@ class Server:
         tls: Tls | None,
         authenticator: Authenticator | None,
         needs_authentication: bool,
+        trust: Trust,
     ) -> None:
         self.receiver = receiver
         self.hostname = hostname
@@ -66,6 +69,7 @@ class Server:
         self.needs_tls = tls is not None and tls.settings.mode == "required"
         self.authenticator = authenticator
         self.needs_authentication = needs_authentication
+        self.trust = trust
         offered: list[str] = list(extensions)
         if tls is not None:
             offered += [] if self.is_implicit else ["STARTTLS"]
@@ -87,6 +91,7 @@ class Server:
         found = self._hellos.get(offers)
         if found is None:
             listed = [keyword for bit, keyword in enumerate(OFFERS) if offers >> bit & 1]
+            listed = [XCLIENT_KEYWORD if keyword == "XCLIENT" else keyword for keyword in listed]
             listed = [f"AUTH {' '.join(MECHANISMS)}" if keyword == "AUTH" else keyword for keyword in listed]
             capabilities = (*self._always, *listed, "ENHANCEDSTATUSCODES")
             found = capabilities, encode([Reply(250, None, line) for line in (self.hostname, *capabilities)])[1]
@@ -162,13 +167,15 @@ async def serve(
     tls: TlsSettings | None = None,
     authenticator: Authenticator | None = None,
     needs_authentication: bool = False,
+    trust: Trust = NOBODY,
 ) -> Server:
     """Serve SMTP on bound sockets. `receiver` is a Receiver, or any aiosmtpd handler object (adapted by `handlers.HandlerReceiver`).
 
     Without `spill_directory` every message stays in memory. `bare_newline`: mend bare CR, bare LF and NUL in mail data, or refuse such mail
     with 550 5.6.11. `extensions` are offered beside those that always are; BINARYMIME only to a receiver that can do with mail data which
     is no text, REQUIRETLS only inside TLS. Without `tls` all is in the clear. With an `authenticator` AUTH is
-    offered, inside TLS only; `needs_authentication`: without it no mail is taken. The sockets belong to the server from now on.
+    offered, inside TLS only; `needs_authentication`: without it no mail is taken. `trust`: who may say, by a
+    PROXY header or XCLIENT, who the client is. The sockets belong to the server from now on.
 
     Raises SyntaxFault for a host name that breaks a reply, ConfigurationError for TLS settings that cannot be used, OSError.
     """
@@ -186,6 +193,7 @@ async def serve(
         tls=Tls(tls) if tls is not None and tls.mode != "off" else None,
         authenticator=authenticator,
         needs_authentication=needs_authentication,
+        trust=trust,
     )
     await server.listen([sockets] if isinstance(sockets, socket.socket) else sockets)
     return server

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from esa.gateway import events, replies
 from esa.gateway.authentication import Credentials, Exchange, TooManyFailures
 from esa.gateway.events import Event as Log
+from esa.gateway.proxies import read_header, read_xclient
 from esa.gateway.receiver import Answer, Lines
 from esa.gateway.replies import encode
 from esa.gateway.stream import Stream
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STARTTLS, REQUIRETLS, AUTH = (1 << OFFERS.index(name) for name in ("STARTTLS", "REQUIRETLS", "AUTH"))
+STARTTLS, REQUIRETLS, AUTH, XCLIENT = (1 << OFFERS.index(name) for name in ("STARTTLS", "REQUIRETLS", "AUTH", "XCLIENT"))
 Act = Callable[[Any, bytes], None]  # a method of a session that is given a reply's octets
 
 
@@ -44,6 +45,7 @@ class Opening(Stream):
         "_joined",
         "_junk",
         "_machine",
+        "_may_claim",
         "_receiver",
         "client_address",
         "client_port",
@@ -56,6 +58,7 @@ class Opening(Stream):
         "local_port",
         "needs_authentication",
         "needs_tls",
+        "proxy_address",
         "tls",
         "user",
     )
@@ -77,6 +80,8 @@ class Opening(Stream):
         self.ends_after_reply = False  # set by a receiver: the refusal that it gives is the last reply
         self.client_address = self.local_address = ""
         self.client_port = self.local_port = 0
+        self.proxy_address = ""  # of the proxy that said who the client is
+        self._may_claim = False  # by XCLIENT
         self.helo = ""
         self.extended = False
         self.tls: TlsFacts | None = None  # what was agreed on; None: in the clear
@@ -115,6 +120,15 @@ class Opening(Stream):
         if not self._server.admit(self._session):
             self._end(replies.SHUTTING_DOWN if self._server.draining else replies.TOO_MANY_CONNECTIONS)
             return
+        self._may_claim = self.client_address in self._server.trust.xclient
+        if self._may_claim:
+            self._machine.offers |= XCLIENT
+        if self.client_address in self._server.trust.proxy_header:
+            self._front = self._read_proxy_header
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
         if self._server.is_implicit and self._server.tls is not None:
             self._begin_tls(self._server.tls.context)
         else:
@@ -125,6 +139,53 @@ class Opening(Stream):
         self._greeted = True
         self._answer(self._call(self._receiver.greet, self._session), Opening._append, self._server.greeting, Opening._end)
         self._flush()
+
+    # --- proxies
+
+    def _read_proxy_header(self, count: int) -> None:
+        """A peer that we trust says who the client is, before anything else; if it does not, nothing it says counts."""
+        self._pending += bytes(memoryview(self._buffer)[:count])
+        try:
+            found = read_header(self._pending)
+        except ValueError as error:
+            events.warning(Log.PROXY_REFUSED, client=self.client_address, listener=self.listener, reason=str(error))
+            self._ending = True
+            self._transport.close()
+            return
+        if found is None:
+            return
+        endpoints, length = found
+        if endpoints.client_address:
+            self.proxy_address = self.client_address
+            self.client_address, self.client_port = endpoints.client_address, endpoints.client_port
+            self.local_address, self.local_port = endpoints.local_address, endpoints.local_port
+        rest, self._pending = self._pending[length:], b""
+        self._active = self._server.now
+        self._front = None
+        self._begin()
+        if rest and not self._ending:
+            self._buffer[: len(rest)] = rest
+            self.buffer_updated(len(rest))
+
+    def _on_xclient(self) -> None:
+        """The session begins anew, as that of another client."""
+        try:
+            claims = read_xclient(self._machine.argument)
+        except ValueError:
+            self._output.append(replies.BAD_XCLIENT)
+            self._count_error()
+            return
+        self._call(self._receiver.closed, self._session)
+        self._machine.restart()
+        self._machine.message_size = self._server.limits.message_size
+        self.proxy_address = self.proxy_address or self.client_address
+        self.client_address = claims.client_address or self.client_address
+        self.client_port = self.client_port if claims.client_port is None else claims.client_port
+        self.local_address = claims.local_address or self.local_address
+        self.local_port = self.local_port if claims.local_port is None else claims.local_port
+        self.helo, self.extended, self.context = claims.helo or "", False, None
+        self.user = claims.user or ""
+        self._answer(self._call(self._receiver.greet, self._session), Opening._append, self._server.greeting, Opening._end)
 
     # --- TLS
 
@@ -143,7 +204,7 @@ class Opening(Stream):
     def _secured(self, facts: TlsFacts) -> None:
         machine = self._machine
         machine.restart(secure=True)
-        machine.offers = self._server.offers & ~STARTTLS
+        machine.offers = self._server.offers & ~STARTTLS | (XCLIENT if self._may_claim else 0)
         self.tls = facts
         self.helo, self.extended = "", False
         self._exchange, self.user = None, ""

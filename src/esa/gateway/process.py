@@ -34,6 +34,7 @@ from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.limits import Limits
 from esa.gateway.listener import serve
 from esa.gateway.metrics import Counter, Counters, Row
+from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
 from esa.gateway.reception import ListenerReceiver
@@ -178,6 +179,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
             tls=make_tls(configuration, listeners[name]),
             authenticator=users if listeners[name].authentication != "off" else None,
             needs_authentication=listeners[name].authentication == "required",
+            trust=Trust.of(listeners[name].proxy_header_from, listeners[name].xclient_from),
         )
         for name, descriptor in task.sockets
     ]

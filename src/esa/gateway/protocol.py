@@ -85,16 +85,19 @@ class Connection(Opening):
         """The session as a value, for the Received field and tracking (RFC 3848, RFC 6531 section 4.3)."""
         protocol = "UTF8SMTP" if smtputf8 else "ESMTP" if self.extended else "SMTP"
         tls = self.tls
-        if tls is None:  # and so without AUTH
+        if tls is None and not self.user:
             return Session(self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at)
         if self.extended:
-            protocol += "SA" if self.user else "S"
+            protocol += ("S" if tls is not None else "") + ("A" if self.user else "")
         values = self.client_address, self.client_port, self.helo, protocol, self._server.listener, received_at
+        if tls is None:
+            return Session(*values, user=self.user)
         return Session(*values, tls_version=tls.version, tls_cipher=tls.cipher, tls_client=tls.client, user=self.user)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = self._ending = True
         self._pending = b""
+        self._front = None
         transaction = self.transaction
         if transaction is not None:
             if self._waiting and transaction.received_at:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esa.config.schema import Configuration, Listener
+from esa.config.schema import Configuration
 from esa.errors import ConfigurationError, EsaError, StoreError
 from esa.gateway import events
 from esa.gateway.events import Event as Log
@@ -28,10 +26,10 @@ from esa.gateway.health import Health, HealthServer
 from esa.gateway.metrics import ROLES, Counter, Counters
 from esa.gateway.process import COUNTERS
 from esa.gateway.rates import create_memory
+from esa.gateway.sockets import cannot_listen, open_listener, passed_sockets
 from esa.gateway.supervisor import Child, Job
 from esa.store.folder import make_private, store_error, take_lock
 
-BACKLOG = 4096  # the default of 100 fails at 1,000 sessions
 PREDECESSOR_SECONDS = 15.0  # how long children of a killed parent may take to drain
 KILL_SECONDS = 2.0  # past the drain time, a child that still runs is killed
 STOREKEEPER_SECONDS = 5.0  # deliver and keep finish what is in flight
@@ -160,13 +158,20 @@ class Service:
     def _open_sockets(self, held: contextlib.ExitStack) -> list[list[tuple[str, int]]]:
         """One set of bound sockets per worker, each as (listener, descriptor)."""
         workers = self.configuration.gateway.workers
+        passed = passed_sockets(os.environ)
         opened: list[list[tuple[str, int]]] = [[] for _ in range(workers)]
         for listener in self.configuration.listener:
-            for worker, bound in enumerate(open_listener(listener, workers)):
+            for worker, bound in enumerate(passed.for_listener(listener, workers) or open_listener(listener, workers)):
                 held.callback(bound.close)
                 if not worker:
-                    self.places.append(Place(listener.name, listener.address, bound.getsockname()[1]))
+                    self.places.append(Place(listener.name, *bound.getsockname()[:2]))
                 opened[worker].append((listener.name, bound.fileno()))
+        if unused := passed.unused():
+            raise ConfigurationError(
+                f"the socket {unused} was passed by systemd, and no listener is for it",
+                where="[[listener]]",
+                mend="give FileDescriptorName= in the socket unit the name of a listener, or a listener its address and port",
+            )
         return opened
 
     def _make_children(self, sockets: Sequence[Sequence[tuple[str, int]]], configuration: int, lock: int, rates: int) -> list[Child]:
@@ -179,7 +184,7 @@ class Service:
         try:
             return await health.start(metrics.address, metrics.port)
         except OSError as error:
-            raise _cannot_listen(error, metrics.address, metrics.port, "[metrics], port") from error
+            raise cannot_listen(error, metrics.address, metrics.port, "[metrics], port") from error
 
     def _health(self, counters: Counters) -> Health:
         free = None
@@ -194,62 +199,6 @@ class Service:
             commit_failures=counters.total(Counter.COMMIT_FAILURES),
             commits=counters.total(Counter.COMMIT_GROUPS),
         )
-
-
-def open_listener(listener: Listener, count: int) -> list[socket.socket]:
-    """`count` sockets bound to the listener's address with SO_REUSEPORT. Raises ConfigurationError that names address, key and mend.
-
-    SO_REUSEPORT would also let us in beside another program of the same user: a first bind without it finds that out.
-    """
-    family = socket.AF_INET6 if ":" in listener.address else socket.AF_INET
-    port = listener.port
-    sockets: list[socket.socket] = []
-    try:
-        if port:
-            with socket.socket(family, socket.SOCK_STREAM) as probe:
-                _prepare(probe)
-                probe.bind((listener.address, port))
-        for _ in range(count):
-            bound = socket.socket(family, socket.SOCK_STREAM)
-            sockets.append(bound)
-            _prepare(bound)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            bound.setblocking(False)
-            bound.bind((listener.address, port))
-            port = bound.getsockname()[1]
-        for bound in sockets:
-            bound.listen(BACKLOG)
-    except OSError as error:
-        for bound in sockets:
-            bound.close()
-        raise _cannot_listen(error, listener.address, port, f'[[listener]] "{listener.name}", port') from error
-    return sockets
-
-
-def _prepare(one: socket.socket) -> None:
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if one.family == socket.AF_INET6:
-        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-
-
-def _cannot_listen(error: OSError, address: str, port: int, key: str) -> ConfigurationError:
-    place = f"{address} port {port}"
-    if error.errno == errno.EADDRINUSE:
-        option = " (or --listen HOST:PORT)" if "listener" in key else ""
-        return ConfigurationError(
-            f"{place} is in use by another program", where=key, mend=f"stop that program, or choose another port{option}"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return ConfigurationError(
-            f"this user may not listen on {place}",
-            where=key,
-            mend="choose a port of 1024 or more, or give the program CAP_NET_BIND_SERVICE",
-        )
-    if error.errno == errno.EADDRNOTAVAIL:
-        return ConfigurationError(
-            f"{address} is no address of this machine", where=key, mend="choose one of its addresses, or 0.0.0.0 or ::"
-        )
-    return ConfigurationError(f"cannot listen on {place}: {error.strerror}", where=key, mend="choose another address or port")
 
 
 def _write_pid(path: Path) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from esa.gateway.channel import Channel
@@ -31,6 +32,7 @@ class Stream(asyncio.BufferedProtocol):
         "_channel",
         "_ending",
         "_eof",
+        "_front",
         "_lost",
         "_output",
         "_pending",
@@ -47,6 +49,7 @@ class Stream(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._buffer = server.buffer
         self._channel: Channel | None = None  # TLS, once it has begun
+        self._front: Callable[[int], None] | None = None  # takes what is read before `_take` does: TLS, a proxy's header
         self._output: list[bytes] = []
         self._pending = b""  # read but not yet processed: the session waits for an answer, or for the client to read
         self._running = False  # inside _process
@@ -80,10 +83,10 @@ class Stream(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, count: int) -> None:
-        if self._channel is None:
+        if self._front is None:
             self._take(count)
         else:
-            self._decrypt(self._channel, count)
+            self._front(count)
 
     def _take(self, count: int) -> None:
         """Process the first octets of the shared buffer, or keep them."""
@@ -159,11 +162,14 @@ class Stream(asyncio.BufferedProtocol):
         """All that comes from now on is TLS; the session goes on in `_secured`. What was read in the clear has no part in it."""
         self._pending = b""
         self._channel = Channel(context)
+        self._front = self._decrypt
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
 
-    def _decrypt(self, channel: Channel, count: int) -> None:
+    def _decrypt(self, count: int) -> None:
+        channel = self._channel
+        assert channel is not None
         channel.receive(memoryview(self._buffer)[:count])
         try:
             if not channel.established:
