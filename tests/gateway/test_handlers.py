@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.handlers import Debugging, Mailbox, Proxy, Sink
+from aiosmtpd.handlers import AsyncMessage, Debugging, Mailbox, Message, Proxy, Sink
 
-from tests.gateway.sessions import Client, Recorder, listening
+from esa.gateway.authentication import Credentials
+from esa.gateway.tls import TlsSettings
+from tests.conformance.gateway import Sink as NextHop
+from tests.gateway.certificates import Authority
+from tests.gateway.sessions import Client, listening
 
 
 class Everything:
@@ -130,15 +134,73 @@ async def test_the_mailbox_handler_stores_the_message(tmp_path: Path) -> None:
 
 
 async def test_the_proxy_handler_passes_the_message_on() -> None:
-    class Threaded(Proxy):  # as written it blocks the loop on which the next hop of this test runs
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-            await asyncio.to_thread(self._deliver, envelope.mail_from, envelope.rcpt_tos, envelope.content)
-            return "250 OK"
+    next_hop = NextHop()  # in a thread: as aiosmtpd has it, the handler blocks the loop while it sends
+    next_hop.start()
+    try:
+        async with listening(Proxy("127.0.0.1", next_hop.port)) as running:
+            assert await send(await running.connect(), b"Subject: x\r\n\r\n..\r\n.\r\n") == "250 OK"
+    finally:
+        next_hop.server.close()
+    (delivered,) = next_hop.delivered
+    assert delivered.recipients == ["user@example.com"]
+    assert delivered.data.startswith(b"Subject: x\r\nX-Peer: ")
+    assert delivered.data.endswith(b"\r\n\r\n..\r\n")
 
-    recorder = Recorder()
-    async with listening(recorder) as next_hop, listening(Threaded("127.0.0.1", next_hop.port)) as running:
-        assert await send(await running.connect(), b"Subject: x\r\n\r\n..\r\n.\r\n") == "250 OK"
-    assert recorder.contents == [b"Subject: x\r\n\r\n.\r\n"]
+
+@pytest.mark.parametrize("kind", [Message, AsyncMessage])
+async def test_handlers_of_whole_messages_get_them_parsed(kind: Any) -> None:
+    found: list[Any] = []
+
+    def handle(self: object, message: Any) -> None:
+        found.append(message)
+
+    async def handle_later(self: object, message: Any) -> None:
+        await asyncio.sleep(0)
+        found.append(message)
+
+    handler = type("Handler", (kind,), {"handle_message": handle_later if kind is AsyncMessage else handle})()
+    async with listening(handler) as running:
+        assert await send(await running.connect(), b"Subject: x\r\n\r\nbody\r\n.\r\n") == "250 OK"
+    (message,) = found
+    assert (message["Subject"], message["X-MailFrom"], message["X-RcptTo"]) == ("x", "a@partner.example", "user@example.com")
+    assert message["X-Peer"].startswith("('127.0.0.1'")
+
+
+async def test_hooks_know_of_tls_and_of_who_authenticated(tmp_path: Path) -> None:
+    class Knows:
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            return f"250 {session.ssl['version']} {session.authenticated} {session.auth_data} {session.host_name}"
+
+        def handle_STARTTLS(self, server: Any, session: Any, envelope: Any) -> bool:
+            assert session.host_name is None
+            return True
+
+    class Anyone:
+        async def verify(self, credentials: Credentials, client_address: str) -> str | None:
+            return credentials.name
+
+    authority = Authority(tmp_path)
+    tls = TlsSettings(certificates=(authority.certificate(),))
+    async with listening(Knows(), tls=tls, authenticator=Anyone()) as running:
+        client = await running.connect()
+        await client.ask("EHLO before.example")
+        await client.start_tls(authority.client())
+        await client.ask("EHLO client.example")
+        assert (await client.ask("AUTH PLAIN AGFubmEAeA==")).startswith("235")
+        assert await send(client, b".\r\n") == "250 TLSv1.3 True anna client.example"
+
+
+async def test_a_hook_may_end_a_session_by_its_tls(tmp_path: Path) -> None:
+    class Strict:
+        def handle_STARTTLS(self, server: Any, session: Any, envelope: Any) -> bool:
+            return False
+
+    authority = Authority(tmp_path)
+    async with listening(Strict(), tls=TlsSettings(certificates=(authority.certificate(),))) as running:
+        client = await running.connect()
+        await client.ask("EHLO c")
+        await client.start_tls(authority.client())
+        assert await client.is_closed()
 
 
 async def test_a_large_message_is_read_back_for_a_handler(tmp_path: Path) -> None:
