@@ -69,7 +69,7 @@ class Server:
         self.needs_tls = tls is not None and tls.settings.mode == "required"
         self.authenticator = authenticator
         self.needs_authentication = needs_authentication
-        self.trust = trust
+        self.trust = trust or None  # asked of every connection: quick where nobody is trusted
         offered: list[str] = list(extensions)
         if tls is not None:
             offered += [] if self.is_implicit else ["STARTTLS"]

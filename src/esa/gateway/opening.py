@@ -120,10 +120,11 @@ class Opening(Stream):
         if not self._server.admit(self._session):
             self._end(replies.SHUTTING_DOWN if self._server.draining else replies.TOO_MANY_CONNECTIONS)
             return
-        self._may_claim = self.client_address in self._server.trust.xclient
-        if self._may_claim:
+        trust = self._server.trust
+        if trust and self.client_address in trust.xclient:
+            self._may_claim = True
             self._machine.offers |= XCLIENT
-        if self.client_address in self._server.trust.proxy_header:
+        if trust and self.client_address in trust.proxy_header:
             self._front = self._read_proxy_header
         else:
             self._begin()

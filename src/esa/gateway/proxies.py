@@ -175,6 +175,9 @@ class Trust:
     proxy_header: Networks = field(default_factory=Networks)  # these must send a PROXY header first
     xclient: Networks = field(default_factory=Networks)  # these may use XCLIENT
 
+    def __bool__(self) -> bool:
+        return bool(self.proxy_header or self.xclient)
+
     @classmethod
     def of(cls, proxy_header: Sequence[str], xclient: Sequence[str]) -> Trust:
         return cls(Networks(proxy_header), Networks(xclient))
