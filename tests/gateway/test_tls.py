@@ -14,6 +14,8 @@ import pytest
 from esa.errors import ConfigurationError
 from esa.gateway import listener as listener_module
 from esa.gateway.limits import Limits
+from esa.gateway.protocol import Connection
+from esa.gateway.receiver import Answer
 from esa.gateway.tls import Certificate, Tls, TlsSettings
 from esa.message.reply import Reply
 from esa.message.trace import received_field
@@ -150,6 +152,19 @@ async def test_where_tls_is_required_no_mail_is_taken_without(authority: Authori
         await client.start_tls(authority.client())
         await client.begin()
         assert (await client.ask(b".\r\n")).startswith("250")
+
+
+async def test_a_receiver_may_require_tls_of_one_client(authority: Authority, settings: TlsSettings) -> None:
+    class Choosy(Recorder):
+        def greet(self, connection: Connection) -> Answer:
+            connection.needs_tls = connection.client_address == "127.0.0.5"
+            return None
+
+    async with listening(Choosy(), tls=settings) as running:
+        for address, code in (("127.0.0.5", "530 5.7.0"), ("127.0.0.6", "250")):
+            client = await running.connect(address=address)
+            await client.ask("EHLO c")
+            assert (await client.ask(MAIL)).startswith(code)
 
 
 async def test_where_tls_is_off_it_is_not_known(settings: TlsSettings) -> None:

@@ -217,8 +217,12 @@ class Authentication(Table):
 class Certificate(Table):
     """A certificate of this server, for all listeners. With several (ECDSA and RSA, other names) each client gets the one that fits."""
 
-    chain: str = Field(min_length=1, description="The certificate and behind it the intermediate ones, in PEM. Relative to this file.")
-    key: str = Field(min_length=1, description="Its key in PEM, not encrypted, readable by this user only. Relative to this file.")
+    chain: str = Field(
+        default="mx.pem", min_length=1, description="The certificate and behind it the intermediate ones, in PEM. Relative to this file."
+    )
+    key: str = Field(
+        default="mx.key", min_length=1, description="Its key in PEM, not encrypted, readable by this user only. Relative to this file."
+    )
 
 
 class Dns(Table):
