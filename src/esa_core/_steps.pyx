@@ -20,10 +20,13 @@ def run(messages, *, step):
     Raises ValueError for another step, and MemoryError.
     """
     cdef Py_ssize_t n = len(messages), i, held = 0, parts = 0, octets = 0
-    cdef int last = STEPS.index(step), failed = 0
+    cdef int last = STEPS.index(step) if step in STEPS else -1, failed = 0
     cdef Document document
     cdef Py_buffer *buffers = <Py_buffer *> calloc(n + 1, sizeof(Py_buffer))
     memset(&document, 0, sizeof(Document))
+    if last < 0:
+        free(buffers)
+        raise ValueError(f"{step!r} is none of the steps {STEPS}")
     try:
         if buffers == NULL or document_init(&document) < 0:
             raise MemoryError
