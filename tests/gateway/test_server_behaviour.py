@@ -130,6 +130,8 @@ async def test_a_client_that_goes_away_while_the_receiver_thinks_breaks_nothing(
         await client.send(b"EHLO c\r\nNOOP\r\n")
         await asyncio.sleep(0.02)
         client.close()
-        await asyncio.sleep(0.15)
+        async with asyncio.timeout(10):
+            while not recorder.gone:
+                await asyncio.sleep(0.01)
         assert len(recorder.gone) == 1
         assert (await (await running.connect()).ask("NOOP")).startswith("250")
