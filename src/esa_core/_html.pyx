@@ -50,7 +50,7 @@ cdef size_t quoted_end(const Reader *reader, size_t at, uint8_t quote) noexcept 
     return at
 
 
-cdef bint read_attributes(Reader *reader) noexcept nogil:
+cdef bint read_attributes(Reader *reader, uint32_t tag) noexcept nogil:
     """Read up to behind the ">" of the tag at reader.at; False, at the end of the source, if there is none (the tag is then dropped)."""
     cdef const uint8_t *source = reader.source
     cdef size_t length = reader.length
@@ -58,42 +58,44 @@ cdef bint read_attributes(Reader *reader) noexcept nogil:
     cdef size_t name, value, size, end
     cdef uint32_t attribute
     cdef uint64_t present = 0
+    cdef uint8_t octet
     while at < length:
-        if is_blank(source[at]) or source[at] == 47:
+        octet = source[at]
+        if text_class[octet] == 1 or octet == 47:
             at += 1
             continue
-        if source[at] == 62:
+        if octet == 62:
             reader.at = at + 1
             reader.attributes.present = present
             return True
         name = at
         at = esa_next_mark(&reader.marks.name, at + 1, length)  # a leading "=" belongs to the name
-        size = at - name
-        attribute = attribute_of(source + name, size)
+        attribute = attribute_of(source + name, at - name)
         while at < length and is_blank(source[at]):
             at += 1
         if at >= length:
             break
-        if source[at] != 61:
-            value, size = at, 0
-        else:
+        value = end = at
+        if source[at] == 61:
             at += 1
             while at < length and is_blank(source[at]):
                 at += 1
             if at >= length:
                 break
-            value = at
-            if source[at] == 34 or source[at] == 39:
-                value += 1
-                end = quoted_end(reader, value, source[at])
+            octet = source[at]
+            if octet == 34 or octet == 39:
+                value = at + 1
+                end = quoted_end(reader, value, octet)
                 if end >= length:
                     break
                 at = end + 1
             else:
-                end = esa_next_mark(&reader.marks.value, at, length)
-                at = end
-            size = end - value
+                value = at
+                at = end = esa_next_mark(&reader.marks.value, at, length)
         if attribute and not present >> attribute & 1:
+            if (attribute == ATTR_WIDTH or attribute == ATTR_HEIGHT) and tag != TAG_IMG and tag != TAG_IMAGE:
+                continue  # nobody asks for it
+            size = end - value
             present |= <uint64_t>1 << attribute
             reader.attributes.value[attribute] = source + value
             reader.attributes.length[attribute] = <uint32_t>size
@@ -102,18 +104,20 @@ cdef bint read_attributes(Reader *reader) noexcept nogil:
     return False
 
 
-cdef inline bint read_tag(Reader *reader, size_t *name_length) noexcept nogil:
+cdef inline bint read_tag(Reader *reader, size_t *name_length, uint32_t *tag) noexcept nogil:
     """reader.at is at a tag's name: bring it behind the ">"; False if there is none."""
-    cdef size_t at = esa_next_mark(&reader.marks.name, reader.at, reader.length)
+    cdef size_t start = reader.at
+    cdef size_t at = esa_next_mark(&reader.marks.name, start, reader.length)
     while at < reader.length and reader.source[at] == 61:  # <a=b>
         at = esa_next_mark(&reader.marks.name, at + 1, reader.length)
-    name_length[0] = at - reader.at
+    name_length[0] = at - start
+    tag[0] = tag_of(reader.source + start, at - start)
     if at < reader.length and reader.source[at] == 62:
         reader.attributes.present = 0
         reader.at = at + 1
         return True
     reader.at = at
-    return read_attributes(reader)
+    return read_attributes(reader, tag[0])
 
 
 # ---- tags ----
@@ -123,12 +127,12 @@ cdef int start_tag(Reader *reader) noexcept nogil:
     cdef HtmlCounts *counts = &reader.document.html
     cdef const uint8_t *name = reader.source + reader.at + 1
     cdef size_t length = 0
-    cdef uint32_t tag, bits
+    cdef uint32_t tag = 0
+    cdef uint32_t bits
     cdef Look before
     reader.at += 1
-    if not read_tag(reader, &length):
+    if not read_tag(reader, &length, &tag):
         return 0
-    tag = tag_of(name, length)
     bits = element_flags[tag]
     counts.tags += 1
     if tag == 0:
@@ -142,7 +146,8 @@ cdef int start_tag(Reader *reader) noexcept nogil:
     if not bits & IN_HEAD:
         reader.begun = True
     before = reader.look
-    if reader.attributes.present & LOOK_ATTRIBUTES or reader.sheet.n_rules or (tag == TAG_A and reader.attributes.present):
+    if (reader.attributes.present & (LOOK_ATTRIBUTES & ~(<uint64_t>1 << ATTR_CLASS | <uint64_t>1 << ATTR_ID)) or reader.sheet.n_rules
+            or (tag == TAG_A and reader.attributes.present)):
         if read_look(reader, tag) < 0:
             return -1
     if bits & HIDES and not bits & RAW:
@@ -184,11 +189,10 @@ cdef void end_tag(Reader *reader) noexcept nogil:
     """reader.at is at the "<" of an end tag."""
     cdef const uint8_t *name = reader.source + reader.at + 2
     cdef size_t length = 0
-    cdef uint32_t tag
+    cdef uint32_t tag = 0
     reader.at += 2
-    if not read_tag(reader, &length):
+    if not read_tag(reader, &length, &tag):
         return
-    tag = tag_of(name, length)
     end_element(reader, name_number(name, length, tag), element_flags[tag])
 
 

@@ -43,7 +43,10 @@ cdef extern from *:
     /* 0 ordinary, 1 white space, 2 ampersand, 3 NUL (dropped, as browsers do) */
     static const unsigned char text_class[256] = {[0] = 3, ['\\t'] = 1, ['\\n'] = 1, ['\\f'] = 1, ['\\r'] = 1, [' '] = 1, ['&'] = 2};
     static inline unsigned esa_find_element(const unsigned char *p, size_t n) { ESA_FIND_NAME(element, p, n) }
-    static inline unsigned esa_find_attribute(const unsigned char *p, size_t n) { ESA_FIND_NAME(attribute, p, n) }
+    static inline unsigned esa_find_attribute(const unsigned char *p, size_t n) {
+        if (n > 16 || !(attribute_sizes[*p] >> n & 1)) return 0;
+        ESA_FIND_NAME(attribute, p, n)
+    }
     """
     const uint8_t *text_class
     # 1 to 16 octets in any case, 16 may be read: TAG_* or ATTR_*, 0 if it is not known

@@ -107,8 +107,18 @@ cdef int emit(Reader *reader, const uint8_t *source, size_t length, bint referen
         if buffer.length > ESA_MAX_TEXT:
             reader.document.flags |= TEXT_TRUNCATED
             return 0
-        if reserve(buffer, 64) < 0:
+        used = at
+        while used < length and text_class[source[used]] == 0:
+            used += 1
+        if reserve(buffer, used - at + 64) < 0:
             return -1
+        if used > at:
+            fill_gap(stream)
+            memcpy(buffer.data + buffer.length, source + at, used - at)
+            buffer.length += <uint32_t>(used - at)
+            at = used
+            if at == length:
+                return 0
         octet = source[at]
         if octet == 38 and references:
             used = take_reference(reader, stream, source + at, length - at)
@@ -119,13 +129,13 @@ cdef int emit(Reader *reader, const uint8_t *source, size_t length, bint referen
         if text_class[octet] == 1 and not (reader.preformatted and octet != 13):
             ask_gap(stream)
             continue
-        if octet == 0:
-            if not references:
-                fill_gap(stream)
-                memcpy(buffer.data + buffer.length, b"\xef\xbf\xbd", 3)
-                buffer.length += 3
+        if octet == 0 and references:
             continue
         fill_gap(stream)
+        if octet == 0:
+            memcpy(buffer.data + buffer.length, b"\xef\xbf\xbd", 3)
+            buffer.length += 3
+            continue
         buffer.data[buffer.length] = octet
         buffer.length += 1
     return 0

@@ -48,6 +48,16 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "attributes": lambda n: HTML + b"<p" + b" a=b" * n + b">",
     "references": lambda n: HTML + b"&CounterClockwiseContourIntegra" * (n // 8),
     "styles": lambda n: HTML + b'<p style="' + b"a:(;" * n + b'">',
+    "selectors": lambda n: HTML + b"<style>" + b"a," * (n // 2) + b"b{color:red}</style><a>x",
+    "rules": lambda n: HTML + b"<style>" + b"".join(b".c%d{color:red}" % i for i in range(n // 16)) + b"</style><p class='c1 c2'>x",
+    "classes": lambda n: (
+        HTML + b"<style>" + b"".join(b".c%d{opacity:1}" % i for i in range(2000)) + b"</style>" + b"<p class='c1 c2 c3'>" * (n // 20)
+    ),
+    "sheets behind text": lambda n: HTML + b"x<style>.a{color:red}</style><p class=a>" * (n // 40),
+    "conditional comments": lambda n: HTML + b"<!--[if a]>x<b><![endif]-->" * (n // 27),
+    "formatting that goes on": lambda n: HTML + b"<p>" + b"<font color=red><font color=blue>" * 4 + b"<p>" * (n // 3),
+    "scripts in comments in scripts": lambda n: HTML + b"<script><!--" * (n // 12),
+    "pages in attributes": lambda n: HTML + b"<a href='data:text/html,%3Ca href=data:text/html,x%3E'>" * (n // 56),
     "anchors": lambda n: HTML + b"<a href=x>" * n,
     "schemes": lambda n: b"\nhttp://" * n,
     "hosts": lambda n: b"\n" + b"www. a:// " * n,

@@ -42,7 +42,7 @@ OTHER_ELEMENTS = {
 }  # fmt: skip
 ATTRIBUTES = (
     "href", "src", "style", "hidden", "alt", "width", "height", "action", "background", "lang", "type", "content", "http-equiv",
-    "formaction", "data", "poster", "value", "xml:lang", "class", "id", "color", "bgcolor", "text", "link", "media", "dir", "srcdoc",
+    "formaction", "data", "poster", "value", "xml:lang", "class", "id", "color", "bgcolor", "text", "link", "media", "srcdoc",
     "xlink:href",
 )  # fmt: skip
 # The attributes that may decide whether text is shown.
@@ -128,6 +128,15 @@ def perfect_table(prefix: str, values: Mapping[str, int]) -> str:
     )
 
 
+def attribute_sizes() -> list[int]:
+    """By the first octet of a name: one bit for each length that a known attribute has. Most attributes are turned away by it."""
+    sizes = [0] * 256
+    for name in ATTRIBUTES:
+        sizes[ord(name[0])] |= 1 << len(name)
+        sizes[ord(name[0].upper())] |= 1 << len(name)
+    return sizes
+
+
 def html_header() -> str:
     legacy = {name for name in html5 if not name.endswith(";")}
     entities, pool = {}, b""
@@ -154,6 +163,7 @@ def html_header() -> str:
         + "".join(f"#define TAG_{c_name(name)} {number}\n" for name, number in ids.items())
         + perfect_table("attribute", {name: position + 1 for position, name in enumerate(ATTRIBUTES)})
         + "".join(f"#define ATTR_{c_name(name)} {position + 1}\n" for position, name in enumerate(ATTRIBUTES))
+        + numbers("unsigned int", "attribute_sizes", attribute_sizes())
         + f"#define LOOK_ATTRIBUTES {sum(1 << (ATTRIBUTES.index(name) + 1) for name in LOOKS)}ull\n"
         + perfect_table("property", {name: properties[meaning] for name, meaning in PROPERTIES.items()})
         + "".join(f"#define P_{name.upper()} {number}\n" for name, number in properties.items())
