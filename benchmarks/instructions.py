@@ -23,7 +23,7 @@ from results import table, write_section
 
 from esa.engine.judge import native_engine
 from esa.engine.model import Model
-from esa_core import Automaton, fold, parse
+from esa_core import Program, parse
 
 SHOWN = 30
 SCAN = "__pyx_pw_8esa_core_6_batch_6Engine_*scan"
@@ -34,8 +34,8 @@ ROOM = re.compile(r"_([a-z0-9_]+?)\.[^/]*$")
 def scan(messages: int, corpus: Path) -> None:
     """What callgrind watches: one round, so that what is made once is made, and as few as possible of Python's own instructions."""
     raws, _ = read(corpus, messages)
-    terms = [fold(term.encode()) for term in dictionary_terms(raws)]
-    engine = native_engine(Model.load(), Automaton([*terms, *literals([parse(raw).folded for raw in raws])], whole_word=False))
+    terms = [term.encode() for term in dictionary_terms(raws)]
+    engine = native_engine(Model.load(), Program([*terms, *literals([parse(raw).folded for raw in raws])]))
     engine.scan(raws)
 
 

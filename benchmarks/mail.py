@@ -45,7 +45,7 @@ def literals(texts: Sequence[bytes], n: int = 1_000, share: float = 0.01, seed: 
         length = chosen.randrange(8, 25)
         start = chosen.randrange(max(1, len(texts[row]) - length))
         piece = texts[row][start : start + length].strip()
-        if len(piece) >= 8 and b"\0" not in piece and whole.count(piece) == texts[row].count(piece):
+        if len(piece) >= 8 and piece.isascii() and b"\0" not in piece and whole.count(piece) == texts[row].count(piece):
             found.append(piece)
             hit.add(row)
     while len(found) < n:

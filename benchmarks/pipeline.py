@@ -55,7 +55,7 @@ def main() -> int:
     hit = sum(rows > 0 for rows in map(len, map(Automaton(pieces, whole_word=False).counts, folded)))
     engine = native_engine(Model.load(), Program([*(term.encode() for term in terms), *pieces]))
     sample, sample_labels = read(chosen.corpus or corpus_path("spamassassin"), chosen.sample)
-    stack = PythonStack([*terms, *(piece.decode("utf-8", "replace") for piece in pieces)], sample, sample_labels)
+    stack = PythonStack([*terms, *(piece.decode() for piece in pieces)], sample, sample_labels)
     ours(engine, raws)  # warm
     whole = [cpu(lambda: ours(engine, raws)) / len(raws) for _ in range(chosen.rounds)]
     rows: dict[str, list[float]] = {"ours": [], "ours, one by one": [], "batched": [], "one by one": []}
