@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esa_core import PATTERN_KINDS, REGION_NAMES, Engine, Program, flag_names, parse
 
@@ -79,6 +81,19 @@ def test_offsets_are_of_the_text_before_its_white_space_was_joined() -> None:
             (region,) = (region for region in parsed.regions if region.kind == "plain")
             offsets = {row[0]: row[3] for row in program.scan([mail(region.text.decode())]).table(0)}
             assert offsets == {0: region.folded.index(b"one"), 1: region.folded.rindex(b"x")}
+
+
+OFFSETS = Engine(program=Program([b"one two"], "words"))
+
+
+@given(
+    st.lists(st.sampled_from(["a", "bc" * 40, " ", "\n", "\t ", " " * 64, "."]), max_size=40), st.text(" \n\t", min_size=1, max_size=140)
+)
+def test_offsets_are_true_however_white_space_stands(filler: list[str], gap: str) -> None:
+    raw = mail(f"{''.join(filler)} one{gap}two")
+    (region,) = (region for region in parse(raw).regions if region.kind == "plain")
+    ((_, _, _, offset, _),) = OFFSETS.scan([raw]).table(0)
+    assert offset == region.folded.rindex(b"one")
 
 
 @pytest.mark.parametrize(
