@@ -77,7 +77,7 @@ def test_tracking_says_the_group_of_a_message_and_the_policy_holds(gateway: Gate
         assert code == 250
     identifier = text.decode().split()[-1]
     deadline = time.monotonic() + 20
-    while "delivery.delivered" not in (shown := gateway.command("track", identifier, "--json")) and time.monotonic() < deadline:
+    while "message.accepted" not in (shown := gateway.command("track", identifier, "--json")) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert '"group": "PARTNERS"' in shown
     assert '"because": ".partner.example"' in shown
@@ -106,7 +106,8 @@ def test_a_harvest_is_stopped_over_all_workers_exactly_at_its_limit_and_reported
             "receive-1",
         }
         deadline = time.monotonic() + 20
-        while '"refused": 35' not in (shown := gateway.command("report", "dhap", "--json")) and time.monotonic() < deadline:
+        while '"connections": 35' not in (shown := gateway.command("report", "dhap", "--json")) and time.monotonic() < deadline:
             time.sleep(0.2)
         assert '"invalid": 25' in shown
+        assert '"refused": 35' in shown
         assert '"connections": 35' in shown
