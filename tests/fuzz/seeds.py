@@ -276,6 +276,15 @@ def seeds_of(target: str) -> list[bytes]:
             found = iter(
                 [b"display:none", b"color:#fff;background-color:white", b"font: 0px a; opacity: .0", b"text-indent:-9999px !important"]
             )
+        case "sheet":
+            found = iter(
+                [
+                    b".a{display:none}</style><p class=a>x</p>",
+                    b"p.a, #b > i { color: #fff !important; background: rgb(255,255,255) } @media screen{p{font-size:0}}</style><p class=a id=b>x<i>y",
+                    b"/* c */ * { opacity: 0 } @import url(x); a:hover{} [hidden]{}</style><a hidden>x</a>",
+                    b"body{color:white;background-color:hsl(0 0% 100% / .5)} td{text-indent:-9999px;position:absolute;left:-100vw}</style>",
+                ]
+            )
         case "url" | "bare_url":
             found = _urls()
         case "fold":
@@ -319,7 +328,7 @@ def words_of(target: str) -> list[bytes]:
             words = [*_words(_MAIL_WORDS), *_words(_HTML_WORDS)[:24], *_CHARACTERS[:4]]
         case "encoded_words" | "mailboxes":
             words = [*_words(_MAIL_WORDS)[-24:], *_CHARACTERS, *_STATEFUL]
-        case "html" | "style":
+        case "html" | "style" | "sheet":
             words = [*_words(_HTML_WORDS), *_CHARACTERS]
         case "url" | "bare_url":
             words = _words(_URL_WORDS)

@@ -15,7 +15,7 @@ from tests.fuzz import seeds, targets
 
 NAMES = (
     *("structure", "message", "parameters", "file_names", "encoded_words", "mailboxes", "transfer", "charset", "html", "style", "url"),
-    *("bare_url", "fold", "cms", "rtf", "tnef", "uuencode", "mail_data", "smtp", "terms", "scan", "arrays", "image"),
+    *("bare_url", "fold", "cms", "rtf", "tnef", "uuencode", "mail_data", "smtp", "terms", "scan", "arrays", "image", "sheet"),
 )
 RUNS = 3000
 

@@ -62,6 +62,7 @@ struct fuzz_result {
 };
 
 int fuzz_run(const struct fuzz_options *options, struct fuzz_result *result);
+size_t fuzz_allocated(void);
 int fuzz_is_utf8(const uint8_t *octets, size_t length);
 
 #endif
