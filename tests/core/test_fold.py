@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from esa_core import REGION_NAMES, Parsed, Place, fold, parse
@@ -179,6 +179,7 @@ def places(parsed: Parsed) -> list[tuple[bytes, Place | None]]:
 
 
 @given(st.one_of(WRITTEN, COMBINING, st.text(alphabet="aе\u0430\u0456 x1\n\u0301p", max_size=40)))
+@example("Ы:0:0:0:Ы")
 def test_every_folded_character_is_found_where_it_was_written(text: str) -> None:
     parsed = plain("x" + text.replace("\r", " ") + "x")
     position = 0
