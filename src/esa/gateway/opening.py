@@ -11,6 +11,7 @@ import base64
 import logging
 import ssl
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +105,9 @@ class Opening(Stream):
         """What the receiver knows this as."""
         return self  # type: ignore[return-value]
 
+    @abstractmethod
     def _abort(self) -> None:
         """The open transaction, if there is one, ends without its mail."""
-        raise NotImplementedError
 
     # --- the connection
 

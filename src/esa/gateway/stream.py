@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from esa.gateway.tls import TlsFacts
 
 
-class Stream(asyncio.BufferedProtocol):
+class Stream(asyncio.BufferedProtocol, ABC):
     """Derive from it and give it `_process`, `_secured` and `_tls_failed`."""
 
     __slots__ = (
@@ -76,8 +77,9 @@ class Stream(asyncio.BufferedProtocol):
         """There is something to do although nothing more has been read."""
         return False
 
+    @abstractmethod
     def _process(self, source: Buffer, stop: int) -> None:
-        raise NotImplementedError
+        """Act on what has been read, source[:stop]."""
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._buffer
@@ -205,11 +207,13 @@ class Stream(asyncio.BufferedProtocol):
         if ciphertext:
             self._transport.write(ciphertext)
 
+    @abstractmethod
     def _secured(self, facts: TlsFacts) -> None:
-        raise NotImplementedError
+        """The handshake is done."""
 
+    @abstractmethod
     def _tls_failed(self, error: ssl.SSLError) -> None:
-        raise NotImplementedError
+        """The handshake, or the channel after it, is broken."""
 
     def drop(self) -> None:
         """End without a word."""
