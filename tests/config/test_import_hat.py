@@ -20,6 +20,7 @@ $ACCEPTED
 $THROTTLED
     ACCEPT {
         tls = "off"
+        smtp_auth = "Preferred"
         virus_check = "on"
         max_msgs_per_session = 10
         spam_check = "on"
@@ -99,14 +100,21 @@ def test_parameters_are_taken_over_and_what_is_not_given_is_the_default_and_not_
     throttled, trusted, blocked = policies["THROTTLED"], policies["TRUSTED"], policies["BLOCKED"]
     assert (throttled.max_msgs_per_session, throttled.max_rcpts_per_msg, throttled.max_message_size) == (10, 25, 1 << 20)
     assert (trusted.max_msgs_per_session, trusted.max_message_size) == (5000, 20 << 20)
+    assert (throttled.tls, throttled.auth, trusted.tls) == ("off", "preferred", "listener")
     assert trusted.spam_check, "the export says nothing of it, so it is on"
     assert (blocked.reject_banner_code, blocked.reject_banner_text) == (550, "Go away {now}")
 
 
 def test_what_has_no_counterpart_is_told() -> None:
     notes = "\n".join(import_hat(EXPORTED).notes)
-    for words in ("tls = off", "virus_check = on", "SBO:1234"):
+    for words in ("virus_check = on", "SBO:1234"):
         assert words in notes
+
+
+def test_tls_that_was_required_is_required_and_a_word_that_is_none_is_told() -> None:
+    found = import_hat('$A\n ACCEPT { tls = "require" auth = "sometimes" }\nALL\n $A\n')
+    assert 'tls = "required"' in found.text
+    assert any("auth = sometimes left out" in note for note in found.notes)
 
 
 def test_the_groups_may_be_for_one_listener() -> None:

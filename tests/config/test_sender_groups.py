@@ -108,6 +108,17 @@ def test_what_is_wrong_with_a_policy_is_told_once_and_where_it_stands() -> None:
         assert only_fault(odd).mend
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [('tls = "required"', "tls"), ('auth = "required"', "auth"), ('tls_mandatory_for = ["@a.example"]', "tls_mandatory_for")],
+)
+def test_what_no_listener_of_the_group_can_offer_cannot_be_required(text: str, key: str) -> None:
+    fault = only_fault(f'[mail_flow_policy.X]\n{text}\n[[sender_group]]\nname = "A"\npolicy = "X"\nsenders = ["10.1.1.1"]\n')
+    assert (fault.table, fault.key) == ("[mail_flow_policy.X]", key)
+    assert "listener mail" in fault.what
+    assert fault.mend
+
+
 def test_a_name_server_is_an_address() -> None:
     assert "no name server" in only_fault('[dns]\nservers = ["ns.example.net"]\n').what
 

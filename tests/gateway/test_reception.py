@@ -16,12 +16,14 @@ from esa.gateway.limits import Limits
 from esa.gateway.metrics import Counter
 from esa.gateway.reception import REFUSED_LIMIT, ListenerReceiver
 from esa.gateway.sender_facts import GIVE_UP_AFTER, SenderFacts
+from esa.gateway.tls import TlsSettings
 from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess, SenderGroup
-from esa.policy.mail_flow import SHIPPED, AccessRule, MailFlowPolicy
+from esa.policy.mail_flow import SHIPPED, AccessRule, Demand, MailFlowPolicy, PipelineRule
 from esa.policy.reputation import ListedReputation
 from esa.policy.senders import parse_sender
 from esa.store.record import EventName
+from tests.gateway.certificates import Authority
 from tests.gateway.sessions import Client, Listening, listening
 from tests.gateway.test_receive import POSITIVE, Bench
 
@@ -48,6 +50,16 @@ def group(name: str, policy: MailFlowPolicy, *entries: str) -> SenderGroup:
     return SenderGroup(name, policy, tuple(map(parse_sender, entries)))
 
 
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def tls(authority: Authority) -> TlsSettings:
+    return TlsSettings(certificates=(authority.certificate(),))
+
+
 class House(Bench):
     """A route with a real spool, and a listener with these groups that takes mail for example.org."""
 
@@ -61,10 +73,10 @@ class House(Bench):
 
 @asynccontextmanager
 async def open_house(
-    folder: Path, *groups: SenderGroup, names: Names | None = None, weights: dict[str, float] | None = None
+    folder: Path, *groups: SenderGroup, names: Names | None = None, weights: dict[str, float] | None = None, tls: TlsSettings | None = None
 ) -> AsyncIterator[tuple[House, Listening]]:
     house = House(folder, groups, names, weights)
-    async with listening(house.receiver, limits=Limits(message_size=1 << 20)) as running:
+    async with listening(house.receiver, limits=Limits(message_size=1 << 20), tls=tls) as running:
         yield house, running
     await house.route.drain()
     house.spool.close()
@@ -134,6 +146,79 @@ async def test_whoever_speaks_before_a_greeting_that_waits_is_refused(tmp_path: 
             assert await early.is_closed()
             assert (await send(await running.connect(address=address))).startswith("250")
         assert house.counted(Counter.CONNECTIONS_REFUSED) == 2
+
+
+async def test_a_client_that_sends_on_before_the_reply_is_told_once_in_the_log_and_its_mail_is_taken(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as (house, running):
+        client = await running.connect()
+        await client.send(
+            b"EHLO client.example\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nSubject: x\r\n\r\nx\r\n.\r\n"
+        )
+        assert [(await client.reply())[:3] for _ in range(5)] == ["250", "250", "250", "354", "250"]
+        assert house.counted(Counter.PIPELINING_VIOLATIONS) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "early"),
+    [
+        ([], b"EHLO client.example\r\nMAIL FROM:<a@example.net>\r\n"),
+        (["EHLO c.example", "MAIL FROM:<a@example.net>", "RCPT TO:<b@example.org>"], b"DATA\r\nSubject: x\r\n\r\nx\r\n.\r\n"),
+    ],
+)
+async def test_a_policy_may_refuse_clients_that_send_on_before_the_reply(tmp_path: Path, before: list[str], early: bytes) -> None:
+    policy = MailFlowPolicy("STRICT", pipelining_violation=PipelineRule.REFUSE)
+    async with open_house(tmp_path, group("STRICT", policy, "127.0.0.5")) as (house, running):
+        client = await running.connect(address="127.0.0.5")
+        for command in before:
+            assert (await client.ask(command)).startswith("250")
+        await client.send(early)
+        assert await client.line() == "554 5.5.0 You sent on without waiting for the reply"
+        assert await client.is_closed()
+        assert not house.stored()
+        assert (await send(await running.connect(address="127.0.0.5"))).startswith("250"), (
+            "who waits is served, commands in one packet or not"
+        )
+
+
+async def test_commands_that_may_be_pipelined_are_no_violation(tmp_path: Path) -> None:
+    policy = MailFlowPolicy("STRICT", pipelining_violation=PipelineRule.REFUSE)
+    async with open_house(tmp_path, group("STRICT", policy, "127.0.0.5")) as (house, running):
+        client = await running.connect(address="127.0.0.5")
+        await client.ask("EHLO client.example")
+        await client.send(b"MAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n")
+        assert [(await client.line())[:3] for _ in range(3)] == ["250", "250", "354"]
+        await client.send(b"Subject: x\r\n\r\nx\r\n.\r\nMAIL FROM:<a@example.net>\r\nQUIT\r\n")
+        assert [(await client.line())[:3] for _ in range(3)] == ["250", "250", "221"]
+        assert house.counted(Counter.PIPELINING_VIOLATIONS) == 0
+
+
+async def test_a_policy_may_require_tls_or_not_offer_it(tmp_path: Path, tls: TlsSettings, authority: Authority) -> None:
+    strict, lax = MailFlowPolicy("STRICT", tls=Demand.REQUIRED), MailFlowPolicy("LAX", tls=Demand.OFF)
+    async with open_house(tmp_path, group("S", strict, "127.0.0.5"), group("L", lax, "127.0.0.6"), tls=tls) as (_, running):
+        client = await running.connect(address="127.0.0.5")
+        assert "STARTTLS" in await capabilities(client)
+        assert (await client.ask("MAIL FROM:<a@example.net>")).startswith("530 5.7.0")
+        await client.start_tls(authority.client())
+        assert (await send(client)).startswith("250")
+        client = await running.connect(address="127.0.0.6")
+        assert "STARTTLS" not in await capabilities(client)
+        assert (await client.ask("STARTTLS")).startswith("502")
+        assert (await send(client)).startswith("250")
+        assert "STARTTLS" in await capabilities(await running.connect())
+
+
+async def test_a_policy_may_make_tls_mandatory_for_some_senders(tmp_path: Path, tls: TlsSettings, authority: Authority) -> None:
+    policy = MailFlowPolicy("P", tls_mandatory_for=("@partner.example", ".partner.example"))
+    async with open_house(tmp_path, group("P", policy, "127.0.0.5"), tls=tls) as (_, running):
+        client = await running.connect(address="127.0.0.5")
+        assert (await send(client)).startswith("250"), "others may send in the clear"
+        for path in ("boss@partner.example", "Boss@Mail.Partner.Example"):
+            assert (await client.ask(f"MAIL FROM:<{path}>")).startswith("530 5.7.0")
+        assert (await client.ask("MAIL FROM:<>")).startswith("250")
+        await client.ask("RSET")
+        await client.start_tls(authority.client())
+        await client.ask("EHLO client.example")
+        assert (await client.ask("MAIL FROM:<boss@partner.example>")).startswith("250")
 
 
 async def test_whoever_relays_may_send_to_any_domain_and_others_may_not(tmp_path: Path) -> None:

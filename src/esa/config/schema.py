@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from esa.config import units
 from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
-from esa.config.sender_groups import SHIPPED_GROUPS, DnsList, MailFlowPolicies, SenderGroup, contradictions_of, shipped_policies
+from esa.config.sender_groups import SHIPPED_GROUPS, DnsList, MailFlowPolicies, Offered, SenderGroup, contradictions_of, shipped_policies
 from esa.config.values import DAY, HOUR, KIB, LARGEST_MESSAGE, MIB, MINUTE, Duration, Name, Size, Table, Texts, fault
 from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
 from esa.errors import SyntaxFault
@@ -434,7 +434,10 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
             yield Contradiction(("listener", number, "tls_client_certificates"), what, mend)
         names.add(listener.name)
         places.add(place)
-    listeners = [listener.name for listener in configuration.listener]
+    listeners = {
+        listener.name: Offered(listener.tls != "off" and bool(configuration.certificate), listener.authentication != "off")
+        for listener in configuration.listener
+    }
     for where, what, mend in contradictions_of(configuration.sender_group, configuration.mail_flow_policy, listeners):
         yield Contradiction(where, what, mend)
     policy = configuration.mail_policy

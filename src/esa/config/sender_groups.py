@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
@@ -19,7 +20,7 @@ from esa.errors import ConfigurationError, SyntaxFault
 from esa.message.address import parse_domain
 from esa.policy.host_access import SenderGroup as Group
 from esa.policy.host_access_audit import relays_to_strangers
-from esa.policy.mail_flow import SHIPPED, UNLIMITED, AccessRule
+from esa.policy.mail_flow import SHIPPED, UNLIMITED, AccessRule, Demand, PipelineRule
 from esa.policy.mail_flow import MailFlowPolicy as Policy
 from esa.policy.senders import SenderEntry, parse_sender, read_senders
 
@@ -127,6 +128,30 @@ class MailFlowPolicy(Table):
     spam_check: bool = Field(
         default=True, description="Whether mail is treated by its score. false: it is scanned, and delivered whatever it is."
     )
+    tls: Literal["listener", "off", "preferred", "required"] = Field(
+        default=_GIVEN.tls.value,
+        description=(
+            '"listener": as the listener has it; "off": STARTTLS is not offered; "preferred": it is offered; "required": without it no mail '
+            "is taken, 530."
+        ),
+    )
+    tls_mandatory_for: Texts = Field(
+        default=(), description="Reverse-paths that no mail in the clear is taken of, 530: user@example.org, @example.org or .example.org."
+    )
+    auth: Literal["listener", "off", "preferred", "required"] = Field(
+        default=_GIVEN.auth.value,
+        description=(
+            '"listener": as the listener has it; "off": AUTH is not offered; "preferred": it is offered; "required": without it no mail is '
+            "taken, 530."
+        ),
+    )
+    pipelining_violation: Literal["log", "refuse"] = Field(
+        default=_GIVEN.pipelining_violation.value,
+        description=(
+            "A client that sends on behind EHLO, DATA or AUTH without waiting for the reply, as no mail server does: it is told in the log, "
+            'or refused with 554 ("refuse").'
+        ),
+    )
     greeting_delay: Duration = Field(
         default=0.0,
         ge=0,
@@ -157,7 +182,7 @@ SHIPPED_GROUPS = (
 def _as_written(policy: Policy) -> dict[str, Any]:
     """The values of a policy as they stand in a file."""
     values = {field.name: getattr(policy, field.name) for field in fields(policy) if field.name != "name"}
-    values["access"] = str(policy.access)
+    values |= {key: str(value) for key, value in values.items() if isinstance(value, StrEnum)}
     values["max_message_size"] = format_size(policy.max_message_size)
     values["greeting_delay"] = format_duration(policy.greeting_delay)
     values["envelope_sender_interval"] = format_duration(policy.envelope_sender_interval)
@@ -197,8 +222,16 @@ def shipped_policies() -> dict[str, MailFlowPolicy]:
 def policy_of(name: str, given: MailFlowPolicy) -> Policy:
     """The policy as a value that the listener keeps to."""
     values = {key: getattr(given, key) for key in type(given).model_fields}
-    exempt = tuple(entry.lower() for entry in given.envelope_sender_exempt)
-    return Policy(**{**values, "name": name, "access": AccessRule(given.access), "envelope_sender_exempt": exempt})
+    made = {
+        "name": name,
+        "access": AccessRule(given.access),
+        "tls": Demand(given.tls),
+        "auth": Demand(given.auth),
+        "pipelining_violation": PipelineRule(given.pipelining_violation),
+        "tls_mandatory_for": tuple(entry.lower() for entry in given.tls_mandatory_for),
+        "envelope_sender_exempt": tuple(entry.lower() for entry in given.envelope_sender_exempt),
+    }
+    return Policy(**{**values, **made})
 
 
 def groups_of(
@@ -230,10 +263,33 @@ def entries_of_files(group: SenderGroup, base: Path = Path()) -> list[SenderEntr
     return found
 
 
-def contradictions_of(
-    groups: Sequence[SenderGroup], policies: Mapping[str, MailFlowPolicy], listeners: Sequence[str]
+class Offered(NamedTuple):
+    """What a listener can offer its clients."""
+
+    tls: bool
+    auth: bool
+
+
+def _cannot_demand(
+    policy: str, given: MailFlowPolicy, listener: str, offered: Offered | None
 ) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-    """What cannot stand together, as (place, what, mend)."""
+    if offered is None:
+        return
+    if given.tls == "required" and not offered.tls:
+        what = f"TLS is required, and listener {listener} cannot offer it: all mail of this policy would be refused"
+        yield ("mail_flow_policy", policy, "tls"), what, "add a [[certificate]], and leave tls on at the listener"
+    if given.tls_mandatory_for and not offered.tls:
+        what = f"TLS is mandatory for some, and listener {listener} cannot offer it: all their mail would be refused"
+        yield ("mail_flow_policy", policy, "tls_mandatory_for"), what, "add a [[certificate]], and leave tls on at the listener"
+    if given.auth == "required" and not offered.auth:
+        what = f"AUTH is required, and listener {listener} does not offer it: all mail of this policy would be refused"
+        yield ("mail_flow_policy", policy, "auth"), what, 'set authentication = "offered" at the listener'
+
+
+def contradictions_of(
+    groups: Sequence[SenderGroup], policies: Mapping[str, MailFlowPolicy], listeners: Mapping[str, Offered]
+) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """What cannot stand together, as (place, what, mend). `listeners`: what each can offer, by name."""
     seen: set[tuple[str, str]] = set()
     for number, group in enumerate(groups):
         place: tuple[str | int, ...] = ("sender_group", number)
@@ -247,6 +303,9 @@ def contradictions_of(
                 yield (*place, "name"), f"two sender groups are called {group.name!r}", "give each its own name"
                 break
             seen.add((group.name, name))
+        if group.policy in policies:
+            for name in group.listeners or listeners:
+                yield from _cannot_demand(group.policy, policies[group.policy], name, listeners.get(name))
         if group.policy in policies and policies[group.policy].access == "RELAY":
             entry = relays_to_strangers(
                 Group(group.name, policy_of(group.policy, policies[group.policy]), tuple(map(parse_sender, group.senders)))

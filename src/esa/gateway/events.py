@@ -35,6 +35,7 @@ class Event(StrEnum):
     TLS_FAILED = "tls.failed"
     TLS_INJECTED = "tls.injected"
     AUTHENTICATION_FAILED = "authentication.failed"
+    PIPELINING_VIOLATION = "pipelining.violation"
     PROXY_REFUSED = "proxy.refused"
     USERS_REFUSED = "users.refused"
     CERTIFICATE_EXPIRED = "certificate.expired"

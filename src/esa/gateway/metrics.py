@@ -54,6 +54,7 @@ class Counter(IntEnum):
     CONNECTIONS_REFUSED = 24
     HARVESTS_REFUSED = 25
     TLS_SESSIONS = 26
+    PIPELINING_VIOLATIONS = 27
 
 
 Kind = Literal["counter", "gauge"]
@@ -89,6 +90,11 @@ DESCRIPTIONS: dict[Counter, tuple[str, Kind, str]] = {
     Counter.HARVESTS_REFUSED: ("esa_harvests_refused", "counter", "Recipients of directory harvests, refused without a look at them."),
     Counter.PROCESS_RESTARTS: ("esa_process_restarts", "counter", "Processes started again after they died."),
     Counter.TLS_SESSIONS: ("esa_tls_sessions", "counter", "Connections that agreed on TLS."),
+    Counter.PIPELINING_VIOLATIONS: (
+        "esa_pipelining_violations",
+        "counter",
+        "Connections whose client sent on where it had to wait for a reply.",
+    ),
 }
 _GAUGES = tuple(counter for counter, (_, kind, _) in DESCRIPTIONS.items() if kind == "gauge")
 

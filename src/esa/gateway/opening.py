@@ -47,6 +47,7 @@ class Opening(Stream):
         "_junk",
         "_machine",
         "_may_claim",
+        "_offers",
         "_receiver",
         "client_address",
         "client_port",
@@ -71,7 +72,6 @@ class Opening(Stream):
         machine.message_size = server.limits.message_size
         machine.spill = server.limits.spill if server.spill_directory else 0
         machine.reject_bare = server.bare_newline == "reject"
-        machine.offers = server.offers & ~REQUIRETLS
         self._greeted = False
         self._errors = 0
         self._junk = 0
@@ -89,8 +89,7 @@ class Opening(Stream):
         self.user = ""  # the identity that was proven by AUTH
         self._exchange: Exchange | None = None  # an AUTH that goes on
         self._failures = 0  # of AUTH
-        self.needs_authentication = server.needs_authentication  # no mail is taken without; a receiver may change it in `greet`
-        self.needs_tls = server.needs_tls  # no mail is taken in the clear; a receiver may change it in `greet`
+        self._demand_as_listener()
 
     @property
     def listener(self) -> str:
@@ -109,6 +108,23 @@ class Opening(Stream):
     def _abort(self) -> None:
         """The open transaction, if there is one, ends without its mail."""
 
+    def _demand_as_listener(self) -> None:
+        server = self._server
+        self.needs_authentication = server.needs_authentication  # no mail is taken without; a receiver may change it in `greet`
+        self.needs_tls = server.needs_tls  # no mail is taken in the clear; a receiver may change it in `greet`
+        self._offers = server.offers  # bits of OFFERS that EHLO may list; those of TLS and of the clear
+        self._offer()
+
+    def withhold(self, *, tls: bool = False, authentication: bool = False) -> None:
+        """Offer this client less than the listener does. For a receiver, in `greet`."""
+        self._offers &= ~(STARTTLS if tls else 0) & ~(AUTH if authentication else 0)
+        self._offer()
+
+    def _offer(self) -> None:
+        """Let the machine know what may be used now."""
+        usable = self._offers & ~(REQUIRETLS if self.tls is None else STARTTLS)
+        self._machine.offers = usable | (XCLIENT if self._may_claim else 0)
+
     # --- the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -124,7 +140,7 @@ class Opening(Stream):
         trust = self._server.trust
         if trust and self.client_address in trust.xclient:
             self._may_claim = True
-            self._machine.offers |= XCLIENT
+            self._offer()
         if trust and self.client_address in trust.proxy_header:
             self._front = self._read_proxy_header
         else:
@@ -187,6 +203,7 @@ class Opening(Stream):
         self.local_port = self.local_port if claims.local_port is None else claims.local_port
         self.helo, self.extended, self.context = claims.helo or "", False, None
         self.user = claims.user or ""
+        self._demand_as_listener()
         self._answer(self._call(self._receiver.greet, self._session), Opening._append, self._server.greeting, Opening._end)
 
     # --- TLS
@@ -206,8 +223,8 @@ class Opening(Stream):
     def _secured(self, facts: TlsFacts) -> None:
         machine = self._machine
         machine.restart(secure=True)
-        machine.offers = self._server.offers & ~STARTTLS | (XCLIENT if self._may_claim else 0)
         self.tls = facts
+        self._offer()
         self.helo, self.extended = "", False
         self._exchange, self.user = None, ""
         self._active = self._server.now

@@ -19,6 +19,7 @@ from esa.gateway.receiver import Lines, Transaction
 from esa.gateway.replies import encode
 from esa.message.address import parse_path
 from esa.message.envelope import RecipientOptions, Session
+from esa.message.reply import Reply
 from esa_core._smtp import EVENTS, FAULTS, STATES
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _MAIL_DATA: Final = STATES.index("MAIL_DATA")
 _CHUNK: Final = STATES.index("CHUNK")
 _TLS: Final = STATES.index("TLS")
 _NEED_RECIPIENT: Final = FAULTS.index("NEED_RECIPIENT")
+_ENDS_GROUP: Final = frozenset(EVENTS.index(name) for name in ("HELLO", "DATA", "AUTH"))  # nothing may be sent before the reply
 _LINGER: Final = 10.0  # seconds that a session which has been told to end may take to read its last reply
 
 
@@ -51,6 +53,7 @@ class Connection(Opening):
         "_seen",
         "_started",
         "_transactions",
+        "_was_early",
         "transaction",
     )
 
@@ -65,6 +68,7 @@ class Connection(Opening):
         self._started = 0.0  # loop seconds of the begin of mail data
         self._seen = 0  # octets of mail data at the last sweep
         self._transactions = 0
+        self._was_early = False  # the client has sent on where it has to wait
         self.transaction: Transaction | None = None
 
     @property
@@ -118,6 +122,10 @@ class Connection(Opening):
         event = feed(source, 0, stop)
         while event:
             position = machine.position
+            if position < stop and event in _ENDS_GROUP and not self._was_early:
+                self._on_early(EVENTS[event])
+                if self._ending:
+                    break
             _ACTIONS[event](self)
             if self._waiting or self._ending:
                 if position < stop:
@@ -374,6 +382,12 @@ class Connection(Opening):
     def _on_help(self) -> None:
         self._output.append(replies.HELP_TEXT)
         self._count_junk()
+
+    def _on_early(self, command: str) -> None:
+        self._was_early = True
+        refusal = self._call(self._receiver.early, self, command)
+        if isinstance(refusal, Reply):
+            self._end(encode(refusal)[1])
 
     def _on_quit(self) -> None:
         if self.transaction is not None:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 
-from esa.policy.mail_flow import UNLIMITED, MailFlowPolicy
+from esa.policy.mail_flow import UNLIMITED, MailFlowPolicy, names_path
 from esa.policy.senders import IpAddress, network_of
 from esa_core._rates import HEADER_SIZE, Rates, memory_size, prepare
 
@@ -126,7 +126,9 @@ class SenderCounts:
     def take_of_reverse_path(self, reverse_path: str) -> bool:
         """Count a recipient of a reverse-path; False if it is one too many in the interval. The null reverse-path is not counted."""
         policy = self._policy
-        if policy.max_rcpts_per_envelope_sender == UNLIMITED or not reverse_path or _is_exempt(reverse_path.lower(), policy):
+        if policy.max_rcpts_per_envelope_sender == UNLIMITED or not reverse_path:
+            return True
+        if names_path(policy.envelope_sender_exempt, reverse_path):
             return True
         key = self._rates.key(f"{policy.envelope_sender_interval:g} {reverse_path.lower()}") ^ _KINDS["reverse-path"]
         return self._rates.take(key, policy.max_rcpts_per_envelope_sender, policy.envelope_sender_interval) >= 0
@@ -158,11 +160,3 @@ class SenderCounts:
         """Recipients within the hour: invalid ones, valid ones that it learned, and those that it was told nothing of."""
         kinds = {"invalid": "invalid", "learned": "valid", "refused": "refused"}
         return {name: self._rates.total(self._key ^ _KINDS[kind]) for name, kind in kinds.items()}
-
-
-def _is_exempt(reverse_path: str, policy: MailFlowPolicy) -> bool:
-    exempt = policy.envelope_sender_exempt
-    if not exempt:
-        return False
-    domain = reverse_path.rpartition("@")[2]
-    return reverse_path in exempt or f"@{domain}" in exempt or any(entry[0] == "." and domain.endswith(entry) for entry in exempt)

@@ -105,6 +105,13 @@ class Receiver(ABC):
         """A client has connected. A refusal (554, 421) is sent instead of the greeting and the connection closed."""
         return None
 
+    def early(self, connection: Connection, command: str) -> Reply | None:
+        """The client has sent on behind a command whose reply it has to wait for (RFC 2920 section 3.1): HELLO, DATA or AUTH.
+
+        Called once for a connection. A reply is the last one of it, and the command is not carried out.
+        """
+        return None
+
     def secured(self, connection: Connection) -> None:  # noqa: B027
         """TLS was agreed on (`connection.tls`). What the client said before counts no more (RFC 3207 section 4.2)."""
 

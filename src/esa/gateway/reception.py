@@ -24,7 +24,7 @@ from esa.gateway.visit import Visit, visit_of
 from esa.message.reply import Reply
 from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess, Needs, Sender
-from esa.policy.mail_flow import AccessRule, MailFlowPolicy
+from esa.policy.mail_flow import AccessRule, Demand, MailFlowPolicy, PipelineRule, names_path
 from esa.policy.senders import IpAddress, read_address
 from esa.store.record import Event, EventName
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from esa.gateway.protocol import Connection
 
 RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
+NEEDS_TLS = Reply(530, "5.7.0", "Mail from this address is taken inside TLS only")
+SPOKE_TOO_EARLY = Reply(554, "5.5.0", "You sent on without waiting for the reply")
 NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages in one session, connect again")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
@@ -114,6 +116,7 @@ class ListenerReceiver(Receiver):
             if over is not None:
                 self._tell_refused(connection, "421", reason=over)
                 return Reply(421, "4.7.0", f"{hostname} Too many connections from your network")
+        _demand(connection, policy)
         if policy.max_message_size < connection.message_size or not connection.message_size:
             connection.message_size = policy.max_message_size
         if policy.banner_text or policy.banner_hostname:
@@ -131,6 +134,21 @@ class ListenerReceiver(Receiver):
             reason=reason,
             **(visit.fields() if visit else {}),
         )
+
+    def early(self, connection: Connection, command: str) -> Reply | None:
+        """Programs that only send do this; a mail server waits, for it cannot know what the reply will be."""
+        visit = visit_of(connection)
+        refuses = visit is not None and visit.policy.pipelining_violation is PipelineRule.REFUSE
+        self._route.row.add(Counter.PIPELINING_VIOLATIONS)
+        events.info(
+            Log.PIPELINING_VIOLATION,
+            client=connection.client_address,
+            listener=connection.listener,
+            command=command,
+            reply="554" if refuses else None,
+            **(visit.fields() if visit else {}),
+        )
+        return SPOKE_TOO_EARLY if refuses else None
 
     def secured(self, connection: Connection) -> None:
         self._route.row.add(Counter.TLS_SESSIONS)
@@ -158,6 +176,8 @@ class ListenerReceiver(Receiver):
             if visit.messages >= visit.policy.max_msgs_per_session:
                 return TOO_MANY_MESSAGES
             visit.messages += 1
+            if names_path(visit.policy.tls_mandatory_for, transaction.reverse_path) and transaction.connection.tls is None:
+                return NEEDS_TLS
         return None if self._route.has_room(transaction.declared_size) else NO_SPACE
 
     def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
@@ -245,6 +265,16 @@ class ListenerReceiver(Receiver):
 
     def message(self, transaction: Transaction) -> None:
         self._route.take(transaction)
+
+
+def _demand(connection: Connection, policy: MailFlowPolicy) -> None:
+    """What the policy asks for in place of the listener."""
+    if policy.tls is not Demand.LISTENER:
+        connection.needs_tls = policy.tls is Demand.REQUIRED
+    if policy.auth is not Demand.LISTENER:
+        connection.needs_authentication = policy.auth is Demand.REQUIRED
+    if Demand.OFF in (policy.tls, policy.auth):
+        connection.withhold(tls=policy.tls is Demand.OFF, authentication=policy.auth is Demand.OFF)
 
 
 def _refusal(code: int, text: str) -> Reply:

@@ -22,6 +22,22 @@ class AccessRule(StrEnum):
     CONTINUE = "CONTINUE"  # the group is passed over; the next that matches decides
 
 
+class PipelineRule(StrEnum):
+    """What becomes of a client that sends on where it has to wait for a reply (RFC 2920 section 3.1)."""
+
+    LOG = "log"
+    REFUSE = "refuse"  # 554, and the connection ends
+
+
+class Demand(StrEnum):
+    """What a policy asks for of TLS, or of AUTH."""
+
+    LISTENER = "listener"  # as the listener has it
+    OFF = "off"  # it is not offered
+    PREFERRED = "preferred"  # it is offered where the listener can, and mail is taken without
+    REQUIRED = "required"  # no mail is taken without
+
+
 @dataclass(frozen=True, slots=True)
 class MailFlowPolicy:
     """Limits and manners for the senders of a group. UNLIMITED (-1) lifts a limit where it is said so."""
@@ -46,6 +62,10 @@ class MailFlowPolicy:
     dhap_text: str = "Too many invalid recipients"
     dhap_disconnect: bool = True
     spam_check: bool = True
+    tls: Demand = Demand.LISTENER
+    tls_mandatory_for: tuple[str, ...] = ()  # reverse-paths that no mail in the clear is taken of: address, @domain or .domain, lower case
+    auth: Demand = Demand.LISTENER
+    pipelining_violation: PipelineRule = PipelineRule.LOG
     greeting_delay: float = 0.0  # seconds before the greeting; whoever speaks before it is refused
     banner_text: str = ""  # empty: the listener's own greeting
     banner_hostname: str = ""  # empty: the gateway's
@@ -58,13 +78,28 @@ class MailFlowPolicy:
         return self.access in (AccessRule.ACCEPT, AccessRule.RELAY)
 
 
+def names_path(entries: tuple[str, ...], path: str) -> bool:
+    """Whether one of the entries (address, @domain or .domain, lower case) is meant for this path; none is for the null path."""
+    if not entries or not path:
+        return False
+    address = path.lower()
+    domain = address.rpartition("@")[2]
+    return address in entries or f"@{domain}" in entries or any(entry[0] == "." and domain.endswith(entry) for entry in entries)
+
+
 SHIPPED = {
     policy.name: policy
     for policy in (
         MailFlowPolicy("ACCEPTED"),
         MailFlowPolicy("TRUSTED", spam_check=False, dhap_limit=0),
         MailFlowPolicy(
-            "THROTTLED", max_msgs_per_session=10, max_rcpts_per_msg=20, max_message_size=MIB, max_concurrency=10, max_rcpts_per_hour=20
+            "THROTTLED",
+            max_msgs_per_session=10,
+            max_rcpts_per_msg=20,
+            max_message_size=MIB,
+            max_concurrency=10,
+            max_rcpts_per_hour=20,
+            pipelining_violation=PipelineRule.REFUSE,
         ),
         MailFlowPolicy("BLOCKED", access=AccessRule.REJECT),
         MailFlowPolicy("RELAYED", access=AccessRule.RELAY, dhap_limit=0),

@@ -39,12 +39,12 @@ _TOKEN = re.compile(
 )
 _PARAMETER = re.compile(r'[\s,;]*(\w+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",;]+))')
 _RULES = {rule.value: rule for rule in AccessRule}
-_RENAMED = {"override_hostname": "banner_hostname", "smtp_banner_text": "banner_text"}
+_DEMANDS = {"off": "off", "on": "preferred", "preferred": "preferred", "require": "required", "required": "required"}
+_RENAMED = {"smtp_auth": "auth", "override_hostname": "banner_hostname", "smtp_banner_text": "banner_text"}
 _RENAMED_REFUSING = {"smtp_banner_text": "reject_banner_text", "smtp_banner_code": "reject_banner_code"}
 _WITHOUT_COUNTERPART = {
     "use_sb": "reputation is always used where a group asks for it",
     "virus_check": "there is no virus engine",
-    "tls": "TLS is not a matter of sender groups here yet",
 }
 
 
@@ -202,7 +202,12 @@ class _Reader:
             why = _WITHOUT_COUNTERPART.get(key, "there is no such parameter here")
             self._notes.append(f"policy {policy}: {key} = {given} left out: {why}")
             return
-        if known.annotation is bool:
+        if key in ("tls", "auth"):
+            if given.lower() in _DEMANDS:
+                values[key] = _DEMANDS[given.lower()]
+            else:
+                self._notes.append(f"policy {policy}: {key} = {given} left out: it is none of {', '.join(_DEMANDS)}")
+        elif known.annotation is bool:
             values[key] = given.lower() in ("on", "yes", "true", "1")
         elif known.annotation is int:
             try:
