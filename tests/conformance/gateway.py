@@ -23,6 +23,7 @@ hostname = "mx.example.com"
 state = "state"
 workers = 1
 drain = "5 s"
+log_format = "{log_format}"
 [[listener]]
 port = {port}
 accept_domains = ["example.com"]
@@ -119,12 +120,12 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, command_timeout: str = "5 min") -> Iterator[Running]:
+def running(folder: Path, *, command_timeout: str = "5 min", log_format: str = "text") -> Iterator[Running]:
     """Start `esa serve` in `folder`, with loopback ports that are free, and stop it again."""
     sink = Sink()
     sink.start()
     port = unused_port()
-    text = CONFIGURATION.format(port=port, sink=sink.port, metrics=unused_port(), command_timeout=command_timeout)
+    text = CONFIGURATION.format(port=port, sink=sink.port, metrics=unused_port(), command_timeout=command_timeout, log_format=log_format)
     (folder / "esa.toml").write_text(text)
     issued = trustme.CA().issue_cert("mx.example.com")
     (folder / "mx.key").write_bytes(issued.private_key_pem.bytes())
@@ -132,7 +133,7 @@ def running(folder: Path, *, command_timeout: str = "5 min") -> Iterator[Running
     log = folder / "esa.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "esa.cli", "serve", "--config", "esa.toml"], cwd=folder, stdout=output, stderr=output
+            [sys.executable, "-m", "esa.cli", "serve", "--config", "esa.toml"], cwd=folder, stdout=subprocess.DEVNULL, stderr=output
         )
     try:
         _wait_until_it_listens(process, port, log)
