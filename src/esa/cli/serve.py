@@ -40,17 +40,22 @@ def command(config_file: Path | None, state: Path | None, listen: str | None) ->
       esa serve --config esa.toml
       esa serve --listen 0.0.0.0:25 --state /var/lib/esa
 
-    It stops on Ctrl-C or SIGTERM, when every message it has begun with has its reply.
+    It stops on Ctrl-C or SIGTERM, when every message it has begun with has its
+    reply. On SIGHUP it reads the configuration and all its files again: new
+    processes take over the listening sockets, and those before them end with
+    their last session. What is wrong is told in the log, and nothing changes.
     """
     from esa.config.load import load
     from esa.gateway import events
     from esa.gateway.service import Service
 
-    configuration = load(config_file, state=state)
-    if listen is not None:
-        configuration = _listening(configuration, listen)
+    def read() -> Configuration:
+        configuration = load(config_file, state=state)
+        return configuration if listen is None else _listening(configuration, listen)
+
+    configuration = read()
     events.configure("serve", log_format=configuration.gateway.log_format)
-    asyncio.run(Service(configuration).run(started=_welcome))
+    asyncio.run(Service(configuration, read_again=read).run(started=_welcome))
 
 
 def _listening(configuration: Configuration, listen: str) -> Configuration:

@@ -31,6 +31,8 @@ class Event(StrEnum):
     PROCESS_ENDED = "process.ended"
     PROCESS_FAILED = "process.failed"
     PROCESS_DRAINED = "process.drained"
+    SERVICE_RELOADED = "service.reloaded"
+    RELOAD_REFUSED = "service.reload_refused"
     CONNECTION_REFUSED = "connection.refused"
     TLS_FAILED = "tls.failed"
     TLS_INJECTED = "tls.injected"

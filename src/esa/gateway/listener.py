@@ -120,6 +120,11 @@ class Server:
         if not self.connections:
             self._empty.set()
 
+    def retire(self) -> asyncio.Event:
+        """Stop listening and leave the sessions alone; the event is set when the last one has ended."""
+        self._stop_listening()
+        return self._empty
+
     async def drain(self, patience: float = 30.0) -> None:
         """Stop listening, say 421 to idle sessions, let running transactions finish; after `patience` seconds drop the rest."""
         self.draining = True

@@ -21,7 +21,7 @@ from esa.errors import StoreError
 _MAGIC = b"ESACNT01"
 _HEADER = struct.Struct("<8sII")  # magic, rows, counters a row
 _HEADER_SIZE = 64  # rows begin on a cache line
-ROLES = 64  # rows: more than the processes one node can have
+ROLES = 800  # rows: three for each of the 256 receiving processes that one node may have, while others take over, and some
 
 
 class Counter(IntEnum):

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esa.config.schema import Configuration, Listener
 from esa.config.sender_groups import groups_of
@@ -57,6 +57,7 @@ _WARM_UP = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nThe first scan of a pr
 NICENESS = {"receive": 0, "deliver": 10, "keep": 10}  # who waits for a reply goes first; what is kept safe can be handed on a little later
 ROTATE_SECONDS = 60.0  # age at which a live segment is closed, so that it can go once all in it is done
 RENEW_SECONDS = 12 * 3600.0
+RETIRE_SECONDS = 300.0  # that sessions have to end by themselves when a successor has taken over; then they are told to go
 COUNTERS = Path("run") / "counters"
 
 
@@ -75,7 +76,7 @@ class Task:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one process until it has drained."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # so does the end of a terminal; who has certificates to read again says so later
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # so does the end of a terminal
     task = _read_task(sys.argv[1:] if arguments is None else arguments)
     events.configure(task.name, log_format=task.configuration.gateway.log_format)
     if not _die_with_parent():
@@ -185,11 +186,14 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     ]
     contexts: list[Tls | UserFile] = [server.tls for server in servers if server.tls is not None]
     contexts += [users] if users is not None else []
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, contexts)
+    retired = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, retired.set)
     ready()
     rotation = asyncio.create_task(_rotate(spool))
     renewal = asyncio.create_task(_renew(contexts))
-    await stop.wait()
+    await _first_of(stop, retired)
+    if retired.is_set():
+        await _first_of(stop, *(server.retire() for server in servers), patience=RETIRE_SECONDS)
     rotation.cancel()
     renewal.cancel()
     await asyncio.gather(*(server.drain(configuration.gateway.drain) for server in servers))
@@ -206,16 +210,21 @@ async def _rotate(spool: Spool) -> None:
         await asyncio.to_thread(spool.rotate, older_than=ROTATE_SECONDS)
 
 
-def _reload(contexts: Sequence[Tls | UserFile]) -> None:
-    for one in contexts:
-        one.reload()
+async def _first_of(stop: asyncio.Event, *others: asyncio.Event, patience: float | None = None) -> None:
+    """Wait for `stop`, or for all of `others`, but not longer than `patience` seconds."""
+    ended: asyncio.Future[Any] = asyncio.gather(*(one.wait() for one in others))
+    waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait()), ended]
+    _, left = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    for wait in left:
+        wait.cancel()
 
 
 async def _renew(contexts: Sequence[Tls | UserFile]) -> None:
     """Read certificates again now and then: new session ticket keys, and a renewed certificate that nobody told us of."""
     while True:
         await asyncio.sleep(RENEW_SECONDS)
-        _reload(contexts)
+        for one in contexts:
+            one.reload()
 
 
 async def _deliver(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:

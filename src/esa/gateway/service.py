@@ -32,6 +32,7 @@ from esa.store.folder import make_private, store_error, take_lock
 
 PREDECESSOR_SECONDS = 15.0  # how long children of a killed parent may take to drain
 KILL_SECONDS = 2.0  # past the drain time, a child that still runs is killed
+GENERATIONS = 3  # of receivers at one time: those that work, those that retire, and their successors
 STOREKEEPER_SECONDS = 5.0  # deliver and keep finish what is in flight
 
 
@@ -50,12 +51,17 @@ class Place:
 class Service:
     """One running gateway."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, *, read_again: Callable[[], Configuration] | None = None) -> None:
+        """`read_again` gives the configuration as it is now, for SIGHUP; it may raise EsaError. None: always this one."""
         self.configuration = configuration
+        self._read_again = read_again or (lambda: configuration)
         self.places: list[Place] = []
         self.health_place = ""
         self._stop = asyncio.Event()
         self._children: list[Child] = []
+        self._runs: dict[Child, asyncio.Task[None]] = {}  # of these, and of receivers that have retired
+        self._reloading: asyncio.Task[None] | None = None
+        self._reload_again = False
 
     async def run(self, *, started: Callable[[Service], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, or `stop`. `started` is called when every process does its work.
@@ -73,15 +79,16 @@ class Service:
             held.callback(os.close, children_lock)
             sockets = self._open_sockets(held)
             counters = Counters.create(state / COUNTERS)
-            configuration = _configuration_descriptor(self.configuration)
-            held.callback(os.close, configuration)
-            rates = create_memory(self.configuration.gateway.workers)
+            self._descriptor = _configuration_descriptor(self.configuration)
+            held.callback(lambda: os.close(self._descriptor))
+            rates = create_memory(GENERATIONS * self.configuration.gateway.workers)
             held.callback(os.close, rates)
-            self._children = self._make_children(sockets, configuration, children_lock, rates)
+            self._sockets, self._lock, self._rates = sockets, children_lock, rates
+            self._children = [self._child(Job("deliver", 0)), self._child(Job("keep", 1)), *self._receivers(0)]
             health = HealthServer(counters, lambda: self._health(counters))
             self.health_place = await self._serve_health(health)
             try:
-                await self._supervise(counters, held, started)
+                await self._supervise(counters, started)
             finally:
                 await health.close()
 
@@ -90,32 +97,39 @@ class Service:
         self._stop.set()
 
     def reload(self) -> None:
-        """Have the receiving processes read their certificates again; what is wrong with them stands in the log, and the old ones stay."""
-        for child in self._children:
-            if child.job.sockets and child.ready.is_set():
-                child.reload()
+        """Read the configuration and all its files again, and go on with them. What is wrong stands in the log, and nothing changes then."""
+        if self._reloading is not None and not self._reloading.done():
+            self._reload_again = True
+            return
+        self._reloading = asyncio.get_running_loop().create_task(self._reload())
 
-    async def _supervise(self, counters: Counters, held: contextlib.ExitStack, started: Callable[[Service], None] | None) -> None:
+    async def _supervise(self, counters: Counters, started: Callable[[Service], None] | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        runs = [asyncio.create_task(child.run(), name=child.job.name) for child in self._children]
+        for child in self._children:
+            self._start(child)
         parent = counters.row(ROLES - 1)
         try:
-            if await self._all_ready(runs):
+            if await self._all_ready(self._children):
                 events.info(
                     Log.SERVICE_STARTED, pid=os.getpid(), listening=" ".join(map(str, self.places)), state=str(self.configuration.state)
                 )
                 if started is not None:
                     started(self)
+                gone = 0
                 while not self._stop.is_set():
-                    parent.set(Counter.PROCESS_RESTARTS, sum(child.restarts for child in self._children))
+                    gone += self._forget_retired(counters)
+                    parent.set(Counter.PROCESS_RESTARTS, gone + sum(child.restarts for child in self._runs))
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stop.wait(), 1.0)
         finally:
             began = time.monotonic()
-            await self._end(runs)
+            if self._reloading is not None:
+                self._reloading.cancel()
+                await asyncio.wait([self._reloading])
+            await self._end()
         failed = [child.job.name for child in self._children if child.failed_first]
         if failed:
             raise EsaError(
@@ -123,11 +137,14 @@ class Service:
             )
         events.info(Log.SERVICE_STOPPED, pid=os.getpid(), seconds=round(time.monotonic() - began, 1))
 
-    async def _all_ready(self, runs: Sequence[asyncio.Task[None]]) -> bool:
-        """Wait until every child is ready (True), or one failed at the start or a stop was asked for (False)."""
-        ready = asyncio.gather(*(child.ready.wait() for child in self._children))
+    def _start(self, child: Child) -> None:
+        self._runs[child] = asyncio.create_task(child.run(), name=child.job.name)
+
+    async def _all_ready(self, children: Sequence[Child]) -> bool:
+        """Wait until each of these is ready (True), or one failed at the start or a stop was asked for (False)."""
+        ready = asyncio.gather(*(child.ready.wait() for child in children))
         stop = asyncio.create_task(self._stop.wait())
-        watched: list[asyncio.Future[Any]] = [ready, stop, *runs]
+        watched: list[asyncio.Future[Any]] = [ready, stop, *(self._runs[child] for child in children)]
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
         if ready.done():
@@ -137,21 +154,81 @@ class Service:
             await ready
         return False
 
-    async def _end(self, runs: Sequence[asyncio.Task[None]]) -> None:
+    async def _end(self) -> None:
         """Receivers first: they finish their replies. Then deliver and keep. Whoever takes too long is killed, which loses nothing kept."""
-        receivers = [child for child in self._children if child.job.sockets]
-        others = [child for child in self._children if not child.job.sockets]
-        for group, patience in ((receivers, self.configuration.gateway.drain + KILL_SECONDS), (others, STOREKEEPER_SECONDS)):
-            waiting = [run for run in runs if run.get_name() in {child.job.name for child in group} and not run.done()]
-            for child in group:
-                child.terminate()
-            if waiting:
-                _, late = await asyncio.wait(waiting, timeout=patience)
-                if late:
-                    for child in group:
-                        child.kill()
-                    await asyncio.wait(late)
-        await asyncio.gather(*runs)
+        receivers = [child for child in self._runs if child.job.sockets]
+        others = [child for child in self._runs if not child.job.sockets]
+        await self._end_these(receivers, self.configuration.gateway.drain + KILL_SECONDS)
+        await self._end_these(others, STOREKEEPER_SECONDS)
+        await asyncio.gather(*self._runs.values())
+
+    async def _end_these(self, children: Sequence[Child], patience: float) -> None:
+        waiting = [self._runs[child] for child in children if not self._runs[child].done()]
+        for child in children:
+            child.terminate()
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=patience)
+            if late:
+                for child in children:
+                    child.kill()
+                await asyncio.wait(late)
+
+    # --- reload -----------------------------------------------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
+        """Receivers get successors on the same sockets, and retire when these are ready: no connection is refused, no session cut."""
+        while True:
+            self._reload_again = False
+            began = time.monotonic()
+            try:
+                await self._take_over(await asyncio.to_thread(self._read_again))
+            except EsaError as error:
+                events.error(Log.RELOAD_REFUSED, reason=str(error).replace("\n", "; "), consequence="the old configuration stays in use")
+            else:
+                events.info(Log.SERVICE_RELOADED, pid=os.getpid(), seconds=round(time.monotonic() - began, 1))
+            if not self._reload_again:
+                return
+
+    async def _take_over(self, configuration: Configuration) -> None:
+        """Raises EsaError, and leaves all as it was, if the successors cannot be started with it."""
+        _can_take_over(self.configuration, configuration)
+        old = [child for child in self._children if child.job.sockets]
+        used = {child.job.row for child in self._runs}
+        generation = next((one for one in range(GENERATIONS) if not used & {child.job.row for child in self._receivers(one)}), None)
+        if generation is None:
+            raise EsaError("receivers of the last reload still finish their sessions", mend="reload again when they have ended")
+        before, self._descriptor = self._descriptor, _configuration_descriptor(configuration)
+        new = self._receivers(generation)
+        try:
+            for child in new:
+                self._start(child)
+            if not await self._all_ready(new):
+                raise EsaError(
+                    "a process could not start with it", mend="what is wrong stands in the log, in the line event=process.failed"
+                )
+        except BaseException:
+            failed, self._descriptor = self._descriptor, before
+            await self._end_these(new, KILL_SECONDS)
+            for child in new:
+                del self._runs[child]
+            os.close(failed)
+            raise
+        self.configuration = configuration
+        for child in old:
+            child.retire()
+        storekeepers = [child for child in self._children if not child.job.sockets]
+        for child in storekeepers:
+            child.begin_anew(self._descriptor)
+        self._children = [*storekeepers, *new]
+        os.close(before)
+
+    def _forget_retired(self, counters: Counters) -> int:
+        """Let go of receivers that have ended after a reload; how often they were started again in their time."""
+        ended = [child for child, run in self._runs.items() if run.done() and child not in self._children]
+        for child in ended:
+            del self._runs[child]
+            counters.row(child.job.row).reset_gauges()
+        return sum(child.restarts for child in ended)
 
     # --- what children are given ------------------------------------------------------------------------------------------------------
 
@@ -174,10 +251,14 @@ class Service:
             )
         return opened
 
-    def _make_children(self, sockets: Sequence[Sequence[tuple[str, int]]], configuration: int, lock: int, rates: int) -> list[Child]:
-        jobs = [Job("deliver", 0), Job("keep", 1)]
-        jobs += [Job(f"receive-{worker}", 2 + worker, tuple(given), (rates, worker)) for worker, given in enumerate(sockets)]
-        return [Child(job, configuration=configuration, inherited=(lock,)) for job in jobs]
+    def _receivers(self, generation: int) -> list[Child]:
+        """The receivers of a generation, which have names, counters and spools that those of another have not."""
+        first = generation * len(self._sockets)
+        numbered = enumerate(self._sockets, first)
+        return [self._child(Job(f"receive-{number}", 2 + number, tuple(given), (self._rates, number))) for number, given in numbered]
+
+    def _child(self, job: Job) -> Child:
+        return Child(job, configuration=self._descriptor, inherited=(self._lock,))
 
     async def _serve_health(self, health: HealthServer) -> str:
         metrics = self.configuration.metrics
@@ -199,6 +280,21 @@ class Service:
             commit_failures=counters.total(Counter.COMMIT_FAILURES),
             commits=counters.total(Counter.COMMIT_GROUPS),
         )
+
+
+def _can_take_over(old: Configuration, new: Configuration) -> None:
+    """Raises ConfigurationError for what is decided when the parent starts: it opened the sockets and the state folder."""
+
+    def fixed(one: Configuration) -> dict[str, object]:
+        listeners = [(listener.name, listener.address, listener.port) for listener in one.listener]
+        gateway = one.gateway
+        values = {"[gateway], state": one.state, "[gateway], workers": gateway.workers, "[gateway], log_format": gateway.log_format}
+        return {**values, "[[listener]], name, address, port": listeners, "[metrics]": one.metrics}
+
+    before = fixed(old)
+    for where, value in fixed(new).items():
+        if value != before[where]:
+            raise ConfigurationError("this changes only when esa is started again", where=where, mend="set it back, or restart esa serve")
 
 
 def _write_pid(path: Path) -> None:

@@ -47,6 +47,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._ever_ready = False
         self._stopping = False
+        self._renewing = False  # it was told to end, so that it starts again
 
     async def run(self) -> None:
         """Keep the child running until `stop`; return at once if it fails before it was ever ready."""
@@ -57,6 +58,9 @@ class Child:
             lived = time.monotonic() - began
             if self._told_to_stop():
                 return
+            if self._renewing:
+                self._renewing = False
+                continue
             events.error(Log.PROCESS_ENDED, name=self.job.name, status=_describe(status), lived=round(lived, 3))
             if not self._ever_ready:
                 self.failed_first = True
@@ -128,9 +132,16 @@ class Child:
         self._stopping = True
         self._signal(signal.SIGTERM)
 
-    def reload(self) -> None:
-        """Ask the child to read its certificates again."""
-        self._signal(signal.SIGHUP)
+    def retire(self) -> None:
+        """Ask a receiver to take no new connection and to end with its last session; it has a successor already."""
+        self._stopping = True
+        self._signal(signal.SIGUSR1)
+
+    def begin_anew(self, configuration: int) -> None:
+        """Have the child drain and start again with another configuration."""
+        self._configuration = configuration
+        self._renewing = True
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
