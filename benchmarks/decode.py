@@ -2,10 +2,11 @@
 
     python benchmarks/decode.py [--write]
 
-Thread CPU time, rounds in turn, medians. Ours reads all readings of a message, turns HTML into text as seen and as written, and finds links;
-fast-mail-parser decodes bodies and attachments and leaves HTML as it is, so that mail without HTML is compared by itself too. First both without
-making Python objects of what was found, then with: header fields, subject, and every text. Bars: structure scan 2 GB/s, decoding with HTML
-0.5 GB/s, fast-mail-parser costs 4 times as much. Exit 1 if a bar is missed.
+Thread CPU time, rounds in turn, medians. fast-mail-parser decodes header, bodies and attachments and leaves HTML as it is; ours does the same in
+the row of bodies (in all readings, with names, addresses and the links of plain text), which is what is compared. The next row turns HTML into
+text as seen and as written, and finds its links, as well. First both without making Python objects of what was found, then with: header
+fields, subject, and every text as it is written. Bars: structure scan 2 GB/s, decoding with HTML 0.5 GB/s, fast-mail-parser costs 4 times as
+much as the bodies. Exit 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from esa_core._steps import run
 
 BATCH = 256
 BAR_STRUCTURE, BAR_DECODE, BAR_RATIO = 2.0, 0.5, 4.0
-STRUCTURE, DECODE, FOLD = "structure scan", "decoded: text, HTML, links", "and folded"
-PEER, OURS_READ, PEER_READ = "fast-mail-parser", "decoded, and read as Python objects", "fast-mail-parser, and read as Python objects"
+STRUCTURE, BODIES, DECODE, FOLD = "structure scan", "bodies and attachments decoded", "decoded, HTML to text and links", "and folded"
+PEER, PEER_READ = "fast-mail-parser", "fast-mail-parser, and read as Python objects"
+OURS_READ, OURS_SEEN = "bodies, and read as Python objects", "HTML to text, and read as Python objects"
 
 
 def batches(raws: Sequence[bytes]) -> list[Sequence[bytes]]:
@@ -48,14 +50,21 @@ def works(raws: Sequence[bytes]) -> dict[str, Callable[[], object]]:
     def our_objects() -> None:
         for raw in raws:
             mail = parse(raw)
+            _ = (mail.headers, mail.subject, [part.decoded for part in mail.parts])
+
+    def our_texts() -> None:
+        for raw in raws:
+            mail = parse(raw)
             _ = (mail.headers, mail.subject, [part.text for part in mail.parts])
 
     return {
         STRUCTURE: lambda: [run(part, step="structure") for part in parts],
+        BODIES: lambda: [run(part, step="bodies") for part in parts],
         DECODE: lambda: [run(part, step="decode") for part in parts],
         FOLD: lambda: [run(part, step="fold") for part in parts],
         PEER: lambda: [fast_mail_parser.parse_many(list(part), threads=1) for part in parts],
         OURS_READ: our_objects,
+        OURS_SEEN: our_texts,
         PEER_READ: their_objects,
     }
 
@@ -75,8 +84,8 @@ def rows(name: str, raws: Sequence[bytes], times: dict[str, float]) -> list[list
     octets = sum(map(len, raws))
     lines: list[list[object]] = []
     for what, seconds in times.items():
-        ours = {PEER: DECODE, PEER_READ: OURS_READ}.get(what)
-        ratio = f"{seconds / times[ours]:.1f}× ours" if ours else ""
+        peer = {BODIES: PEER, DECODE: PEER, OURS_READ: PEER_READ, OURS_SEEN: PEER_READ}.get(what)
+        ratio = f"{times[peer] / seconds:.1f}× ours" if peer else ""
         lines.append([name, what, f"{1e6 * seconds / len(raws):.2f}", f"{octets / seconds / 1e9:.2f}", ratio])
     return lines
 
@@ -93,13 +102,13 @@ def main() -> int:
     whole, without = measure(raws, chosen.rounds), measure(plain, chosen.rounds)
     octets = sum(map(len, raws))
     structure, decode = octets / whole[STRUCTURE] / 1e9, octets / whole[DECODE] / 1e9
-    ratio, ratio_plain = whole[PEER] / whole[DECODE], without[PEER] / without[DECODE]
+    ratio = whole[PEER] / whole[BODIES]
     lines = rows(f"all {len(raws):,}", raws, whole) + rows(f"the {len(plain):,} without HTML", plain, without)
     text = table(["messages", "what", "CPU µs a message", "GB/s", "fast-mail-parser"], lines)
     text += (
         f"\n\nBars: structure scan {BAR_STRUCTURE:.0f} GB/s ({_met(structure >= BAR_STRUCTURE)}: {structure:.2f}); decoding with HTML "
         f"{BAR_DECODE} GB/s ({_met(decode >= BAR_DECODE)}: {decode:.2f}); fast-mail-parser costs {BAR_RATIO:.0f} times as much "
-        f"({_met(ratio >= BAR_RATIO)}: {ratio:.1f}; on mail without HTML {ratio_plain:.1f}). Corpus spamassassin, {octets / len(raws):,.0f} octets "
+        f"as the bodies ({_met(ratio >= BAR_RATIO)}: {ratio:.1f}). Corpus spamassassin, {octets / len(raws):,.0f} octets "
         f"mean; {chosen.rounds} rounds in turn. fast-mail-parser refuses {refused} of the messages."
     )
     print(text)

@@ -122,7 +122,9 @@ class Part:
     def content(self) -> bytes: ...
     def contents(self) -> list[bytes]: ...  # in every reading, the usual one first
     @property
-    def text(self) -> str: ...
+    def text(self) -> str: ...  # as seen
+    @property
+    def decoded(self) -> str: ...  # as written, HTML with its markup
 
 @disjoint_base
 class Parsed:

@@ -1,7 +1,7 @@
 """The memory of one Document: made once per worker, used for message after message."""
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from esa_core._buffer cimport grow
@@ -11,6 +11,7 @@ from esa_core._types cimport (
 
 
 cdef enum:
+    SMALL_BLOCK = 1024           # octets
     KEPT_BUFFER = 1048576        # octets of one of the 8 buffers of a document that waits for its next message
 
 
@@ -30,6 +31,29 @@ cdef int document_init(Document *document) noexcept nogil:
     if grow(<void **>&document.folded, &document.cap_folded, 16384, 1) < 0:
         return -1
     return reserve_scratch(document, 4096)
+
+
+cdef inline int begin_with(void **memory, uint32_t *capacity, size_t size) noexcept nogil:
+    # what is this small the C library hands out from a list of the thread's own
+    cdef size_t items = (SMALL_BLOCK - ESA_PADDING) // size
+    memory[0] = malloc(SMALL_BLOCK)
+    if memory[0] == NULL:
+        return -1
+    capacity[0] = <uint32_t>items
+    return 0
+
+
+cdef int document_begin(Document *document) noexcept nogil:
+    """The same for a document that is made for one message: little memory, the rest when it is needed. Only the readers of _mime and _text may
+    be called with it, and those that see whether there is text."""
+    memset(document, 0, sizeof(Document))
+    if begin_with(<void **>&document.fields, &document.cap_fields, sizeof(HeaderField)) < 0:
+        return -1
+    if begin_with(<void **>&document.parts, &document.cap_parts, sizeof(Part)) < 0:
+        return -1
+    if begin_with(<void **>&document.regions, &document.cap_regions, sizeof(Region)) < 0:
+        return -1
+    return begin_with(<void **>&document.text, &document.cap_text, 1)
 
 
 cdef void free_sources(Document *document) noexcept nogil:
@@ -82,7 +106,7 @@ cdef void document_reset(Document *document) noexcept nogil:
         free_sources(document)
     document.n_readings = 0
     document.budget = 0
-    document.waiting = document.may_uuencode = document.eight_bit = False
+    document.waiting = document.may_uuencode = document.eight_bit = document.passes_html = document.unusual = False
     document.raw = NULL
     document.raw_length = document.header_end = 0
     document.flags = 0
@@ -91,7 +115,7 @@ cdef void document_reset(Document *document) noexcept nogil:
     document.subject = document.from_name = document.from_address = Span(0, 0)
     document.reply_to_address = document.sender_address = document.to_name = document.to_address = Span(0, 0)
     document.n_recipients = document.n_from = 0
-    document.structured = document.decoded = document.was_folded = False
+    document.structured = document.header_decoded = document.texts_decoded = document.decoded = document.was_folded = False
 
 
 cdef int reserve_text(Document *document, size_t more) noexcept nogil:

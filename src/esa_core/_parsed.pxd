@@ -12,6 +12,8 @@ cdef class Parsed:
     cdef Py_buffer view
     cdef bint held
     cdef int decode(self) except -1
+    cdef int read_texts(self) except -1
+    cdef str header_text(self, const Span *where)
     cdef int fold(self) except -1
     cdef str arena_text(self, Span where)
     cdef str source_text(self, const EsaPart *part, Span where)

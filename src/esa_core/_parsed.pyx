@@ -8,11 +8,12 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
+from libc.string cimport memchr
 
 from collections import namedtuple
 
 from esa_core._charset cimport charset_name
-from esa_core._document cimport document_free, document_init, octets_of
+from esa_core._document cimport document_begin, document_free, octets_of
 from esa_core._field cimport decode_words
 from esa_core._fold cimport fold_octets
 from esa_core._media cimport encoding_of, split_type
@@ -20,12 +21,12 @@ from esa_core._mime cimport parse_structure
 from esa_core._place cimport Place as EsaPlace
 from esa_core._place cimport find_place
 from esa_core._reading cimport header_holder
-from esa_core._text cimport decode_text, fold_text
+from esa_core._text cimport decode_body, decode_header, decode_text, decode_texts, fold_text, is_text
 from esa_core._transfer cimport decode_joined, decode_transfer, is_joined_base64
 from esa_core._types cimport (
     ENCODING_BASE64, ENCODING_IDENTITY, ENCODING_QUOTED_PRINTABLE, ENCODING_UNKNOWN, FIELD_CONTENT_TRANSFER_ENCODING, MEDIA_MESSAGE,
-    MEDIA_MULTIPART, REGION_DISGUISED, REGION_FILE_NAME, REGION_HTML_HIDDEN, REGION_HTML_SEEN, REGION_PLAIN, WAIT_TEXT, Buffer, HeaderField,
-    Region as EsaRegion, Span,
+    MEDIA_MULTIPART, MEDIA_TEXT_HTML, MEDIA_TEXT_PLAIN, REGION_DISGUISED, REGION_FILE_NAME, REGION_HTML_HIDDEN, REGION_HTML_SEEN,
+    REGION_PLAIN, WAIT_TEXT, Buffer, HeaderField, Region as EsaRegion, Span,
 )
 from esa_core._types cimport Link as EsaLink
 from esa_core._types cimport Part as EsaPart
@@ -112,8 +113,9 @@ cdef class Part:
     @property
     def file_name(self):
         """Decoded, on one line; "" if none. Where several are given, the one that most clients show."""
-        self.message.decode()
-        return self.message.arena_text(self.message.document.parts[self.index].file_name)
+        with cython.critical_section(self.message):
+            self.message.read_texts()
+            return self.message.arena_text(self.message.document.parts[self.index].file_name)
 
     @property
     def file_names(self):
@@ -121,11 +123,12 @@ cdef class Part:
         cdef EsaRegion *region
         cdef uint32_t at
         cdef list found = []
-        self.message.decode()
-        for at in range(self.message.document.n_regions):
-            region = &self.message.document.regions[at]
-            if region.kind == REGION_FILE_NAME and region.part == self.index:
-                found.append(self.message.arena_text(region.text))
+        with cython.critical_section(self.message):
+            self.message.read_texts()
+            for at in range(self.message.document.n_regions):
+                region = &self.message.document.regions[at]
+                if region.kind == REGION_FILE_NAME and region.part == self.index:
+                    found.append(self.message.arena_text(region.text))
         return found
 
     @property
@@ -147,6 +150,8 @@ cdef class Part:
 
     @property
     def flags(self):
+        """Names of what was odd about it; its text is read first."""
+        self.message.decode()
         return flag_names(self.message.document.parts[self.index].flags)
 
     @property
@@ -210,8 +215,27 @@ cdef class Part:
     @property
     def text(self):
         """Text as seen, line ends LF; "" for what is not text."""
-        self.message.decode()
-        return self.message.arena_text(self.message.document.parts[self.index].text)
+        with cython.critical_section(self.message):
+            if self.message.document.parts[self.index].media == MEDIA_TEXT_HTML:
+                self.message.decode()
+            else:
+                self.message.read_texts()
+            return self.message.arena_text(self.message.document.parts[self.index].text)
+
+    @property
+    def decoded(self):
+        """Text as it is written, in its character set, line ends LF: of HTML with the markup; "" for what is not text."""
+        cdef Buffer octets = Buffer(NULL, 0, 0)
+        cdef Buffer out = Buffer(NULL, 0, 0)
+        if not is_text(&self.message.document, self.index):
+            return ""
+        try:
+            if decode_body(&self.message.document, self.index, &octets, &out) < 0:
+                raise MemoryError
+            return out.data[:out.length].decode("utf-8", "replace")
+        finally:
+            free(octets.data)
+            free(out.data)
 
     def __repr__(self):
         return f"<Part {self.index} {self.media_type} {self.start}:{self.end}>"
@@ -222,7 +246,7 @@ cdef class Parsed:
 
     def __cinit__(self, raw):
         cdef int outcome
-        if document_init(&self.document) < 0:
+        if document_begin(&self.document) < 0:
             raise MemoryError
         PyObject_GetBuffer(raw, &self.view, PyBUF_SIMPLE)
         self.held = True
@@ -245,6 +269,24 @@ cdef class Parsed:
             raise MemoryError
         return 0
 
+    cdef int read_texts(self) except -1:
+        """All but what HTML needs; `decode` may put it elsewhere, so that who reads it holds the critical section."""
+        cdef int outcome
+        with cython.critical_section(self):
+            outcome = decode_texts(&self.document)
+        if outcome < 0:
+            raise MemoryError
+        return 0
+
+    cdef str header_text(self, const Span *where):
+        """One of the decoded fields of the header."""
+        cdef int outcome
+        with cython.critical_section(self):
+            outcome = decode_header(&self.document)
+            if outcome == 0:
+                return self.arena_text(where[0])
+        raise MemoryError
+
     cdef int fold(self) except -1:
         cdef int outcome
         self.decode()
@@ -263,14 +305,24 @@ cdef class Parsed:
     cdef list header_list(self, uint32_t index):
         cdef EsaPart *part = &self.document.parts[index]
         cdef HeaderField *field
+        cdef const uint8_t *raw
+        cdef size_t start, end
         cdef uint32_t at
         cdef list found = []
         cdef bytes value
         for at in range(part.field_first, part.field_first + part.field_count):
             field = &self.document.fields[at]
-            value = octets_of(&self.document, &self.document.parts[field.part])[field.value_start:field.value_start + field.value_length]
-            found.append((self.source_text(&self.document.parts[field.part], Span(field.name_start, field.name_length)),
-                          value.replace(b"\r", b"").replace(b"\n", b"").strip(b" \t")))
+            raw = octets_of(&self.document, &self.document.parts[field.part])
+            start = field.value_start
+            end = start + field.value_length
+            while start < end and (raw[start] == 32 or raw[start] == 9):
+                start += 1
+            while start < end and (raw[end - 1] == 32 or raw[end - 1] == 9):
+                end -= 1
+            value = raw[start:end]
+            if memchr(raw + start, 10, end - start) != NULL or memchr(raw + start, 13, end - start) != NULL:
+                value = value.replace(b"\r", b"").replace(b"\n", b"").strip(b" \t")
+            found.append((raw[field.name_start:field.name_start + field.name_length].decode("latin-1"), value))
         return found
 
     @property
@@ -305,45 +357,38 @@ cdef class Parsed:
 
     @property
     def subject(self):
-        self.decode()
-        return self.arena_text(self.document.subject)
+        return self.header_text(&self.document.subject)
 
     @property
     def from_name(self):
         """Display name of the first mailbox in From."""
-        self.decode()
-        return self.arena_text(self.document.from_name)
+        return self.header_text(&self.document.from_name)
 
     @property
     def from_address(self):
         """Addr-spec of the first mailbox in From, lower case."""
-        self.decode()
-        return self.arena_text(self.document.from_address)
+        return self.header_text(&self.document.from_address)
 
     @property
     def reply_to_address(self):
-        self.decode()
-        return self.arena_text(self.document.reply_to_address)
+        return self.header_text(&self.document.reply_to_address)
 
     @property
     def sender_address(self):
-        self.decode()
-        return self.arena_text(self.document.sender_address)
+        return self.header_text(&self.document.sender_address)
 
     @property
     def to_name(self):
-        self.decode()
-        return self.arena_text(self.document.to_name)
+        return self.header_text(&self.document.to_name)
 
     @property
     def to_address(self):
-        self.decode()
-        return self.arena_text(self.document.to_address)
+        return self.header_text(&self.document.to_address)
 
     @property
     def recipients(self):
         """How many mailboxes stand in To and Cc."""
-        self.decode()
+        self.header_text(&self.document.subject)
         return self.document.n_recipients
 
     @property
@@ -353,7 +398,12 @@ cdef class Parsed:
         cdef list found = []
         cdef Part part
         cdef uint32_t index
-        self.decode()  # files uuencoded in a text are found there
+        with cython.critical_section(self):
+            for index in range(self.document.n_parts):
+                if self.document.parts[index].media == MEDIA_TEXT_PLAIN and (
+                        self.document.may_uuencode or self.document.parts[index].encoding == ENCODING_BASE64):
+                    self.read_texts()  # files uuencoded in a text are found there
+                    break
         for index in range(self.document.n_parts):
             part = Part.__new__(Part)
             part.message = self

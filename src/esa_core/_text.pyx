@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memchr, memmove
 
-from esa_core._buffer cimport append_octet, equals_caseless, whole_characters
+from esa_core._buffer cimport append, append_octet, equals_caseless, whole_characters
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, find_charset
 from esa_core._disguise cimport add_plain_form
 from esa_core._document cimport give_back, lend, may_read_again, octets_of
@@ -24,6 +24,12 @@ from esa_core._transfer cimport decode_joined, decode_transfer, has_foreign_octe
 from esa_core._types cimport *
 from esa_core._utf8 cimport is_ascii
 from esa_core._uuencode cimport find_uuencoded
+
+cdef extern from "string.h" nogil:
+    const void *memmem(const void *text, size_t length, const void *wanted, size_t wanted_length)
+
+cdef enum:
+    ALWAYS_WHOLE = 1048576       # octets: of a longer message all readings together may come near ESA_MAX_TEXT
 
 # ---- bare URLs ----
 
@@ -213,7 +219,7 @@ cdef int decode_part(Document *document, uint32_t index) noexcept nogil:
     cdef uint64_t flags = 0
     cdef uint32_t encoding = part.encoding
     cdef bint is_plain = part.media == MEDIA_TEXT_PLAIN
-    if length == 0:
+    if length == 0 or (document.passes_html and part.media == MEDIA_TEXT_HTML):
         return 0
     if part.media == MEDIA_OTHER:
         if encoding == ENCODING_BASE64 and is_joined_base64(source, length):
@@ -229,7 +235,7 @@ cdef int decode_part(Document *document, uint32_t index) noexcept nogil:
     if encoding == ENCODING_IDENTITY or encoding == ENCODING_UNKNOWN:
         if decode_in(document, index, source, length, part.charset) < 0:
             return -1
-        if is_plain and document.may_uuencode and find_uuencoded(document, index, source, length, False) < 0:
+        if is_plain and document.may_uuencode and add_uuencoded(document, index, source, length, False) < 0:
             return -1
     else:
         document.octets.length = 0
@@ -240,10 +246,20 @@ cdef int decode_part(Document *document, uint32_t index) noexcept nogil:
         if decode_in(document, index, document.octets.data, document.octets.length, part.charset) < 0:
             return -1
         if is_plain and (document.may_uuencode or encoding == ENCODING_BASE64):
-            if find_uuencoded(document, index, document.octets.data, document.octets.length, True) < 0:
+            if add_uuencoded(document, index, document.octets.data, document.octets.length, True) < 0:
                 return -1
     if document.parts[index].waits & WAIT_TEXT or flags & (JOINED_BASE64 | BAD_BASE64):
+        if document.passes_html:
+            document.unusual = True
+            return 0
         return decode_otherwise(document, index)
+    return 0
+
+
+cdef int add_uuencoded(Document *document, uint32_t index, const uint8_t *text, size_t length, bint decoded) noexcept nogil:
+    if not document.passes_html:
+        return find_uuencoded(document, index, text, length, decoded)
+    document.unusual |= memmem(text, length, b"begin ", 6) != NULL
     return 0
 
 
@@ -385,16 +401,60 @@ cdef void find_charsets(const Document *document, const HeaderField *field, uint
 
 # ---- the doors ----
 
-cdef int decode_text(Document *document) noexcept nogil:
-    """Fill the text arena, regions, links, HTML counts and the decoded fields. Does nothing the second time."""
-    cdef uint32_t index = 0
-    cdef Part *part
-    if document.decoded:
+cdef int decode_header(Document *document) noexcept nogil:
+    """Only the decoded fields of the message itself, with their regions. Does nothing the second time."""
+    if document.header_decoded:
         return 0
     if decode_fields(document) < 0:
         return -1
+    document.n_header_text = document.n_text
+    document.n_header_regions = document.n_regions
+    document.header_decoded = True
+    return 0
+
+
+cdef int decode_texts(Document *document) noexcept nogil:
+    """All that decode_text reads but HTML: each other part's text and names are the same as after it, while regions, links, counts and flags are
+    not complete. A message in which texts depend on each other (other readings, uuencoded files, near the limits) is read wholly at once."""
+    cdef int outcome
+    if document.decoded or document.texts_decoded:
+        return 0
+    if document.waiting or document.raw_length > ALWAYS_WHOLE:
+        return decode_text(document)
+    if decode_header(document) < 0:
+        return -1
+    document.passes_html = True
+    outcome = decode_parts(document)
+    document.passes_html = False
+    if outcome < 0:
+        return -1
+    document.texts_decoded = True
+    return decode_text(document) if document.unusual else 0
+
+
+cdef int decode_text(Document *document) noexcept nogil:
+    """Fill the text arena, regions, links, HTML counts and the decoded fields. Does nothing the second time."""
+    if document.decoded:
+        return 0
+    if decode_header(document) < 0:
+        return -1
+    document.n_text = document.n_header_text  # without what decode_texts added
+    document.n_regions = document.n_header_regions
+    document.n_links = 0
+    if decode_parts(document) < 0:
+        return -1
+    if document.html.scripts:
+        document.flags |= HTML_SCRIPT
+    document.decoded = document.texts_decoded = True
+    return 0
+
+
+cdef int decode_parts(Document *document) noexcept nogil:
+    cdef uint32_t index = 0
+    cdef Part *part
     while index < document.n_parts:  # a text may add parts
         part = &document.parts[index]
+        part.file_name = Span(0, 0)
         if part.parent >= 0 and part.field_count and (document.parts[part.parent].media == MEDIA_MESSAGE or part.another):
             if decode_inner_header(document, index) < 0:
                 return -1
@@ -403,9 +463,39 @@ cdef int decode_text(Document *document) noexcept nogil:
         if decode_part(document, index) < 0:
             return -1
         index += 1
-    if document.html.scripts:
-        document.flags |= HTML_SCRIPT
-    document.decoded = True
+    return 0
+
+
+cdef bint is_text(const Document *document, uint32_t index) noexcept nogil:
+    """Does decode_part read it as text?"""
+    cdef const Part *part = &document.parts[index]
+    return part.media != MEDIA_OTHER and not (part.children and (part.media == MEDIA_MULTIPART or part.media == MEDIA_MESSAGE))
+
+
+cdef int decode_body(const Document *document, uint32_t index, Buffer *octets, Buffer *out) noexcept nogil:
+    """Append the content of one part as it is written: of a text in UTF-8, line ends LF, HTML with its markup; else the octets. `octets` is
+    working space. The document stays as it is. -1 for no memory."""
+    cdef const Part *part = &document.parts[index]
+    cdef const uint8_t *source = octets_of(document, part) + part.body_start
+    cdef size_t length = part.body_end - part.body_start
+    cdef uint32_t charset = part.charset
+    cdef uint32_t start = out.length
+    cdef uint64_t flags = 0
+    if part.media != MEDIA_MULTIPART and part.encoding != ENCODING_IDENTITY and part.encoding != ENCODING_UNKNOWN:
+        if not is_text(document, index):
+            return decode_transfer(part.encoding, source, length, out, &flags)
+        octets.length = 0
+        if decode_transfer(part.encoding, source, length, octets, &flags) < 0:
+            return -1
+        source = octets.data
+        length = octets.length
+    elif not is_text(document, index):
+        return append(out, source, length)
+    if charset == CHARSET_ABSENT and part.media == MEDIA_TEXT_HTML:
+        charset = find_meta_charset(source, length)
+    if convert(charset, source, min(length, <size_t>ESA_MAX_TEXT), out, &flags) < 0:
+        return -1
+    join_line_ends(out, start)
     return 0
 
 

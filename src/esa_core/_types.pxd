@@ -304,6 +304,8 @@ cdef struct Document:
     bint waiting                 # a part has Wait bits
     bint may_uuencode            # a line may begin with "begin"
     bint eight_bit               # an octet over 127 stands somewhere in the raw message
+    bint passes_html             # decode_texts runs: HTML is passed over,
+    bint unusual                 # and something was met that only decode_text may read
     Region *regions
     uint32_t n_regions
     uint32_t cap_regions
@@ -327,6 +329,8 @@ cdef struct Document:
     Buffer rules                 # and of its style sheets
     HtmlCounts html
     # decoded fields of the message itself, offsets in the text arena; length 0 if absent
+    uint32_t n_header_text       # what decode_header left in the text arena,
+    uint32_t n_header_regions    # and how many regions
     Span subject
     Span from_name
     Span from_address            # addr-spec of the first mailbox, lower case, angle brackets removed
@@ -337,5 +341,7 @@ cdef struct Document:
     uint32_t n_recipients        # mailboxes in To and Cc
     uint32_t n_from              # mailboxes in all From fields
     bint structured              # parse_structure has run
+    bint header_decoded          # decode_header has run
+    bint texts_decoded           # decode_texts has run and read all but HTML
     bint decoded                 # decode_text has run
     bint was_folded              # fold_text has run

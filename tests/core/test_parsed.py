@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 
 import pytest
@@ -98,3 +99,50 @@ def test_nothing_can_be_pickled_or_made_by_hand() -> None:
 
     with pytest.raises(TypeError):
         pickle.dumps(parse(RAW))
+
+
+HTML = b"""From: Ann <ann@example.org>
+Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=
+Content-Type: multipart/mixed; boundary=b
+
+--b
+
+plain
+--b
+Content-Type: text/html; charset=iso-8859-1; name=page.html
+Content-Transfer-Encoding: quoted-printable
+
+<p>seen =FC<p hidden>unseen<a href=3Dhttp://example.org/>there</a><script>x</script>
+--b
+Content-Type: text/plain; name*=utf-8''b%%C3%%A4r.txt; name=bear.txt
+Content-Transfer-Encoding: base64
+
+%s
+--b--
+"""
+
+
+def everything(parsed: esa_core.Parsed) -> object:
+    parts = [(part.media_type, part.file_name, part.file_names, part.text, part.flags, part.content()) for part in parsed.parts]
+    return parts, parsed.subject, parsed.from_address, parsed.flags, parsed.html, parsed.links, parsed.regions, parsed.written
+
+
+@pytest.mark.parametrize("last", [b"second", b"begin 644 a.txt\n#86)C\n`\nend\n", b"the begin of it", b"joined"])
+def test_what_is_read_first_does_not_change_what_is_read_then(last: bytes) -> None:
+    encoded = base64.b64encode(last) if last != b"joined" else b"YQ==YmM="
+    at_once = parse(HTML % encoded)
+    at_once.flags  # noqa: B018  (reads everything)
+    by_and_by = parse(HTML % encoded)
+    assert by_and_by.subject == "Grüße"
+    assert [part.text for part in by_and_by.parts if part.media_type == "text/plain"] == ["plain", at_once.parts[3].text]
+    assert [part.file_name for part in by_and_by.parts][:4] == ["", "", "page.html", "bär.txt"]
+    assert everything(by_and_by) == everything(at_once)
+    assert "html_script" in at_once.flags
+
+
+def test_a_part_is_read_as_it_is_written_too() -> None:
+    parts = parse(HTML.replace(b"\n", b"\r\n") % base64.b64encode(b"one\r\ntwo")).parts
+    assert parts[2].decoded == "<p>seen ü<p hidden>unseen<a href=http://example.org/>there</a><script>x</script>"
+    assert (parts[2].text, parts[3].decoded, parts[0].decoded) == ("seen ü", "one\ntwo", "")
+    assert parse(b"Content-Type: text/html\n\n<meta charset=koi8-r>\xf1").parts[0].decoded == "<meta charset=koi8-r>Я"
+    assert parse(RAW).parts[2].decoded == ""

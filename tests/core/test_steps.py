@@ -23,8 +23,15 @@ def test_decoding_and_folding_have_the_text() -> None:
     assert run([], step="decode") == (0, 0)
 
 
+def test_bodies_have_the_markup_and_the_octets_of_attachments() -> None:
+    attached = b"Content-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAEC\n"
+    assert run([HTML], step="bodies") == (1, len("x") + len("<p>Hello <b>you</b></p>\n"))
+    assert run([attached], step="bodies") == (1, 3)
+    assert run([TWO], step="bodies") == run([TWO], step="decode")
+
+
 def test_another_step_or_no_buffer_is_refused() -> None:
-    assert STEPS == ("structure", "decode", "fold")
+    assert STEPS == ("structure", "bodies", "decode", "fold")
     with pytest.raises(ValueError, match="score"):
         run([HTML], step="score")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
