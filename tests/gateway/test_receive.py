@@ -48,6 +48,7 @@ class Client:
         self.connected_at = time.time()
         self.context: object = None
         self.user = ""
+        self.number = 0
 
     def describe(self, received_at: float, *, smtputf8: bool = False) -> Session:
         return Session("192.0.2.7", 2525, "mail.example.net", "ESMTP", "mail", received_at)

@@ -19,6 +19,7 @@ def command() -> None:
     Examples:
       esa report dhap               who tried to harvest addresses, and how many valid ones they learned
       esa report dhap --since 2d
+      esa report connections        which sender groups refused how many connections
     """
 
 
@@ -61,3 +62,34 @@ def dhap(since: str | None, as_json: bool, state: Path | None, config_file: Path
         columns = ("sender", "first", "last", "invalid", "learned", "refused", "connections", "tried last")
         print_table(columns, rows, right=("invalid", "learned", "refused", "connections"), below=("tried last",))
     say(counted(len(found), "harvesting sender"))
+
+
+@command.command()
+@click.option("--since", metavar="TIME", help="Since a time as 2026-03-01T12:00, or an age as 2h or 3d.")
+@json_option
+@state_options
+def connections(since: str | None, as_json: bool, state: Path | None, config_file: Path | None) -> None:
+    """Refused connections: which sender group, entry or limit refused how many, of how many clients.
+
+    What is refused comes here within some ten seconds. Exit code 0 whether there were any or not.
+    """
+    from esa.store.tracking import TrackingView
+
+    begin = 0.0 if since is None else parse_since(since)
+    view = TrackingView.open(find_state(state, config_file))
+    try:
+        found = [] if view is None else view.refused_connections(since=begin)
+    finally:
+        if view is not None:
+            view.close()
+    if as_json:
+        for one in found:
+            print_json({**asdict(one), "first_at": iso(one.first_at), "last_at": iso(one.last_at)})
+        return
+    if found:
+        rows = [
+            (one.group, one.because, one.reason, str(one.connections), str(one.clients), local(one.first_at), local(one.last_at))
+            for one in found
+        ]
+        print_table(("group", "because", "limit", "connections", "clients", "first", "last"), rows, right=("connections", "clients"))
+    say(counted(sum(one.connections for one in found), "refused connection"))

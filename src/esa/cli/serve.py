@@ -54,7 +54,7 @@ def command(config_file: Path | None, state: Path | None, listen: str | None) ->
         return configuration if listen is None else _listening(configuration, listen)
 
     configuration = read()
-    events.configure("serve", log_format=configuration.gateway.log_format)
+    events.configure("serve", log_format=configuration.gateway.log_format, steps=configuration.gateway.log_steps)
     asyncio.run(Service(configuration, read_again=read).run(started=_welcome))
 
 

@@ -117,7 +117,14 @@ class Gateway(Table):
     drain: Duration = Field(
         default=30.0, ge=0, le=HOUR, description="How long a stop waits for open transactions before it ends them with 421."
     )
-    log_format: Literal["text", "json"] = Field(default="text", description='Log lines as key=value ("text") or as JSON objects ("json").')
+    log_format: Literal["text", "json", "asyncos"] = Field(
+        default="text",
+        description='Log lines as key=value ("text"), as JSON objects ("json") or as AsyncOS writes its text mail logs ("asyncos").',
+    )
+    log_steps: bool = Field(
+        default=False,
+        description="Whether each step of a session has a log line; else a connection, a message and a delivery have one.",
+    )
 
 
 class Listener(Table):

@@ -155,6 +155,7 @@ class Connection(asyncio.Protocol):
         self.timeouts = timeouts
         self.extensions: dict[str, str] = {}  # keyword of EHLO, upper case → its parameters
         self.sent = 0  # messages offered over this session
+        self.number = 0  # of the connection in logs (AsyncOS's DCID), if it is given one
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = ReplyReader()
@@ -195,6 +196,13 @@ class Connection(asyncio.Protocol):
         _resolve(self._writable)
         if self._transport is not None:
             self._transport.abort()
+
+    @property
+    def endpoints(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Address and port of this end and of the other."""
+        ends = [self._transport.get_extra_info(name) if self._transport else None for name in ("sockname", "peername")]
+        here, there = [(str(end[0]), int(end[1])) if isinstance(end, tuple) else ("", 0) for end in ends]
+        return here, there
 
     @property
     def is_usable(self) -> bool:

@@ -22,9 +22,10 @@ from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.client import Timeouts
 from esa.gateway.events import Event as Log
-from esa.gateway.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop
+from esa.gateway.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
 from esa.store.control import ControlServer, Request
 from esa.store.folder import make_private, take_lock
+from esa.store.numbers import Numbers
 from esa.store.outbox import stored_outbox
 from esa.store.queue import Entry, Outcome, Queue, Result, RetrySchedule
 from esa.store.segments import SpoolReader
@@ -34,6 +35,7 @@ POLL = 0.02  # seconds between looks for new mail
 _SLOW_POLL = 0.1  # when nothing has come for a second
 _FAULT_PAUSE = 1.0  # after a fault of the disk
 _HOUSEKEEPING = 30.0
+RECIPIENTS_A_LINE = 20  # named in a log line; more of them make further lines
 SPARSE = 0.25  # share of a segment under which what is left in it is copied out
 GRACE = 8.0  # seconds that what is in flight may take to finish at the end
 _DEFAULTS = Delivery()
@@ -122,11 +124,17 @@ def obey(queue: Queue, request: Request, now: float) -> dict[str, object]:
 
 
 async def run_deliver(
-    settings: DeliverSettings, stop: asyncio.Event, *, count: Count | None = None, ready: Callable[[], None] | None = None
+    settings: DeliverSettings,
+    stop: asyncio.Event,
+    *,
+    count: Count | None = None,
+    ready: Callable[[], None] | None = None,
+    numbers: Numbers | None = None,
 ) -> None:
     """Deliver until `stop` is set, then finish what is in flight. Raises StoreError if the state cannot be used.
 
-    `ready` is called once the queue is open; `count` after each attempt with the number of recipients it came to that for.
+    `ready` is called once the queue is open; `count` after each attempt with the number of recipients it came to that for. `numbers` are
+    those that the log names connections by.
     """
     with OpenQueue(settings.state, settings.schedule) as queue:
         hop: NextHop
@@ -151,6 +159,7 @@ async def run_deliver(
                 concurrency=settings.concurrency,
                 timeouts=timeouts,
                 schedule=settings.schedule,
+                numbers=numbers,
             )
         deliverer = Deliverer(settings.state, queue, hop, count)
         control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
@@ -194,6 +203,8 @@ class Deliverer:
             events.warning(
                 Log.DELIVERY_DUPLICATED,
                 id=entry.message,
+                mid=entry.envelope.number or None,
+                rids=recipient_numbers(entry, entry.pending),
                 recipients=len(entry.pending),
                 reason="possible duplicate: deliver ended while in flight",
             )
@@ -283,7 +294,14 @@ class Deliverer:
             self._queue.keep_apart(segment)
         if (trouble := self._hop.trouble()) is not None:
             for entry in self._queue.expire(now, trouble):
-                events.warning(Log.DELIVERY_FAILED, id=entry.message, recipients=len(entry.pending), reason=f"expired; {trouble}")
+                events.warning(
+                    Log.DELIVERY_FAILED,
+                    id=entry.message,
+                    mid=entry.envelope.number or None,
+                    rids=recipient_numbers(entry, entry.pending),
+                    recipients=len(entry.pending),
+                    reason=f"expired; {trouble}",
+                )
 
     async def _send(self, group: Sequence[Entry]) -> None:
         try:
@@ -301,26 +319,40 @@ class Deliverer:
         """Log an attempt and count it."""
         entry = outcome.entry
         kinds: Mapping[Kind, Log] = _LOGGED
+        tried = {result.address for result in outcome.results}
+        is_finished = all(recipient.status != "pending" or recipient.address in tried for recipient in entry.recipients)
+        is_finished = is_finished and all(result.status != "deferred" for result in outcome.results)
         for kind, name in kinds.items():
-            results = [result for result in outcome.results if result.status == kind]
-            if not results:
-                continue
-            if self._count is not None:
-                self._count(kind, len(results))
+            counted = sum(result.status == kind for result in outcome.results)
+            if counted and self._count is not None:
+                self._count(kind, counted)
             say = events.warning if kind == "failed" else events.info
-            say(
-                name,
-                id=entry.message,
-                reverse_path=f"<{entry.envelope.reverse_path}>",
-                recipients=len(results),
-                next_hop=outcome.next_hop,
-                attempt=entry.attempts,
-                reply=results[0].reply,
-            )
+            for reply in dict.fromkeys(result.reply for result in outcome.results if result.status == kind):
+                whom = [result.address for result in outcome.results if result.status == kind and result.reply == reply]
+                counted -= len(whom)
+                for start in range(0, len(whom), RECIPIENTS_A_LINE):
+                    named = whom[start : start + RECIPIENTS_A_LINE]
+                    say(
+                        name,
+                        id=entry.message,
+                        mid=entry.envelope.number or None,
+                        dcid=outcome.connection or None,
+                        reverse_path=f"<{entry.envelope.reverse_path}>",
+                        recipients=len(named),
+                        to=" ".join(f"<{address}>" for address in named),
+                        rids=recipient_numbers(entry, named),
+                        next_hop=outcome.next_hop,
+                        attempt=entry.attempts,
+                        reply=reply,
+                        finished=is_finished and not counted and start + RECIPIENTS_A_LINE >= len(whom),
+                    )
         if outcome.may_have_arrived:
             events.warning(
                 Log.DELIVERY_DUPLICATED,
                 id=entry.message,
+                mid=entry.envelope.number or None,
+                dcid=outcome.connection or None,
+                rids=recipient_numbers(entry, [result.address for result in outcome.results]),
                 recipients=len(outcome.results),
                 reason="possible duplicate: lost after the final dot",
             )

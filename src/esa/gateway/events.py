@@ -1,7 +1,8 @@
-"""What the gateway logs: a closed list of event names, one event a line, `key=value` or JSON, control characters escaped.
+"""What the gateway logs: a closed list of event names, one event a line, `key=value` or JSON, or in the form of AsyncOS's mail_logs.
 
-Every process of the gateway logs through `info`, `warning` and `error`. Info: one line per message and delivery attempt. Warning: a person
-should look this week. Error: someone now. Never content, credentials, or what a client put into AUTH.
+Every process of the gateway logs through `step`, `info`, `warning` and `error`. Step: each step of a session, where an administrator asks for
+them. Info: one line per connection, message and delivery attempt. Warning: a person should look this week. Error: someone now. What cannot be
+printed is escaped. Never content, credentials, or what a client put into AUTH; AsyncOS's form alone has the subject.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from enum import StrEnum
 from typing import Literal, TextIO
 
 FieldValue = str | int | float | bool | None
-LogFormat = Literal["text", "json"]
+LogFormat = Literal["text", "json", "asyncos"]
+CONTENT_FIELDS = frozenset({"subject"})  # of mail: for AsyncOS's form, whose readers look for them
 
 
 class Event(StrEnum):
@@ -33,9 +35,13 @@ class Event(StrEnum):
     PROCESS_DRAINED = "process.drained"
     SERVICE_RELOADED = "service.reloaded"
     RELOAD_REFUSED = "service.reload_refused"
+    CONNECTION_OPENED = "connection.opened"
     CONNECTION_REFUSED = "connection.refused"
+    CONNECTION_CLOSED = "connection.closed"
+    TLS_AGREED = "tls.agreed"
     TLS_FAILED = "tls.failed"
     TLS_INJECTED = "tls.injected"
+    AUTHENTICATION_PROVEN = "authentication.proven"
     AUTHENTICATION_FAILED = "authentication.failed"
     PIPELINING_VIOLATION = "pipelining.violation"
     PROXY_REFUSED = "proxy.refused"
@@ -43,13 +49,22 @@ class Event(StrEnum):
     CERTIFICATE_EXPIRED = "certificate.expired"
     CERTIFICATE_REFUSED = "certificate.refused"
     CERTIFICATES_LOADED = "certificates.loaded"
+    MESSAGE_STARTED = "message.started"
+    RECIPIENT_ACCEPTED = "recipient.accepted"
     RECIPIENT_REFUSED = "recipient.refused"
+    MESSAGE_ABORTED = "message.aborted"
+    MESSAGE_READ = "message.read"
+    MESSAGE_RECIPIENTS = "message.recipients"
     MESSAGE_KEPT = "message.kept"
     MESSAGE_REFUSED = "message.refused"
     MESSAGE_DEFERRED = "message.deferred"
+    NUMBERS_FAILED = "numbers.failed"
     SCAN_FAILED = "scan.failed"
     COMMIT_FAILED = "commit.failed"
     SPACE_LOW = "space.low"
+    DELIVERY_CONNECTED = "delivery.connected"
+    DELIVERY_DISCONNECTED = "delivery.disconnected"
+    DELIVERY_STARTED = "delivery.started"
     DELIVERY_SENT = "delivery.sent"
     DELIVERY_DEFERRED = "delivery.deferred"
     DELIVERY_FAILED = "delivery.failed"
@@ -66,8 +81,16 @@ class Event(StrEnum):
 
 
 _logger = logging.getLogger("esa")
-_NEEDS_QUOTING = re.compile(r'[\s"=\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
-_ESCAPED = re.compile(r'["\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+_NEEDS_QUOTING = re.compile(r'[\s"=\\]')
+
+
+def step(event: Event, **fields: FieldValue) -> None:
+    """Log a step of a session. Ask `tells_steps` first where the fields cost something."""
+    _emit(logging.DEBUG, event, fields)
+
+
+def tells_steps() -> bool:
+    return _logger.isEnabledFor(logging.DEBUG)
 
 
 def info(event: Event, **fields: FieldValue) -> None:
@@ -96,32 +119,39 @@ def describe(cause: BaseException) -> str:
 
 
 def line(event: Event, fields: dict[str, FieldValue]) -> str:
-    """`event=… key=value …`: values with white space, quotes or control characters stand quoted and escaped; None is left out."""
+    """`event=… key=value …`: values with white space, quotes or what cannot be printed stand quoted and escaped; None is left out."""
     shown = [(key, value if type(value) is str else quote(value)) for key, value in fields.items() if value is not None]
     texts = [text for _, text in shown]
-    if "" in texts or _NEEDS_QUOTING.search("".join(texts)):  # rare: one look at all of them is cheaper than one at each
+    joined = "".join(texts)
+    if "" in texts or not joined.isprintable() or _NEEDS_QUOTING.search(joined):  # rare: one look at all is cheaper than one at each
         shown = [(key, quote(value)) for key, value in fields.items() if value is not None]
     return " ".join([f"event={event}", *[f"{key}={text}" for key, text in shown]])
 
 
 def quote(value: FieldValue) -> str:
-    """A value as it stands in a line: as it is where it is harmless, else in double quotes with \\xNN and \\uNNNN escapes."""
+    """A value as it stands in a line: as it is where it is harmless, else in double quotes with \\xNN, \\uNNNN and \\UNNNNNNNN escapes."""
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".")
     if isinstance(value, int):
         return str(value)
     text = str(value)
-    if text and not _NEEDS_QUOTING.search(text):
+    if text and text.isprintable() and not _NEEDS_QUOTING.search(text):
         return text
-    return '"' + _ESCAPED.sub(_escape, text) + '"'
+    return '"' + escape(text, '"') + '"'
 
 
-def _escape(match: re.Match[str]) -> str:
-    character = match.group()
-    if character in '"\\':
-        return "\\" + character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+def escape(text: str, marks: str = "") -> str:
+    """A text without line breaks, control characters, and characters that turn others round or are not seen (bidi, zero width).
+
+    They become \\xNN, \\uNNNN or \\UNNNNNNNN; a backslash, and each of `marks`, has a backslash before it.
+    """
+    if text.isprintable() and "\\" not in text and not any(mark in text for mark in marks):
+        return text
+    return "".join("\\" + one if one == "\\" or one in marks else one if one.isprintable() else _escape(ord(one)) for one in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 1 << 8 else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
 
 
 _PLAIN = vars(logging.LogRecord("esa", logging.INFO, "", 0, "", None, None))
@@ -164,15 +194,31 @@ class EventFormatter(logging.Formatter):
             body: dict[str, object] = {"time": stamp, "level": record.levelname.lower(), "process": self._process}
             if isinstance(record, EventRecord):
                 body["event"] = record.event
-                body.update({key: value for key, value in record.fields.items() if value is not None})
+                body.update({key: value for key, value in record.fields.items() if value is not None and key not in CONTENT_FIELDS})
             else:
                 body["message"] = record.getMessage()
             return json.dumps(body, ensure_ascii=True)
-        text = line(record.event, record.fields) if isinstance(record, EventRecord) else f"message={quote(record.getMessage())}"
+        if isinstance(record, EventRecord):
+            fields = record.fields if CONTENT_FIELDS.isdisjoint(record.fields) else {**record.fields, **dict.fromkeys(CONTENT_FIELDS)}
+            text = line(record.event, fields)
+        else:
+            text = f"message={quote(record.getMessage())}"
         return f"{stamp} {record.levelname.lower()} {self._process} {text}"
 
 
-class GatheringHandler(logging.StreamHandler[TextIO]):
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes what the formatter makes of a record: a line, several, or none."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if text := self.format(record):
+                self.stream.write(text + self.terminator)
+                self.flush()
+        except Exception:
+            self.handleError(record)
+
+
+class GatheringHandler(LineHandler):
     """Writes at the end of the event loop's iteration all that was logged during it, in one call; warnings and errors at once."""
 
     def __init__(self, stream: TextIO, loop: asyncio.AbstractEventLoop) -> None:
@@ -183,7 +229,9 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._lines.append(self.format(record) + "\n")
+            if not (text := self.format(record)):
+                return
+            self._lines.append(text + self.terminator)
             if record.levelno > logging.INFO or threading.get_ident() != self._thread or self._loop.is_closed():
                 self.flush()
             elif len(self._lines) == 1:
@@ -209,12 +257,22 @@ def gather(loop: asyncio.AbstractEventLoop) -> None:
     root.handlers[:] = [handler]
 
 
-def configure(process: str, *, log_format: LogFormat = "text", stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send all events of this process to `stream` (stderr). Call once at the start of a process."""
+def configure(
+    process: str, *, log_format: LogFormat = "text", steps: bool = False, stream: TextIO | None = None, level: int = logging.INFO
+) -> None:
+    """Send all events of this process to `stream` (stderr). Call once at the start of a process.
+
+    `steps`: those of sessions too; AsyncOS's form always has them, for it is made of them.
+    """
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(EventFormatter(process, log_format))
+    handler = LineHandler(stream or sys.stderr)
+    if log_format == "asyncos":
+        from esa.gateway.mail_log import MailLogFormatter  # late: it is made of what stands here, and few ask for it
+
+        handler.setFormatter(MailLogFormatter())
+    else:
+        handler.setFormatter(EventFormatter(process, log_format))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    _logger.setLevel(level)
+    _logger.setLevel(logging.DEBUG if steps or log_format == "asyncos" else level)

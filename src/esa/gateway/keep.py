@@ -127,7 +127,9 @@ class OpenKeep:
                     lost=damage.lost,
                 )
             for item in self.quarantine.add(batch, self._read):
-                events.info(Log.QUARANTINE_KEPT, id=item.id, recipients=len(item.recipients), reason=item.reason)
+                events.info(
+                    Log.QUARANTINE_KEPT, id=item.id, mid=item.envelope.number or None, recipients=len(item.recipients), reason=item.reason
+                )
             if batch.is_complete:
                 self.tracking.add(batch, told, outbox=outbox)
                 self._reader.advance(batch)
@@ -158,7 +160,7 @@ class OpenKeep:
         try:
             for item in items:
                 self.quarantine.release(item, self._spool)
-                events.info(Log.QUARANTINE_RELEASED, id=item.id, recipients=len(item.recipients))
+                events.info(Log.QUARANTINE_RELEASED, id=item.id, mid=item.envelope.number or None, recipients=len(item.recipients))
         finally:
             self._spool.rotate()  # what was released can go with its segment as soon as it is delivered
         self.drain()
@@ -175,7 +177,8 @@ class OpenKeep:
         self.tracking.add(Batch(), told)
         self.quarantine.close_items(items, "expired" if expired else "deleted")
         for item in items:
-            events.info(Log.QUARANTINE_EXPIRED if expired else Log.QUARANTINE_DELETED, id=item.id, recipients=len(item.recipients))
+            name_of_log = Log.QUARANTINE_EXPIRED if expired else Log.QUARANTINE_DELETED
+            events.info(name_of_log, id=item.id, mid=item.envelope.number or None, recipients=len(item.recipients))
         return len(items)
 
     def obey(self, request: Request) -> dict[str, object]:

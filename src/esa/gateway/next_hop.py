@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from esa.errors import StoreError
+from esa.gateway import events
 from esa.gateway.client import Attempt, Connection, RemoteError, Timeouts, connect
+from esa.gateway.events import Event as Log
 from esa.store.maildir import Maildir, Parcel
+from esa.store.numbers import Kind, Numbers
 from esa.store.queue import Entry, Outcome, Result, RetrySchedule
 from esa.store.segments import StoredMessage, read_message
 
@@ -143,6 +146,12 @@ class MaildirHop:
         await asyncio.to_thread(self._maildir.close)
 
 
+def recipient_numbers(entry: Entry, addresses: Sequence[str]) -> str:
+    """The places of forward-paths among those of the message, from 0, as "0, 2": what logs name them by (AsyncOS's RID)."""
+    places = {address: place for place, address in reversed(list(enumerate(entry.envelope.recipients)))}
+    return ", ".join(str(places[address]) for address in addresses if address in places)
+
+
 def _final_trace(entry: Entry) -> bytes:
     """Return-Path (RFC 5321 section 4.4) and the recipients of this copy, which are nowhere else in a Maildir."""
     fields = [f"Return-Path: <{entry.envelope.reverse_path}>", *(f"Delivered-To: {address}" for address in entry.pending)]
@@ -156,8 +165,18 @@ class SmtpHop:
     """
 
     def __init__(
-        self, spool: Path, host: str, port: int, *, hostname: str, concurrency: int, timeouts: Timeouts, schedule: RetrySchedule
+        self,
+        spool: Path,
+        host: str,
+        port: int,
+        *,
+        hostname: str,
+        concurrency: int,
+        timeouts: Timeouts,
+        schedule: RetrySchedule,
+        numbers: Numbers | None = None,
     ) -> None:
+        self._numbers = numbers
         self._spool = spool
         self._host, self._port = host, port
         self._hostname = hostname
@@ -188,27 +207,44 @@ class SmtpHop:
                 message = await asyncio.to_thread(read_message, self._spool, entry.location)
             else:
                 message = read_message(self._spool, entry.location)
-            attempt = await self._offer(entry, message)
+            attempt, number = await self._offer(entry, message)
         except StoreError as fault:
             return _unreadable(entry, fault, self._name)
         except RemoteError as fault:
             self._fail(str(fault))
             return Outcome(entry, tuple(Result(address, "deferred", str(fault)) for address in entry.pending), self._name, time.time())
         self._failures, self._trouble = 0, None
-        return Outcome(entry, attempt.results, self._name, time.time(), attempt.may_have_arrived)
+        return Outcome(entry, attempt.results, self._name, time.time(), attempt.may_have_arrived, number)
 
-    async def _offer(self, entry: Entry, message: StoredMessage) -> Attempt:
+    async def _offer(self, entry: Entry, message: StoredMessage) -> tuple[Attempt, int]:
+        """The attempt, and the number of its connection in logs."""
         while True:
             connection = self._idle.pop()[1] if self._idle else None
             if connection is None:
-                connection = await connect(self._host, self._port, hostname=self._hostname, timeouts=self._timeouts)
+                connection = await self._connect()
+            if events.tells_steps():
+                rids = recipient_numbers(entry, entry.pending)
+                events.step(Log.DELIVERY_STARTED, dcid=connection.number, mid=entry.envelope.number, rids=rids, id=entry.message)
             attempt = await connection.send(entry.envelope, entry.pending, message)
             if attempt.is_connection_usable and connection.sent < MESSAGES_A_CONNECTION:
                 self._idle.append((time.monotonic(), connection))
             else:
-                connection.close()
+                self._close(connection)
             if not attempt.is_stale:
-                return attempt
+                return attempt, connection.number
+
+    async def _connect(self) -> Connection:
+        connection = await connect(self._host, self._port, hostname=self._hostname, timeouts=self._timeouts)
+        if self._numbers is not None:
+            connection.number = self._numbers.next(Kind.DELIVERY)
+        if events.tells_steps():
+            (local, _), (address, port) = connection.endpoints
+            events.step(Log.DELIVERY_CONNECTED, dcid=connection.number, next_hop=self._name, local=local, address=address, port=port)
+        return connection
+
+    def _close(self, connection: Connection) -> None:
+        connection.close()
+        events.step(Log.DELIVERY_DISCONNECTED, dcid=connection.number, next_hop=self._name, messages=connection.sent)
 
     def _fail(self, reason: str) -> None:
         now = time.monotonic()
@@ -223,7 +259,7 @@ class SmtpHop:
             if now - since < IDLE_LIMIT and connection.is_usable:
                 keep.append((since, connection))
             else:
-                connection.close()
+                self._close(connection)
         self._idle = keep
 
     def trouble(self) -> str | None:
@@ -234,7 +270,7 @@ class SmtpHop:
 
     async def close(self) -> None:
         for _, connection in self._idle:
-            connection.close()
+            self._close(connection)
         self._idle = []
 
 

@@ -58,8 +58,10 @@ class Opening(Stream):
         "helo",
         "local_address",
         "local_port",
+        "mechanism",
         "needs_authentication",
         "needs_tls",
+        "number",
         "proxy_address",
         "tls",
         "user",
@@ -78,6 +80,7 @@ class Opening(Stream):
         self._joined = server.now  # loop seconds of the connection
         self.connected_at = 0.0
         self.context: object = None
+        self.number = 0  # of the connection in logs (AsyncOS's ICID), if the receiver gives it one
         self.ends_after_reply = False  # set by a receiver: the refusal that it gives is the last reply
         self.client_address = self.local_address = ""
         self.client_port = self.local_port = 0
@@ -87,6 +90,7 @@ class Opening(Stream):
         self.extended = False
         self.tls: TlsFacts | None = None  # what was agreed on; None: in the clear
         self.user = ""  # the identity that was proven by AUTH
+        self.mechanism = ""  # that AUTH was tried with
         self._exchange: Exchange | None = None  # an AUTH that goes on
         self._failures = 0  # of AUTH
         self._demand_as_listener()
@@ -135,7 +139,13 @@ class Opening(Stream):
         self._active = self._joined = self._server.now
         self.connected_at = time.time()
         if not self._server.admit(self._session):
-            self._end(replies.SHUTTING_DOWN if self._server.draining else replies.TOO_MANY_CONNECTIONS)
+            if self._server.draining:
+                self._end(replies.SHUTTING_DOWN)
+            else:
+                events.info(
+                    Log.CONNECTION_REFUSED, client=self.client_address, listener=self.listener, reply="421", reason="max_connections"
+                )
+                self._end(replies.TOO_MANY_CONNECTIONS)
             return
         trust = self._server.trust
         if trust and self.client_address in trust.xclient:
@@ -234,7 +244,13 @@ class Opening(Stream):
 
     def _tls_failed(self, error: ssl.SSLError) -> None:
         if not self._ending:
-            events.info(Log.TLS_FAILED, client=self.client_address, listener=self.listener, reason=error.reason or str(error))
+            events.info(
+                Log.TLS_FAILED,
+                client=self.client_address,
+                listener=self.listener,
+                reason=error.reason or str(error),
+                icid=self.number or None,
+            )
         self._ending = True
         self._transport.close()
 
@@ -311,6 +327,7 @@ class Opening(Stream):
             self._refuse_authentication(replies.NEEDS_TLS_FOR_AUTH)
             return
         mechanism, _, initial = self._machine.argument.partition(" ")
+        self.mechanism = mechanism.upper()[:20]
         try:
             self._exchange = Exchange(mechanism)
         except KeyError:
@@ -354,7 +371,15 @@ class Opening(Stream):
             reply = replies.AUTHENTICATION_FAILED
         except TooManyFailures:
             reply, reason = replies.AUTHENTICATION_TOO_OFTEN, "too_often"
-        events.warning(Log.AUTHENTICATION_FAILED, client=self.client_address, listener=self.listener, user=credentials.name, reason=reason)
+        events.warning(
+            Log.AUTHENTICATION_FAILED,
+            client=self.client_address,
+            listener=self.listener,
+            user=credentials.name,
+            mechanism=self.mechanism,
+            reason=reason,
+            icid=self.number or None,
+        )
         return reply
 
     def _accept_authentication(self, octets: bytes) -> None:

@@ -46,6 +46,7 @@ from esa.policy.disposition import Action
 from esa.policy.host_access import HostAccess
 from esa.policy.mail_policy import MailPolicy
 from esa.policy.reputation import ListedReputation
+from esa.store.numbers import Numbers
 from esa.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent says when to stop
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # so does the end of a terminal
     task = _read_task(sys.argv[1:] if arguments is None else arguments)
-    events.configure(task.name, log_format=task.configuration.gateway.log_format)
+    gateway = task.configuration.gateway
+    events.configure(task.name, log_format=gateway.log_format, steps=gateway.log_steps)
     if not _die_with_parent():
         return FAILED
     try:
@@ -161,6 +163,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         hostname=configuration.gateway.hostname,
         row=row,
         in_flight=configuration.limits.scans_in_flight,
+        numbers=make_numbers(configuration),
     )
     hosts = {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in listeners}
     resolver = make_resolver(configuration, hosts.values())
@@ -237,7 +240,8 @@ async def _deliver(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     def count(kind: Kind, recipients: int) -> None:
         row.add(counters[kind])
 
-    await run_deliver(deliver_settings(task.configuration), stop, count=count, ready=ready)
+    numbers = make_numbers(task.configuration)
+    await run_deliver(deliver_settings(task.configuration), stop, count=count, ready=ready, numbers=numbers)
 
 
 async def _keep(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -249,6 +253,11 @@ def make_scanner(configuration: Configuration) -> Scanner:
     scan = configuration.scan
     dictionaries = [Dictionary.from_file(Path(name)) for name in scan.dictionaries]
     return Scanner(model=scan.model or None, dictionaries=dictionaries)
+
+
+def make_numbers(configuration: Configuration) -> Numbers:
+    """Numbers of connections and messages for the log."""
+    return Numbers(configuration.state, failed=lambda error: events.error(Log.NUMBERS_FAILED, cause=error))
 
 
 def make_policy(configuration: Configuration) -> MailPolicy:

@@ -24,16 +24,18 @@ from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.batcher import Stage
 from esa.gateway.events import Event as Log
+from esa.gateway.journal import Journal, fates
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.receiver import Transaction
 from esa.gateway.visit import Visit, visit_of
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
-from esa.message.subject import subject_of
+from esa.message.subject import message_id_of, subject_of
 from esa.message.trace import REASONS_SHOWN, header_end, received_field, result_field_ranges, result_fields, strip_result_fields
 from esa.policy.disposition import Action, Disposition, Plan, plan
 from esa.policy.mail_policy import MailPolicy, decide, verdict_of
 from esa.store.identifier import new_identifier
+from esa.store.numbers import Numbers
 from esa.store.record import Event, EventName, Record, Splinter
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ LOOP = (554, "5.4.6", "routing loop: too many Received fields")
 TOO_MANY_FORGED = (554, "5.6.0", "the header is not acceptable")
 RESERVE_OCTETS = 64 << 20  # free space below which no mail is begun with, so that what was begun can end
 SPACE_TOLD_SECONDS = 60.0  # a full disk is told so often, not with every client that knocks
+ABORTS_A_SECOND = 100  # transactions without mail that tracking is told of; more is a flood, and tracking is for people
 FREE_SPACE_SECONDS = 1.0  # how long a look at the free space is good for
 
 
@@ -93,7 +96,6 @@ class Arrival:
     plan: Plan = field(default_factory=lambda: Plan(False, ()))
     record: Record | None = None
     reply: Reply | None = None  # the reply to give once committed
-    answered: bool = False  # refused mail is answered before its events are committed
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
 
     def discard(self) -> None:
@@ -121,14 +123,20 @@ class Route:
         hostname: str,
         row: Row,
         in_flight: int = 2000,
+        numbers: Numbers | None = None,
     ) -> None:
-        """`in_flight` messages may be in scan or commit at once; the next is answered 451 4.3.2. `row` are the counters of this process."""
+        """`in_flight` messages may be in scan or commit at once; the next is answered 451 4.3.2. `row` are the counters of this process.
+
+        `numbers` are those that logs name connections and messages by; None: they have none.
+        """
         self._scanner, self._spool, self._policy, self._hostname = scanner, spool, policy, hostname
         self.row = row
         self._loop = loop
+        self.journal = Journal(loop, numbers, self._note_events)
+        self._aborts, self._aborts_since = 0, 0.0
         self._limit = in_flight
         self._in_scan = self._in_commit = 0
-        self._unhurried: list[Arrival] = []
+        self._unhurried: list[Record] = []
         self._unhurried_timer: asyncio.TimerHandle | None = None
         self._free, self._free_until, self._told_until = 0, 0.0, 0.0
         self._empty = asyncio.Event()
@@ -242,15 +250,18 @@ class Route:
         end = header_end(arrival.content)
         arrival.head = arrival.content[: min(end, HEAD_LIMIT)].lower()
         arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
+        transaction = arrival.transaction
         arrival.verdict = verdict_of(report, self._policy)
+        if events.tells_steps():
+            self.journal.read(transaction, subject_of(arrival.content, arrival.head), message_id_of(arrival.content, arrival.head))
         checked = arrival.visit is None or arrival.visit.policy.spam_check
         arrival.plan = plan(decide(report, arrival.envelope, self._policy, spam_check=checked))
         if arrival.plan.refused:
-            self._refuse(arrival, (550, "5.7.1", "message refused"))
+            self._refuse(arrival, (550, "5.7.1", "message refused"), "spam")
         elif _hops(arrival.head) >= HOP_LIMIT:
-            self._refuse(arrival, LOOP)
+            self._refuse(arrival, LOOP, "Message loop")
         elif len(arrival.omitted) > FORGED_LIMIT:
-            self._refuse(arrival, TOO_MANY_FORGED)
+            self._refuse(arrival, TOO_MANY_FORGED, "forged result fields")
         else:
             arrival.record = self._record(arrival, report, end)
             arrival.unmap()
@@ -278,26 +289,41 @@ class Route:
             omitted=arrival.omitted,
         )
 
-    def _refuse(self, arrival: Arrival, words: tuple[int, str, str]) -> None:
+    def _refuse(self, arrival: Arrival, words: tuple[int, str, str], reason: str) -> None:
         """Answer 5xx at once; the events go to disk with a later commit, and their loss in a crash would lose no mail."""
         reply = _reply(words, arrival.id)
-        arrival.answered = True
-        arrival.record = Record(arrival.id, arrival.envelope, arrival.session, events=_tracked(arrival, EventName.REFUSED, reply))
+        record = Record(arrival.id, arrival.envelope, arrival.session, events=_tracked(arrival, EventName.REFUSED, reply))
         arrival.discard()
         self.row.add(Counter.MESSAGES_REFUSED)
-        self._log(Log.MESSAGE_REFUSED, arrival, reply)
+        self._log(Log.MESSAGE_REFUSED, arrival, reply, reason)
         arrival.transaction.finish(reply)
-        self._commit_unhurried(arrival)
+        self._commit_unhurried(record)
 
     def note(self, transaction: Transaction, event: Event) -> None:
         """Tell tracking of something that is of no message; it goes to disk with a later commit."""
-        session = transaction.session
-        arrival = Arrival(f"{new_identifier()}{NOTE}", transaction, session, Envelope("", ()), b"", None, time.monotonic(), answered=True)
-        arrival.record = Record(arrival.id, arrival.envelope, session, events=(event,))
-        self._commit_unhurried(arrival)
+        self._commit_unhurried(Record(f"{new_identifier()}{NOTE}", Envelope("", ()), transaction.session, events=(event,)))
 
-    def _commit_unhurried(self, arrival: Arrival) -> None:
-        self._unhurried.append(arrival)
+    def _note_events(self, noted: list[Event]) -> None:
+        self._commit_unhurried(Record(f"{new_identifier()}{NOTE}", Envelope("", ()), Session(received_at=time.time()), events=tuple(noted)))
+
+    def note_aborted(self, transaction: Transaction) -> None:
+        """Tell tracking of a transaction that ended without its mail, if there were recipients; past ABORTS_A_SECOND only the log has it."""
+        if not transaction.recipients and not transaction.context:
+            return
+        now = self._loop.time()
+        if now - self._aborts_since >= 1.0:
+            self._aborts, self._aborts_since = 0, now
+        self._aborts += 1
+        if self._aborts <= ABORTS_A_SECOND:
+            visit = visit_of(transaction.connection)
+            arrival = Arrival(
+                new_identifier(), transaction, transaction.session, transaction.envelope, b"", None, time.monotonic(), visit=visit
+            )
+            told = _tracked(arrival, EventName.ABORTED, None)
+            self._commit_unhurried(Record(arrival.id, arrival.envelope, arrival.session, events=told))
+
+    def _commit_unhurried(self, record: Record) -> None:
+        self._unhurried.append(record)
         if len(self._unhurried) >= UNHURRIED_ITEMS:
             self._flush_unhurried()
         elif self._unhurried_timer is None:
@@ -327,26 +353,26 @@ class Route:
             self._unhurried_timer.cancel()
             self._unhurried_timer = None
         waiting, self._unhurried = self._unhurried, []
-        for arrival in waiting:
-            self._commit.put(arrival, 0)
+        for record in waiting:
+            self._commit.put(record, 0)
         if waiting:
             self._in_commit += len(waiting)
             self.row.set(Counter.IN_COMMIT, self._in_commit)
             self._empty.clear()
 
-    def _append(self, arrivals: list[Arrival]) -> None:
-        self._spool.append([arrival.record for arrival in arrivals if arrival.record is not None])
+    def _append(self, items: list[Arrival | Record]) -> None:
+        records = [item if isinstance(item, Record) else item.record for item in items]
+        self._spool.append([record for record in records if record is not None])
 
-    def _committed(self, arrivals: list[Arrival], _: None, microseconds: float) -> None:
+    def _committed(self, items: list[Arrival | Record], _: None, microseconds: float) -> None:
         row = self.row
-        self._left_commit(len(arrivals))
+        self._left_commit(len(items))
         row.add(Counter.COMMIT_GROUPS)
-        row.add(Counter.COMMITTED, len(arrivals))
+        row.add(Counter.COMMITTED, len(items))
         row.add(Counter.COMMIT_MICROSECONDS, int(microseconds))
-        for arrival in arrivals:
-            reply = arrival.reply
-            if arrival.answered or reply is None:
-                continue
+        for arrival in items:
+            if isinstance(arrival, Record) or (reply := arrival.reply) is None:
+                continue  # nobody waits for it
             actions = {splinter.action for splinter in arrival.plan.splinters}
             row.add(Counter.MESSAGES_KEPT)
             if Action.QUARANTINE in actions:
@@ -357,14 +383,14 @@ class Route:
             arrival.transaction.finish(reply)
         self._note_empty()
 
-    def _uncommitted(self, arrivals: list[Arrival], error: Exception) -> None:
+    def _uncommitted(self, items: list[Arrival | Record], error: Exception) -> None:
         """Nothing of the group counts: everyone who has no reply yet gets a 4xx."""
-        self._left_commit(len(arrivals))
+        self._left_commit(len(items))
         self.row.add(Counter.COMMIT_FAILURES)
-        events.error(Log.COMMIT_FAILED, cause=error, records=len(arrivals))
+        events.error(Log.COMMIT_FAILED, cause=error, records=len(items))
         words = DISK_FULL if isinstance(error, StoreError) and error.is_full else LOCAL_FAULT
-        for arrival in arrivals:
-            if not arrival.answered:
+        for arrival in items:
+            if isinstance(arrival, Arrival):
                 self._defer(arrival, words, "commit")
         self._note_empty()
 
@@ -380,6 +406,7 @@ class Route:
 
     async def drain(self) -> None:
         """Return when every message taken has its reply and every record is on disk. The listeners have stopped taking messages."""
+        self.journal.flush()
         while self._in_scan or self._in_commit or self._unhurried:
             self._flush_unhurried()
             await self._empty.wait()
@@ -388,6 +415,7 @@ class Route:
 
     def _log(self, event: Log, arrival: Arrival, reply: Reply, reason: str | None = None) -> None:
         report = arrival.report
+        lines = fates(arrival.plan, arrival.envelope.recipients)
         events.info(
             event,
             id=arrival.id,
@@ -405,8 +433,15 @@ class Route:
             reason=reason,
             group=None if arrival.visit is None else arrival.visit.match.group,
             because=None if arrival.visit is None else arrival.visit.match.because,
+            spam_check=None if arrival.visit is None or arrival.visit.policy.spam_check else False,
+            table="outbound" if arrival.visit is not None and arrival.visit.may_relay(arrival.session.user) else None,
+            icid=arrival.transaction.connection.number or None,
+            mid=arrival.envelope.number or None,
             ms=round((time.monotonic() - arrival.began) * 1000, 1),
+            **lines[0],
         )
+        for line in lines[1:]:
+            events.info(Log.MESSAGE_RECIPIENTS, id=arrival.id, **line)
 
 
 def _reply(words: tuple[int, str, str], identifier: str) -> Reply:
@@ -426,7 +461,7 @@ def _splinter(disposition: Disposition) -> Splinter:
             raise ValueError("a splinter cannot refuse")
 
 
-def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event, ...]:
+def _tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[Event, ...]:
     """What tracking is told of a message by the receiver: the connection, refused recipients, and how it ended, with what was found."""
     report, session, transaction = arrival.report, arrival.session, arrival.transaction
     connected: dict[str, object] = {
@@ -436,6 +471,8 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
         "protocol": session.protocol,
         "listener": session.listener,
     }
+    if arrival.envelope.number:
+        connected |= {"icid": transaction.connection.number, "mid": arrival.envelope.number}
     if arrival.visit is not None:
         connected |= {key: value for key, value in arrival.visit.fields().items() if value is not None}
     if session.tls_version:
@@ -448,6 +485,8 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply) -> tuple[Event,
     if isinstance(transaction.context, list):
         told += transaction.context
     fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, arrival.head)}
+    if outcome is EventName.ABORTED:
+        fields = {"recipients": list(arrival.envelope.recipients)}
     if report is not None:
         fields |= {
             "verdict": str(arrival.verdict),

@@ -44,6 +44,7 @@ class Transaction:
         "context",
         "finished",
         "normalized",
+        "number",
         "options",
         "parameters",
         "received_at",
@@ -65,6 +66,7 @@ class Transaction:
         self.received_at = 0.0  # Unix seconds, end of data
         self.closed = False  # the client is gone: finish() still has to be called, nobody reads the reply
         self.finished = False
+        self.number = 0  # of the message in logs (AsyncOS's MID), if the receiver gives it one
         self.context: object = None  # the receiver's own
 
     @property
@@ -91,7 +93,7 @@ class Transaction:
         if self.options or given.are_rare:
             submitter = given.auth if self.connection.user else given.auth and "<>"  # RFC 4954 section 5: nobody vouches for it
             options = Options(given.ret, given.envelope_id, submitter, given.requiretls, tuple(self.options))
-        return Envelope(self.reverse_path, tuple(self.recipients), self.size, given.body, given.smtputf8, options)
+        return Envelope(self.reverse_path, tuple(self.recipients), self.size, given.body, given.smtputf8, options, self.number)
 
     def finish(self, reply: Lines) -> None:
         """Answer the mail data, exactly once, on the event loop's thread; held-back commands of the session go on after it."""

@@ -101,6 +101,7 @@ class ListenerReceiver(Receiver):
         match = self._hosts.match(sender)
         policy = match.policy
         visit = connection.context = Visit(match, sender)
+        self._route.journal.opened(connection)
         if policy.access is AccessRule.TCPREFUSE:
             self._tell_refused(connection, "reset")
             connection.reset()
@@ -125,15 +126,7 @@ class ListenerReceiver(Receiver):
 
     def _tell_refused(self, connection: Connection, reply: str, reason: str | None = None) -> None:
         self._route.row.add(Counter.CONNECTIONS_REFUSED)
-        visit = visit_of(connection)
-        events.info(
-            Log.CONNECTION_REFUSED,
-            client=connection.client_address,
-            listener=connection.listener,
-            reply=reply,
-            reason=reason,
-            **(visit.fields() if visit else {}),
-        )
+        self._route.journal.refused(connection, reply, reason)
 
     def early(self, connection: Connection, command: str) -> Reply | None:
         """Programs that only send do this; a mail server waits, for it cannot know what the reply will be."""
@@ -152,9 +145,14 @@ class ListenerReceiver(Receiver):
 
     def secured(self, connection: Connection) -> None:
         self._route.row.add(Counter.TLS_SESSIONS)
+        self._route.journal.secured(connection)
+
+    def authenticated(self, connection: Connection) -> None:
+        self._route.journal.authenticated(connection)
 
     def closed(self, connection: Connection) -> None:
         self._route.row.add(Counter.CONNECTIONS_OPEN, -1)
+        self._route.journal.closed(connection)
         visit = visit_of(connection)
         if visit is not None and visit.counts is not None:
             visit.counts.leave()
@@ -178,7 +176,10 @@ class ListenerReceiver(Receiver):
             visit.messages += 1
             if names_path(visit.policy.tls_mandatory_for, transaction.reverse_path) and transaction.connection.tls is None:
                 return NEEDS_TLS
-        return None if self._route.has_room(transaction.declared_size) else NO_SPACE
+        if not self._route.has_room(transaction.declared_size):
+            return NO_SPACE
+        self._route.journal.started(transaction)
+        return None
 
     def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
         visit = visit_of(transaction.connection)
@@ -212,7 +213,7 @@ class ListenerReceiver(Receiver):
         return None
 
     def _put_off(self, transaction: Transaction, forward_path: str, reply: Reply) -> Reply:
-        self._tell_recipient_refused(transaction, forward_path, reply)
+        self._tell_recipient_refused(transaction, forward_path, reply, by="Receiving Control")
         return reply
 
     # --- directory harvest
@@ -231,6 +232,8 @@ class ListenerReceiver(Receiver):
 
     def _tell_harvest(self, transaction: Transaction, counts: SenderCounts, policy: MailFlowPolicy, forward_path: str) -> None:
         """Once for each attack."""
+        visit = visit_of(transaction.connection)
+        group = None if visit is None else visit.match.group
         refused = transaction.context if isinstance(transaction.context, list) else []
         sample = [str(event.fields["recipient"]) for event in refused[-SAMPLE:]]
         harvest = counts.harvest()
@@ -242,12 +245,13 @@ class ListenerReceiver(Receiver):
             listener=transaction.session.listener,
             network=counts.network,
             limit=policy.dhap_limit,
+            group=group,
             invalid=harvest["invalid"],
             learned=harvest["learned"],
             sample=" ".join(sample),
         )
 
-    def _tell_recipient_refused(self, transaction: Transaction, forward_path: str, reply: Reply) -> None:
+    def _tell_recipient_refused(self, transaction: Transaction, forward_path: str, reply: Reply, *, by: str = "RAT") -> None:
         self._route.row.add(Counter.RECIPIENTS_REFUSED)
         refusals = transaction.context if isinstance(transaction.context, list) else []
         if len(refusals) < REFUSALS_KEPT:
@@ -261,10 +265,18 @@ class ListenerReceiver(Receiver):
             reverse_path=f"<{transaction.reverse_path}>",
             recipient=f"<{forward_path}>",
             reply=f"{reply.code}/{reply.enhanced}",
+            by=by,
+            icid=transaction.connection.number or None,
+            mid=transaction.number or None,
         )
 
     def message(self, transaction: Transaction) -> None:
+        self._route.journal.recipients(transaction)
         self._route.take(transaction)
+
+    def aborted(self, transaction: Transaction) -> None:
+        self._route.journal.aborted(transaction)
+        self._route.note_aborted(transaction)
 
 
 def _demand(connection: Connection, policy: MailFlowPolicy) -> None:

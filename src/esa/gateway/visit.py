@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from esa.gateway.events import FieldValue
 from esa.gateway.rates import SenderCounts
 from esa.policy.host_access import Match, Sender
-from esa.policy.mail_flow import MailFlowPolicy
+from esa.policy.mail_flow import AccessRule, MailFlowPolicy
 
 if TYPE_CHECKING:
     from esa.gateway.protocol import Connection
@@ -23,11 +23,16 @@ class Visit:
     counts: SenderCounts | None = None  # None: nothing is counted of this client
     messages: int = 0  # begun in this connection
     refused: int = 0  # recipients, in this connection
+    is_refused: bool = False  # before it was greeted, or because of how it spoke
     is_told: bool = False  # tracking knows that this connection was part of a directory harvest
 
     @property
     def policy(self) -> MailFlowPolicy:
         return self.match.policy
+
+    def may_relay(self, user: str) -> bool:
+        """Whether mail for any domain is taken of it, so that it counts as outbound."""
+        return self.match.policy.access is AccessRule.RELAY or bool(user)
 
     def fields(self) -> dict[str, FieldValue]:
         """Group, reason and policy for log lines and tracking; what was not asked for is left out."""

@@ -63,6 +63,7 @@ class Envelope:
     body: str = "7BIT"  # BODY parameter: 7BIT, 8BITMIME (RFC 6152) or BINARYMIME (RFC 3030)
     smtputf8: bool = False  # SMTPUTF8 parameter (RFC 6531)
     options: Options | None = None  # None: none were given
+    number: int = 0  # of the message in logs, as AsyncOS's MID; 0: it was given none
 
     @property
     def is_null(self) -> bool:
@@ -73,6 +74,8 @@ class Envelope:
         values: list[object] = [self.reverse_path, self.recipients, self.size, self.body, self.smtputf8]
         if (options := self.options) is not None:
             values.append([options.ret, options.envelope_id, options.submitter, options.requiretls, options.recipients])
+        if self.number:
+            values += [self.number] if options is not None else [None, self.number]
         return values
 
     @classmethod
@@ -80,7 +83,7 @@ class Envelope:
         """Raises ValueError or TypeError for what `to_list` does not write."""
         reverse_path, recipients, size, body, smtputf8, *more = values
         options = None
-        if more:
+        if more and more[0] is not None:
             ret, envelope_id, submitter, requiretls, of_recipients = more[0]
             options = Options(ret, envelope_id, submitter, requiretls, tuple(RecipientOptions(*one) for one in of_recipients))
-        return cls(reverse_path, tuple(recipients), size, body, smtputf8, options)
+        return cls(reverse_path, tuple(recipients), size, body, smtputf8, options, *more[1:])

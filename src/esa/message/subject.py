@@ -1,4 +1,4 @@
-"""The Subject of a message as one line for lists: tracking and quarantine.
+"""The Subject of a message as one line for lists: tracking and quarantine; and its Message-ID, for logs.
 
 Promises: decoded (RFC 2047), at most SUBJECT_LENGTH characters, no control character, no line break; nothing that an author writes raises.
 It costs a search in the header and, only where something is encoded or odd, a call of the core.
@@ -10,18 +10,15 @@ import mmap
 import re
 
 SUBJECT_LENGTH = 200  # characters kept: a line of a list; what a person knows a message by stands at the beginning
+MESSAGE_ID_LENGTH = 1000  # characters kept; RFC 5322 allows no longer line
 _VALUE_LIMIT = 4096  # octets of the field looked at: SUBJECT_LENGTH characters of four octets each, encoded twice over
-_LINE = b"\nsubject"
 _COLON = re.compile(rb"[ \t]*:")
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 
 
 def subject_of(content: bytes | mmap.mmap, head: bytes) -> str:
     """The first Subject field in the header `head`, which is the content's beginning in lower case; empty where there is none."""
-    start = _body_of_field(head)
-    if start < 0:
-        return ""
-    value = _FIELD_END.split(content[start : min(start + _VALUE_LIMIT, len(head))], 1)[0]
+    value = _value_of_field(content, head, b"\nsubject")
     if value.isascii() and b"=?" not in value:
         text = value.decode("ascii")
     else:
@@ -32,11 +29,18 @@ def subject_of(content: bytes | mmap.mmap, head: bytes) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def _body_of_field(header: bytes) -> int:
-    """Offset behind the colon of the first Subject field of a header in lower case; -1 where there is none."""
-    found = 0 if header.startswith(_LINE[1:]) else header.find(_LINE) + 1 or -1
+def message_id_of(content: bytes | mmap.mmap, head: bytes) -> str:
+    """The first Message-ID field as it stands, without white space; octets that are no ASCII become escapes. Empty where there is none."""
+    value = _value_of_field(content, head, b"\nmessage-id")
+    return "".join(value.decode("ascii", "backslashreplace").split())[:MESSAGE_ID_LENGTH]
+
+
+def _value_of_field(content: bytes | mmap.mmap, header: bytes, line: bytes) -> bytes:
+    """The value of the first field whose name, in lower case behind a line feed, is `line`; empty where there is none."""
+    found = 0 if header.startswith(line[1:]) else header.find(line) + 1 or -1
     while found >= 0:
-        if colon := _COLON.match(header, found + len(_LINE) - 1):
-            return colon.end()
-        found = header.find(_LINE, found) + 1 or -1
-    return -1
+        if colon := _COLON.match(header, found + len(line) - 1):
+            start = colon.end()
+            return _FIELD_END.split(content[start : min(start + _VALUE_LIMIT, len(header))], 1)[0]
+        found = header.find(line, found) + 1 or -1
+    return b""

@@ -109,6 +109,7 @@ class Outcome:
     next_hop: str
     at: float
     may_have_arrived: bool = False  # the connection broke between the final dot and the reply
+    connection: int = 0  # its number in logs (AsyncOS's DCID); 0: none was made
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,12 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class EventName(StrEnum):
     """The closed list of what tracking knows to happen to a message. Fields beside each."""
 
-    CONNECTED = "connection.opened"  # client, port, helo, protocol, listener; tls (version and cipher), tls_client, user where there is one
+    CONNECTED = "connection.opened"  # client, port, helo, protocol, listener; icid and mid; tls (version and cipher), tls_client, user …
+    CONNECTION_REFUSED = "connection.refused"  # client, listener, reply, count; reason, group, because, policy …: no message
     RECIPIENT_REFUSED = "recipient.refused"  # recipient, reply
     ACCEPTED = "message.accepted"  # verdict, score, reasons, subject, reply
     REFUSED = "message.refused"  # reply; verdict, score, reasons, subject if it came to a scan
-    ABORTED = "message.aborted"  # reason: the client went away, a limit …
+    ABORTED = "message.aborted"  # recipients: the client went away or thought better of it, or a limit ended the transaction
     QUARANTINED = "message.quarantined"  # splinter, reason
     DROPPED = "message.dropped"  # splinter, reason
     DELIVERED = "delivery.delivered"  # recipients, next_hop, reply, attempt

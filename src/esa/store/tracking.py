@@ -75,7 +75,9 @@ Index("recipient_address", func.lower(RECIPIENT.c.address))
 OUTBOX = Table("outbox", TABLES, Column("instance", String(26), primary_key=True), Column("sequence", Integer, nullable=False))
 
 _OUTCOMES = {EventName.ACCEPTED: "accepted", EventName.REFUSED: "refused", EventName.ABORTED: "aborted"}
-_OF_NO_MESSAGE = [name.value for name in (EventName.DAMAGED, EventName.HARVEST_DETECTED, EventName.HARVEST_REFUSED)]
+_OF_NO_MESSAGE = [
+    name.value for name in (EventName.DAMAGED, EventName.CONNECTION_REFUSED, EventName.HARVEST_DETECTED, EventName.HARVEST_REFUSED)
+]
 _ACTIONS = {"deliver": "queued", "quarantine": "quarantined", "drop": "dropped"}
 _STATUSES = {
     EventName.DELIVERED: "delivered",
@@ -111,6 +113,19 @@ class Harvest:
     learned: int  # valid recipients that it learned before it was stopped
     refused: int  # recipients that it was told nothing of
     sample: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedConnections:
+    """Connections that were refused alike. Times are Unix seconds; `group` and `because` are empty where no sender group was asked."""
+
+    group: str
+    because: str
+    reason: str  # empty: the group itself
+    connections: int
+    clients: int  # different ones
+    first_at: float
+    last_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +287,27 @@ class TrackingView:
                 event = Event(EventName(row.name), row.at, json.loads(row.fields))
                 found.setdefault(str(event.fields.get("network", "")), []).append(event)
         return sorted((_harvest(network, events) for network, events in found.items()), key=lambda one: -one.last_at)
+
+    def refused_connections(self, *, since: float = 0.0) -> list[RefusedConnections]:
+        """Refused connections since that time (Unix seconds) by group, entry and reason, the most first."""
+        query = select(EVENT.c.at, EVENT.c.fields).where(EVENT.c.name == EventName.CONNECTION_REFUSED.value, EVENT.c.at >= since)
+        found: dict[tuple[str, str, str], list[tuple[float, int, str]]] = {}
+        with transaction(self._engine, self.path) as connection:
+            for at, text in connection.execute(query):
+                fields = json.loads(text)
+                group, because, reason = (str(fields.get(name) or "") for name in ("group", "because", "reason"))
+                found.setdefault((group, because, reason), []).append((at, _number(fields.get("count")), str(fields.get("client", ""))))
+        made = [
+            RefusedConnections(
+                *key,
+                sum(count for _, count, _ in told),
+                len({client for _, _, client in told}),
+                min(at for at, _, _ in told),
+                max(at for at, _, _ in told),
+            )
+            for key, told in found.items()
+        ]
+        return sorted(made, key=lambda one: -one.connections)
 
     def tls_history(self, since: float) -> dict[str, set[tuple[str, str]]]:
         """Clients of accepted and refused mail since `since` (Unix seconds): what each agreed on, as (version, cipher)."""

@@ -1,0 +1,324 @@
+"""Log lines in the form of AsyncOS's text mail logs, for the programs and people that read those.
+
+`events.configure` takes it for `log_format = "asyncos"`. It makes of each event the lines that AsyncOS writes for it (user guide, chapter
+Logging, "Using Text Mail Logs"): connections carry an ICID, messages a MID, recipients a RID within their message, connections to a next hop a
+DCID. What AsyncOS has no line for stands as `event=… key=value …` behind the level. Promise: whatever a client sends, one line stays one
+line, and what stands between angle brackets or quotes does not leave them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from esa.gateway.events import Event, EventRecord, FieldValue, escape, line, quote
+
+Fields: TypeAlias = Mapping[str, FieldValue]
+Lines: TypeAlias = Iterator[str]
+
+ENGINE = "CASE"  # AsyncOS's name for its spam engine, which readers of these logs look for
+QUARANTINE = "Spam"
+MAIL_POLICY = "DEFAULT"
+_LEVELS = ((logging.ERROR, "Critical"), (logging.WARNING, "Warning"), (logging.NOTSET, "Info"))
+_SPAM = {"clean": "negative", "suspect": "suspect", "positive": "positive"}
+_REPLY = re.compile(r"([2-5]\d\d)(?: ([245]\.\d{1,3}\.\d{1,3}))? ?(.*)", re.DOTALL)
+_STATUS_WORDS = {  # RFC 3463, in AsyncOS's words where it has its own
+    "1.0": "Unknown address error",
+    "1.1": "Bad destination email address",
+    "1.2": "Bad destination host",
+    "2.2": "Mailbox full",
+    "4.0": "Other network problem",
+    "4.7": "Delivery expired (message too old)",
+    "7.1": "Delivery not authorized",
+}
+_UNNUMBERED: dict[str, FieldValue] = {"icid": 0, "mid": 0, "dcid": 0, "rids": 0}  # AsyncOS's 0: none
+_PRIVATE = [ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")]
+
+
+class MailLogFormatter(logging.Formatter):
+    """`Mon Apr 17 19:56:22 2003 Info: …`: the local time, the level, the words. An event may be several lines, or none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = -1
+        self._stamp = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._stamp = second, time.asctime(time.localtime(second))
+        level = next(word for number, word in _LEVELS if record.levelno >= number)
+        if not isinstance(record, EventRecord):
+            return f"{self._stamp} {level}: message={quote(record.getMessage())}"
+        told = _TOLD.get(record.event)
+        fields = {**_UNNUMBERED, **{name: value for name, value in record.fields.items() if value is not None}}
+        lines = [line(record.event, record.fields)] if told is None else told(fields)
+        return "\n".join([f"{self._stamp} {level}: {text}" for text in lines])
+
+
+# --- clients ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _opened(fields: Fields) -> Lines:
+    icid, names = fields["icid"], fields.get("names")
+    host = _word(str(names).split()[0]) if names else "unknown"
+    yield (
+        f"New SMTP ICID {icid} interface {_word(fields['listener'])} ({_word(fields['local'])}) address {_word(fields['client'])}"
+        f" reverse dns host {host} verified {'yes' if names else 'no'}"
+    )
+    group, because = fields.get("group"), str(fields.get("because"))
+    because = because.lower() if because.lower().startswith("sbrs[") else because
+    shown = "None" if group == "ALL" else _word(group)
+    yield f"ICID {icid} {fields['access']} SG {shown} match {_word(because)} SBRS {_reputation(fields)}"
+
+
+def _reputation(fields: Fields) -> str:
+    reputation = fields.get("reputation")
+    if isinstance(reputation, int | float):
+        return f"{reputation:.1f}"
+    try:
+        address = ipaddress.ip_address(str(fields.get("client")))
+    except ValueError:
+        return "None"
+    return "rfc1918" if address.version == 4 and any(address in network for network in _PRIVATE) else "None"
+
+
+def _refused(fields: Fields) -> Lines:
+    """A refusal by the sender group has its line already."""
+    match fields.get("reason"):
+        case None:
+            return
+        case "max_concurrency" | "connections_per_network" | "max_connections":
+            yield f"ICID {fields['icid']} Receiving Failed: Connection limit exceeded"
+        case reason:
+            yield f"ICID {fields['icid']} Receiving Failed: {_word(reason)}"
+
+
+def _closed(fields: Fields) -> Lines:
+    yield f"ICID {fields['icid']} close"
+
+
+def _tls_agreed(fields: Fields) -> Lines:
+    yield f"ICID {fields['icid']} TLS success protocol {_word(fields['tls'])} cipher {_word(fields['cipher'])}"
+
+
+def _tls_failed(fields: Fields) -> Lines:
+    yield f"ICID {fields['icid']} TLS failed: {_word(fields.get('reason'))}"
+
+
+def _authenticated(fields: Fields) -> Lines:
+    yield f"SMTP Auth: (ICID {fields['icid']}) succeeded for user: {_word(fields['user'])} using AUTH mechanism: {_word(fields['mechanism'])}"
+
+
+def _not_authenticated(fields: Fields) -> Lines:
+    yield (
+        f"SMTP Auth: (ICID {fields['icid']}) failed for user: {_word(fields['user'])}"
+        f" using AUTH mechanism: {_word(fields.get('mechanism'))}"
+    )
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _started(fields: Fields) -> Lines:
+    mid, icid = fields["mid"], fields["icid"]
+    yield f"Start MID {mid} ICID {icid}"
+    yield f"MID {mid} ICID {icid} From: {_path(fields['reverse_path'])}"
+
+
+def _recipient(fields: Fields) -> Lines:
+    yield f"MID {fields['mid']} ICID {fields['icid']} RID {fields['rid']} To: {_path(fields['recipient'])}"
+
+
+def _no_recipient(fields: Fields) -> Lines:
+    yield f"MID {fields['mid']} ICID {fields['icid']} To: {_path(fields['recipient'])} Rejected by {_word(fields['by'])}"
+
+
+def _aborted(fields: Fields) -> Lines:
+    yield f"Message aborted MID {fields['mid']} Receiving aborted by sender"
+    yield f"Message finished MID {fields['mid']} aborted"
+
+
+def _read(fields: Fields) -> Lines:
+    mid = fields["mid"]
+    if fields.get("message_id"):
+        yield f"MID {mid} Message-ID '{_quoted(fields['message_id'])}'"
+    if fields.get("subject"):
+        yield f"MID {mid} Subject '{_quoted(fields['subject'])}'"
+    yield f"MID {mid} ready {fields['size']} bytes from {_path(fields['reverse_path'])}"
+
+
+def _judged(fields: Fields) -> Lines:
+    mid = fields["mid"]
+    yield f"MID {mid} matched all recipients for per-recipient policy {MAIL_POLICY} in the {fields.get('table', 'inbound')} table"
+    verdict = _SPAM.get(str(fields.get("verdict")))
+    if verdict is not None and fields.get("spam_check", True):
+        yield f"MID {mid} interim verdict using engine: {ENGINE} spam {verdict}"
+        yield f"MID {mid} using engine: {ENGINE} spam {verdict}"
+
+
+def _kept(fields: Fields) -> Lines:
+    mid, actions = fields["mid"], str(fields.get("disposition")).split("+")
+    yield from _judged(fields)
+    if "deliver" in actions:
+        yield f"MID {mid} queued for delivery"
+    if actions == ["drop"]:
+        yield f"Message aborted MID {mid} Dropped by antispam"
+        yield f"Message finished MID {mid} done"
+
+
+def _message_refused(fields: Fields) -> Lines:
+    mid = fields["mid"]
+    yield from _judged(fields)
+    if fields.get("reason") == "spam":
+        yield f"Message aborted MID {mid} Rejected by antispam"
+    else:
+        yield f"ICID {fields['icid']} Receiving Failed: {_word(fields.get('reason'))}"
+        yield f"Message aborted MID {mid} Receiving failed"
+    yield f"Message finished MID {mid} aborted"
+
+
+def _message_deferred(fields: Fields) -> Lines:
+    yield f"ICID {fields['icid']} Receiving Failed: {_word(fields.get('reason'))}"
+    yield f"Message aborted MID {fields['mid']} Receiving deferred"
+    yield f"Message finished MID {fields['mid']} aborted"
+
+
+def _nothing(fields: Fields) -> Lines:
+    """Told by other lines."""
+    yield from ()
+
+
+def _harvest(fields: Fields) -> Lines:
+    client, listener = _word(fields.get("client")), _word(fields.get("listener"))
+    yield (
+        f"LDAP: Dropping connection due to potential Directory Harvest Attack from host=('{client}', None),"
+        f" dhap_limit={fields.get('limit')}, sender_group={_word(fields.get('group'))}, listener={listener}"
+    )
+
+
+def _quarantined(fields: Fields) -> Lines:
+    yield f'MID {fields["mid"]} quarantined to "{QUARANTINE}" ({_word(fields.get("reason"))})'
+
+
+def _released(fields: Fields) -> Lines:
+    yield f'MID {fields["mid"]} released from quarantine "{QUARANTINE}" (manual)'
+    yield f"MID {fields['mid']} released from all quarantines"
+
+
+def _deleted(fields: Fields) -> Lines:
+    yield f'MID {fields["mid"]} deleted from quarantine "{QUARANTINE}" (manual)'
+    yield f"MID {fields['mid']} deleted from all quarantines"
+
+
+def _expired(fields: Fields) -> Lines:
+    yield f'MID {fields["mid"]} deleted from quarantine "{QUARANTINE}" (expired)'
+    yield f"MID {fields['mid']} deleted from all quarantines"
+
+
+# --- next hops --------------------------------------------------------------------------------------------------------------------------
+
+
+def _connected(fields: Fields) -> Lines:
+    yield f"New SMTP DCID {fields['dcid']} interface {_word(fields['local'])} address {_word(fields['address'])} port {fields['port']}"
+
+
+def _disconnected(fields: Fields) -> Lines:
+    yield f"DCID {fields['dcid']} close"
+
+
+def _delivery_started(fields: Fields) -> Lines:
+    yield f"Delivery start DCID {fields['dcid']} MID {fields['mid']} to RID [{fields['rids']}]"
+
+
+def _sent(fields: Fields) -> Lines:
+    mid, rids = fields["mid"], fields["rids"]
+    yield f"Message done DCID {fields['dcid']} MID {mid} to RID [{rids}]"
+    _, status, words = _parts(fields.get("reply"))
+    yield f"MID {mid} RID [{rids}] Response '{_quoted(f'{status} {words}'.strip())}'"
+    if fields.get("finished"):
+        yield f"Message finished MID {mid} done"
+
+
+def _delayed(fields: Fields) -> Lines:
+    yield from _not_sent("Delayed", "4", fields)
+
+
+def _bounced(fields: Fields) -> Lines:
+    yield from _not_sent("Bounced", "5", fields)
+    if fields.get("finished"):
+        yield f"Message finished MID {fields['mid']} done"
+
+
+def _not_sent(word: str, kind: str, fields: Fields) -> Lines:
+    code, status, words = _parts(fields.get("reply") or fields.get("reason"))
+    detail = status[2:] if status[:1] == kind else "1.0" if code != "000" else "4.0"
+    meaning = _STATUS_WORDS.get(detail, "Other error")
+    for rid in str(fields["rids"]).split(", "):
+        yield (
+            f"{word}: DCID {fields['dcid']} MID {fields['mid']} to RID {rid} - {kind}.{detail} - {meaning}"
+            f" ('{code}', ['{_quoted(words)}']) []"
+        )
+
+
+def _possibly(fields: Fields) -> Lines:
+    yield f"Possible Delivery: DCID {fields['dcid']} MID {fields['mid']} to RID [{fields['rids']}]"
+
+
+def _parts(reply: FieldValue) -> tuple[str, str, str]:
+    """Code, enhanced code and words of a reply; code 000 of what is none, as AsyncOS has it for trouble with a connection."""
+    match = _REPLY.match(str(reply or ""))
+    return (match[1], match[2] or "", match[3]) if match else ("000", "", str(reply or ""))
+
+
+# --- values -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _word(value: FieldValue) -> str:
+    return escape(str(value))
+
+
+def _quoted(value: FieldValue) -> str:
+    """As it stands between single quotes."""
+    return escape(str(value), "'")
+
+
+def _path(value: FieldValue) -> str:
+    """A path in angle brackets, with none inside."""
+    return f"<{escape(str(value).removeprefix('<').removesuffix('>'), '<>')}>"
+
+
+_TOLD: dict[Event, Callable[[Fields], Lines]] = {
+    Event.CONNECTION_OPENED: _opened,
+    Event.CONNECTION_REFUSED: _refused,
+    Event.CONNECTION_CLOSED: _closed,
+    Event.TLS_AGREED: _tls_agreed,
+    Event.TLS_FAILED: _tls_failed,
+    Event.AUTHENTICATION_PROVEN: _authenticated,
+    Event.AUTHENTICATION_FAILED: _not_authenticated,
+    Event.MESSAGE_STARTED: _started,
+    Event.RECIPIENT_ACCEPTED: _recipient,
+    Event.RECIPIENT_REFUSED: _no_recipient,
+    Event.MESSAGE_ABORTED: _aborted,
+    Event.MESSAGE_READ: _read,
+    Event.MESSAGE_RECIPIENTS: _nothing,
+    Event.MESSAGE_KEPT: _kept,
+    Event.MESSAGE_REFUSED: _message_refused,
+    Event.MESSAGE_DEFERRED: _message_deferred,
+    Event.HARVEST_DETECTED: _harvest,
+    Event.QUARANTINE_KEPT: _quarantined,
+    Event.QUARANTINE_RELEASED: _released,
+    Event.QUARANTINE_DELETED: _deleted,
+    Event.QUARANTINE_EXPIRED: _expired,
+    Event.DELIVERY_CONNECTED: _connected,
+    Event.DELIVERY_DISCONNECTED: _disconnected,
+    Event.DELIVERY_STARTED: _delivery_started,
+    Event.DELIVERY_SENT: _sent,
+    Event.DELIVERY_DEFERRED: _delayed,
+    Event.DELIVERY_FAILED: _bounced,
+    Event.DELIVERY_DUPLICATED: _possibly,
+}
