@@ -19,6 +19,8 @@ from pydantic_core import PydanticCustomError
 from esa.config import units
 from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
+from esa.config.relays import IncomingRelay
+from esa.config.relays import contradictions_of as contradictions_of_relays
 from esa.config.sender_groups import SHIPPED_GROUPS, DnsList, MailFlowPolicies, Offered, SenderGroup, contradictions_of, shipped_policies
 from esa.config.values import DAY, HOUR, KIB, LARGEST_MESSAGE, MIB, MINUTE, Duration, Name, Size, Table, Texts, fault
 from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
@@ -337,6 +339,7 @@ class Configuration(Table):
     listener: Annotated[tuple[Listener, ...], Field(strict=False)] = (Listener(),)
     sender_group: Annotated[tuple[SenderGroup, ...], Field(strict=False)] = SHIPPED_GROUPS
     mail_flow_policy: MailFlowPolicies = Field(default_factory=shipped_policies)
+    incoming_relay: Annotated[tuple[IncomingRelay, ...], Field(strict=False)] = ()
     dns_list: Annotated[tuple[DnsList, ...], Field(strict=False)] = ()
     dns: Dns = Dns()
     certificate: Annotated[tuple[Certificate, ...], Field(strict=False)] = ()
@@ -446,6 +449,8 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         for listener in configuration.listener
     }
     for where, what, mend in contradictions_of(configuration.sender_group, configuration.mail_flow_policy, listeners):
+        yield Contradiction(where, what, mend)
+    for where, what, mend in contradictions_of_relays(configuration.incoming_relay):
         yield Contradiction(where, what, mend)
     policy = configuration.mail_policy
     if policy.suspect_above > policy.positive_above:

@@ -53,6 +53,8 @@ class Event(StrEnum):
     RECIPIENT_ACCEPTED = "recipient.accepted"
     RECIPIENT_REFUSED = "recipient.refused"
     MESSAGE_ABORTED = "message.aborted"
+    RELAY_READ = "relay.read"
+    RELAY_FAILED = "relay.failed"
     MESSAGE_READ = "message.read"
     MESSAGE_RECIPIENTS = "message.recipients"
     MESSAGE_KEPT = "message.kept"

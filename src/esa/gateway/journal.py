@@ -20,6 +20,7 @@ from esa.store.numbers import Kind, Numbers
 from esa.store.record import Event, EventName
 
 if TYPE_CHECKING:
+    from esa.gateway.origin import Origin
     from esa.gateway.protocol import Connection
     from esa.gateway.receiver import Transaction
 
@@ -142,6 +143,11 @@ class Journal:
             icid, mid = transaction.connection.number, transaction.number
             for number, forward_path in enumerate(transaction.recipients):
                 events.step(Log.RECIPIENT_ACCEPTED, icid=icid, mid=mid, rid=number, recipient=f"<{forward_path}>")
+
+    def relayed(self, transaction: Transaction, origin: Origin) -> None:
+        """The client of an incoming relay has been looked for."""
+        icid, mid = transaction.connection.number, transaction.number
+        events.step(Log.RELAY_READ, icid=icid, mid=mid, header=origin.header, **origin.fields())
 
     def read(self, transaction: Transaction, subject: str, message_id: str) -> None:
         """The mail data has been read."""

@@ -143,6 +143,15 @@ def _aborted(fields: Fields) -> Lines:
     yield f"Message finished MID {fields['mid']} aborted"
 
 
+def _relayed(fields: Fields) -> Lines:
+    found = f"MID {fields['mid']} IncomingRelay({_word(fields['relay'])}): Header {_word(fields['header'])}"
+    if fields["origin"] == "none":
+        yield f"{found} not found, IP of the connecting host being used"
+    else:
+        reputation = _reputation({"client": fields["origin"], "reputation": fields.get("origin_reputation")})
+        yield f"{found} found, IP {_word(fields['origin'])} being used, SBRS {reputation}"
+
+
 def _read(fields: Fields) -> Lines:
     mid = fields["mid"]
     if fields.get("message_id"):
@@ -304,6 +313,7 @@ _TOLD: dict[Event, Callable[[Fields], Lines]] = {
     Event.RECIPIENT_ACCEPTED: _recipient,
     Event.RECIPIENT_REFUSED: _no_recipient,
     Event.MESSAGE_ABORTED: _aborted,
+    Event.RELAY_READ: _relayed,
     Event.MESSAGE_READ: _read,
     Event.MESSAGE_RECIPIENTS: _nothing,
     Event.MESSAGE_KEPT: _kept,

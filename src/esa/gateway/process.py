@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esa.config.relays import relays_of
 from esa.config.schema import Configuration, Listener
 from esa.config.sender_groups import groups_of
 from esa.engine.checks.dictionaries import Dictionary
@@ -44,6 +45,7 @@ from esa.message.envelope import Envelope, Session
 from esa.policy.access import RecipientAccess
 from esa.policy.disposition import Action
 from esa.policy.host_access import HostAccess
+from esa.policy.incoming_relay import IncomingRelays
 from esa.policy.mail_policy import MailPolicy
 from esa.policy.reputation import ListedReputation
 from esa.store.numbers import Numbers
@@ -168,12 +170,13 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     hosts = {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in listeners}
     resolver = make_resolver(configuration, hosts.values())
     facts = make_sender_facts(configuration, resolver)
+    relays = IncomingRelays(relays_of(configuration.incoming_relay))
     per_network = configuration.senders.connections_per_network
     rates = None if task.rates is None else NodeRates(*task.rates, connections_per_network=per_network)
     users = UserFile(Path(configuration.authentication.users)) if configuration.authentication.users else None
     servers = [
         await serve(
-            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), hosts[name], facts, rates),
+            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), hosts[name], facts, rates, relays),
             socket.socket(fileno=descriptor),
             hostname=configuration.gateway.hostname,
             limits=make_limits(configuration, listeners[name]),
@@ -273,7 +276,8 @@ def make_policy(configuration: Configuration) -> MailPolicy:
 
 def make_resolver(configuration: Configuration, hosts: Iterable[HostAccess]) -> Dns | None:
     """A resolver if any sender group asks for names, DNS lists or a reputation that is made of DNS lists, else None."""
-    asks = any(table.asks_names or table.zones or (table.asks_reputation and configuration.dns_list) for table in hosts)
+    asks = bool(configuration.incoming_relay and configuration.dns_list)
+    asks = asks or any(table.asks_names or table.zones or (table.asks_reputation and configuration.dns_list) for table in hosts)
     if not asks:
         return None
     from esa.gateway.dns import Dns

@@ -14,7 +14,7 @@ import mmap
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -98,6 +98,14 @@ class Arrival:
     reply: Reply | None = None  # the reply to give once committed
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether it is treated by its score: as the policy of its sender says, which for mail of an incoming relay is the relay's client."""
+        origin = self.transaction.origin
+        if origin is not None and origin.match is not None:
+            return origin.match.policy.spam_check
+        return self.visit is None or self.visit.policy.spam_check
+
     def discard(self) -> None:
         """Give content back that nobody takes over."""
         self.unmap()
@@ -175,7 +183,7 @@ class Route:
         arrival = Arrival(
             identifier,
             transaction,
-            transaction.session,
+            transaction.session if transaction.origin is None else replace(transaction.session, relayed_from=transaction.origin.address),
             transaction.envelope,
             transaction.content,
             transaction.content_path,
@@ -254,8 +262,7 @@ class Route:
         arrival.verdict = verdict_of(report, self._policy)
         if events.tells_steps():
             self.journal.read(transaction, subject_of(arrival.content, arrival.head), message_id_of(arrival.content, arrival.head))
-        checked = arrival.visit is None or arrival.visit.policy.spam_check
-        arrival.plan = plan(decide(report, arrival.envelope, self._policy, spam_check=checked))
+        arrival.plan = plan(decide(report, arrival.envelope, self._policy, spam_check=arrival.is_checked))
         if arrival.plan.refused:
             self._refuse(arrival, (550, "5.7.1", "message refused"), "spam")
         elif _hops(arrival.head) >= HOP_LIMIT:
@@ -433,12 +440,13 @@ class Route:
             reason=reason,
             group=None if arrival.visit is None else arrival.visit.match.group,
             because=None if arrival.visit is None else arrival.visit.match.because,
-            spam_check=None if arrival.visit is None or arrival.visit.policy.spam_check else False,
+            spam_check=None if arrival.is_checked else False,
             table="outbound" if arrival.visit is not None and arrival.visit.may_relay(arrival.session.user) else None,
             icid=arrival.transaction.connection.number or None,
             mid=arrival.envelope.number or None,
             ms=round((time.monotonic() - arrival.began) * 1000, 1),
             **lines[0],
+            **({} if arrival.transaction.origin is None else arrival.transaction.origin.fields()),
         )
         for line in lines[1:]:
             events.info(Log.MESSAGE_RECIPIENTS, id=arrival.id, **line)
@@ -475,6 +483,8 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple
         connected |= {"icid": transaction.connection.number, "mid": arrival.envelope.number}
     if arrival.visit is not None:
         connected |= {key: value for key, value in arrival.visit.fields().items() if value is not None}
+    if transaction.origin is not None:
+        connected |= {key: value for key, value in transaction.origin.fields().items() if value is not None}
     if session.tls_version:
         connected["tls"] = f"{session.tls_version} {session.tls_cipher}"
         if session.tls_client:

@@ -18,6 +18,7 @@ from esa.message.reply import Reply
 from esa_core._smtp import NO_PARAMETERS
 
 if TYPE_CHECKING:
+    from esa.gateway.origin import Origin
     from esa.gateway.protocol import Connection
     from esa_core._smtp_parameters import MailParameters
 
@@ -46,6 +47,7 @@ class Transaction:
         "normalized",
         "number",
         "options",
+        "origin",
         "parameters",
         "received_at",
         "recipients",
@@ -67,6 +69,7 @@ class Transaction:
         self.closed = False  # the client is gone: finish() still has to be called, nobody reads the reply
         self.finished = False
         self.number = 0  # of the message in logs (AsyncOS's MID), if the receiver gives it one
+        self.origin: Origin | None = None  # of mail of an incoming relay
         self.context: object = None  # the receiver's own
 
     @property

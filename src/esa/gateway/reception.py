@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from esa.gateway import events
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter
+from esa.gateway.origin import find_origin
 from esa.gateway.rates import NodeRates, SenderCounts
 from esa.gateway.receive import Route
 from esa.gateway.receiver import Answer, Lines, Receiver, Transaction
@@ -24,6 +25,7 @@ from esa.gateway.visit import Visit, visit_of
 from esa.message.reply import Reply
 from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess, Needs, Sender
+from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import AccessRule, Demand, MailFlowPolicy, PipelineRule, names_path
 from esa.policy.senders import IpAddress, read_address
 from esa.store.record import Event, EventName
@@ -55,11 +57,14 @@ class ListenerReceiver(Receiver):
         hosts: HostAccess | None = None,
         facts: SenderFacts | None = None,
         rates: NodeRates | None = None,
+        relays: IncomingRelays | None = None,
     ) -> None:
-        """`hosts` None treats every client alike; `facts` None finds nothing out; `rates` None counts nothing."""
+        """`hosts` None treats every client alike; `facts` None finds nothing out; `rates` None counts nothing; `relays` None knows none."""
         self._route, self._access, self._rates = route, access, rates
         self._hosts = hosts or HostAccess(())
         self._facts = facts
+        self._relays = relays or IncomingRelays()
+        self._reading: set[asyncio.Task[None]] = set()
 
     # --- connections
 
@@ -100,7 +105,7 @@ class ListenerReceiver(Receiver):
         """Put the connection into its group, and greet it as the policy says."""
         match = self._hosts.match(sender)
         policy = match.policy
-        visit = connection.context = Visit(match, sender)
+        visit = connection.context = Visit(match, sender, self._relays.find(sender.address) if sender is not None else None)
         self._route.journal.opened(connection)
         if policy.access is AccessRule.TCPREFUSE:
             self._tell_refused(connection, "reset")
@@ -272,6 +277,20 @@ class ListenerReceiver(Receiver):
 
     def message(self, transaction: Transaction) -> None:
         self._route.journal.recipients(transaction)
+        visit = visit_of(transaction.connection)
+        if visit is None or visit.relay is None:
+            self._route.take(transaction)
+            return
+        task = asyncio.get_running_loop().create_task(self._take_relayed(transaction, visit.relay))
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def _take_relayed(self, transaction: Transaction, relay: IncomingRelay) -> None:
+        try:
+            transaction.origin = await find_origin(transaction, relay, self._hosts, self._facts)
+            self._route.journal.relayed(transaction, transaction.origin)
+        except Exception as error:  # the relay is then taken for the client
+            events.error(Log.RELAY_FAILED, cause=error, relay=relay.name)
         self._route.take(transaction)
 
     def aborted(self, transaction: Transaction) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from esa.gateway.events import FieldValue
 from esa.gateway.rates import SenderCounts
 from esa.policy.host_access import Match, Sender
+from esa.policy.incoming_relay import IncomingRelay
 from esa.policy.mail_flow import AccessRule, MailFlowPolicy
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Visit:
 
     match: Match
     sender: Sender | None  # None: a client without an IP address
+    relay: IncomingRelay | None = None  # that the client is
     counts: SenderCounts | None = None  # None: nothing is counted of this client
     messages: int = 0  # begun in this connection
     refused: int = 0  # recipients, in this connection

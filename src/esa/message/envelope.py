@@ -21,12 +21,15 @@ class Session:
     tls_cipher: str = ""  # OpenSSL's name
     tls_client: str = ""  # subject of a verified client certificate (RFC 4514)
     user: str = ""  # authenticated identity (RFC 4954)
+    relayed_from: str = ""  # IP address of the client that an incoming relay took it from; empty: of nobody else
 
     def to_list(self) -> list[object]:
         """As JSON values; `from_list` undoes it."""
         values: list[object] = [self.client_address, self.client_port, self.helo, self.protocol, self.listener, self.received_at]
-        if self.tls_version or self.user:
+        if self.tls_version or self.user or self.relayed_from:
             values += [self.tls_version, self.tls_cipher, self.tls_client, self.user]
+        if self.relayed_from:
+            values.append(self.relayed_from)
         return values
 
     @classmethod

@@ -7,18 +7,17 @@ It costs a search in the header and, only where something is encoded or odd, a c
 from __future__ import annotations
 
 import mmap
-import re
+
+from esa.message.field import values_of
 
 SUBJECT_LENGTH = 200  # characters kept: a line of a list; what a person knows a message by stands at the beginning
 MESSAGE_ID_LENGTH = 1000  # characters kept; RFC 5322 allows no longer line
 _VALUE_LIMIT = 4096  # octets of the field looked at: SUBJECT_LENGTH characters of four octets each, encoded twice over
-_COLON = re.compile(rb"[ \t]*:")
-_FIELD_END = re.compile(rb"\n(?![ \t])")
 
 
 def subject_of(content: bytes | mmap.mmap, head: bytes) -> str:
     """The first Subject field in the header `head`, which is the content's beginning in lower case; empty where there is none."""
-    value = _value_of_field(content, head, b"\nsubject")
+    value = next(values_of(content, head, "subject", limit=_VALUE_LIMIT), b"")
     if value.isascii() and b"=?" not in value:
         text = value.decode("ascii")
     else:
@@ -31,16 +30,5 @@ def subject_of(content: bytes | mmap.mmap, head: bytes) -> str:
 
 def message_id_of(content: bytes | mmap.mmap, head: bytes) -> str:
     """The first Message-ID field as it stands, without white space; octets that are no ASCII become escapes. Empty where there is none."""
-    value = _value_of_field(content, head, b"\nmessage-id")
+    value = next(values_of(content, head, "message-id", limit=_VALUE_LIMIT), b"")
     return "".join(value.decode("ascii", "backslashreplace").split())[:MESSAGE_ID_LENGTH]
-
-
-def _value_of_field(content: bytes | mmap.mmap, header: bytes, line: bytes) -> bytes:
-    """The value of the first field whose name, in lower case behind a line feed, is `line`; empty where there is none."""
-    found = 0 if header.startswith(line[1:]) else header.find(line) + 1 or -1
-    while found >= 0:
-        if colon := _COLON.match(header, found + len(line) - 1):
-            start = colon.end()
-            return _FIELD_END.split(content[start : min(start + _VALUE_LIMIT, len(header))], 1)[0]
-        found = header.find(line, found) + 1 or -1
-    return b""
