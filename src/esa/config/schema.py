@@ -313,6 +313,22 @@ class Senders(Table):
     )
 
 
+class Greylisting(Table):
+    """How long strangers wait, under mail flow policies with greylist = true. Nobody waits because of a fault of ours."""
+
+    delay: Duration = Field(default=5 * MINUTE, ge=1, le=DAY, description="Time before which a sender is told to come back later, 451.")
+    retry_window: Duration = Field(default=2 * DAY, ge=MINUTE, le=30 * DAY, description="Time within which it has to come back.")
+    lifetime: Duration = Field(
+        default=35 * DAY, ge=DAY, le=400 * DAY, description="How long who came back is known, since it was last seen."
+    )
+    auto_allow: int = Field(
+        default=5, ge=0, description="Times that a client (IPv4 /24, IPv6 /64) came back, after which all of it passes. 0: never."
+    )
+    max_entries: int = Field(
+        default=500_000, ge=1_000, le=50_000_000, description="Largest number of entries kept; past it strangers pass."
+    )
+
+
 class Quarantine(Table):
     """Suspect mail that waits for a person."""
 
@@ -349,6 +365,7 @@ class Configuration(Table):
     scan: Scan = Scan()
     limits: Limits = Limits()
     senders: Senders = Senders()
+    greylisting: Greylisting = Greylisting()
     quarantine: Quarantine = Quarantine()
     tracking: Tracking = Tracking()
     metrics: Metrics = Metrics()
@@ -456,6 +473,10 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     if policy.suspect_above > policy.positive_above:
         what = f"suspect_above ({policy.suspect_above:g}) is over positive_above ({policy.positive_above:g})"
         yield Contradiction(("mail_policy", "suspect_above"), what, "choose suspect_above at most positive_above")
+    greylisting = configuration.greylisting
+    if greylisting.delay >= greylisting.retry_window:
+        what = f"the delay ({units.format_duration(greylisting.delay)}) is not within the retry window"
+        yield Contradiction(("greylisting", "delay"), what, "choose delay under retry_window, so that anybody can come back in time")
     delivery = configuration.delivery
     if not delivery.retry_initial <= delivery.retry_max <= delivery.expire:
         waits = ", ".join(f"{key} {units.format_duration(getattr(delivery, key))}" for key in ("retry_initial", "retry_max", "expire"))

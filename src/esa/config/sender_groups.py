@@ -152,6 +152,9 @@ class MailFlowPolicy(Table):
             'or refused with 554 ("refuse").'
         ),
     )
+    greylist: bool = Field(
+        default=False, description="Whether senders that are not known are told to come back, 451, as [greylisting] says; mail servers do."
+    )
     greeting_delay: Duration = Field(
         default=0.0,
         ge=0,

@@ -78,6 +78,7 @@ class Event(StrEnum):
     SPOOL_DAMAGED = "spool.damaged"
     LISTENER_STRESSED = "listener.stressed"
     LISTENER_RELIEVED = "listener.relieved"
+    GREYLIST_FAILED = "greylist.failed"
     HARVEST_DETECTED = "harvest.detected"
     RESOLVER_SILENT = "resolver.silent"
 

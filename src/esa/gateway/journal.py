@@ -29,10 +29,10 @@ FATES_A_LINE = 20  # recipients named in a log line; more of them make further l
 GATHER_KINDS = 1_000  # of them; what is past that is told without its client
 
 
-def fates(plan: Plan, recipients: Sequence[str]) -> list[dict[str, FieldValue]]:
-    """What becomes of each recipient, as fields of log lines: the action, and for whom. At least one, which may be empty."""
+def fates(plan: Plan, recipients: Sequence[str], *, otherwise: str) -> list[dict[str, FieldValue]]:
+    """What becomes of each recipient, as fields of log lines: the action (`otherwise` without splinters), and for whom. At least one."""
     groups: list[tuple[str, Sequence[str]]] = [(str(splinter.action), splinter.recipients) for splinter in plan.splinters] or [
-        ("refuse", recipients)
+        (otherwise, recipients)
     ]
     pairs = [(action, f"<{recipient}>") for action, whom in groups for recipient in whom]
     lines: list[dict[str, FieldValue]] = []

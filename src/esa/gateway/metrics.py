@@ -55,6 +55,7 @@ class Counter(IntEnum):
     HARVESTS_REFUSED = 25
     TLS_SESSIONS = 26
     PIPELINING_VIOLATIONS = 27
+    GREYLISTED = 28
 
 
 Kind = Literal["counter", "gauge"]
@@ -90,6 +91,7 @@ DESCRIPTIONS: dict[Counter, tuple[str, Kind, str]] = {
     Counter.HARVESTS_REFUSED: ("esa_harvests_refused", "counter", "Recipients of directory harvests, refused without a look at them."),
     Counter.PROCESS_RESTARTS: ("esa_process_restarts", "counter", "Processes started again after they died."),
     Counter.TLS_SESSIONS: ("esa_tls_sessions", "counter", "Connections that agreed on TLS."),
+    Counter.GREYLISTED: ("esa_greylisted", "counter", "Recipients and messages that had to wait because of greylisting."),
     Counter.PIPELINING_VIOLATIONS: (
         "esa_pipelining_violations",
         "counter",

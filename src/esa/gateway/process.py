@@ -31,6 +31,7 @@ from esa.gateway import events
 from esa.gateway.authentication import UserFile
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
 from esa.gateway.events import Event as Log
+from esa.gateway.greylisting import Greylisting, tell_failure
 from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.limits import Limits
 from esa.gateway.listener import serve
@@ -48,6 +49,7 @@ from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelays
 from esa.policy.mail_policy import MailPolicy
 from esa.policy.reputation import ListedReputation
+from esa.store.greylist import Greylist, GreylistSettings
 from esa.store.numbers import Numbers
 from esa.store.spool import Spool
 
@@ -166,6 +168,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         row=row,
         in_flight=configuration.limits.scans_in_flight,
         numbers=make_numbers(configuration),
+        greylisting=make_greylisting(configuration),
     )
     hosts = {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in listeners}
     resolver = make_resolver(configuration, hosts.values())
@@ -204,6 +207,8 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     renewal.cancel()
     await asyncio.gather(*(server.drain(configuration.gateway.drain) for server in servers))
     await route.drain()
+    if route.greylisting is not None:
+        route.greylisting.close()
     if resolver is not None:
         await resolver.close()
     spool.close()
@@ -261,6 +266,15 @@ def make_scanner(configuration: Configuration) -> Scanner:
 def make_numbers(configuration: Configuration) -> Numbers:
     """Numbers of connections and messages for the log."""
     return Numbers(configuration.state, failed=lambda error: events.error(Log.NUMBERS_FAILED, cause=error))
+
+
+def make_greylisting(configuration: Configuration) -> Greylisting | None:
+    """Greylisting, if any mail flow policy asks for it."""
+    if not any(policy.greylist for policy in configuration.mail_flow_policy.values()):
+        return None
+    given = configuration.greylisting
+    settings = GreylistSettings(given.delay, given.retry_window, given.lifetime, given.auto_allow, given.max_entries)
+    return Greylisting(Greylist(configuration.state, settings, failed=tell_failure()))
 
 
 def make_policy(configuration: Configuration) -> MailPolicy:

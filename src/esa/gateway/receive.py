@@ -24,6 +24,7 @@ from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.batcher import Stage
 from esa.gateway.events import Event as Log
+from esa.gateway.greylisting import Greylisting
 from esa.gateway.journal import Journal, fates
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.receiver import Transaction
@@ -96,6 +97,7 @@ class Arrival:
     plan: Plan = field(default_factory=lambda: Plan(False, ()))
     record: Record | None = None
     reply: Reply | None = None  # the reply to give once committed
+    greylist: str = ""  # why it passed greylisting, or waits
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
 
     @property
@@ -132,15 +134,17 @@ class Route:
         row: Row,
         in_flight: int = 2000,
         numbers: Numbers | None = None,
+        greylisting: Greylisting | None = None,
     ) -> None:
         """`in_flight` messages may be in scan or commit at once; the next is answered 451 4.3.2. `row` are the counters of this process.
 
-        `numbers` are those that logs name connections and messages by; None: they have none.
+        `numbers` are those that logs name connections and messages by; None: they have none. `greylisting` None lets everybody pass.
         """
         self._scanner, self._spool, self._policy, self._hostname = scanner, spool, policy, hostname
         self.row = row
         self._loop = loop
         self.journal = Journal(loop, numbers, self._note_events)
+        self.greylisting = greylisting
         self._aborts, self._aborts_since = 0, 0.0
         self._limit = in_flight
         self._in_scan = self._in_commit = 0
@@ -269,10 +273,21 @@ class Route:
             self._refuse(arrival, LOOP, "Message loop")
         elif len(arrival.omitted) > FORGED_LIMIT:
             self._refuse(arrival, TOO_MANY_FORGED, "forged result fields")
+        elif (words := self._greylisted(arrival)) is not None:
+            arrival.plan = Plan(False, ())
+            self.row.add(Counter.GREYLISTED)
+            self._refuse(arrival, (451, "4.7.1", words), "greylist", EventName.GREYLISTED)
         else:
             arrival.record = self._record(arrival, report, end)
             arrival.unmap()
             self._hand_to_commit(arrival)
+
+    def _greylisted(self, arrival: Arrival) -> str | None:
+        """The words to put a message off with that would be kept; None if it may pass."""
+        if self.greylisting is None:
+            return None
+        arrival.greylist, words = self.greylisting.message(arrival.transaction, arrival.visit, arrival.content)
+        return words
 
     def _record(self, arrival: Arrival, report: Report, header_end: int) -> Record:
         session, envelope = arrival.session, arrival.envelope
@@ -296,13 +311,14 @@ class Route:
             omitted=arrival.omitted,
         )
 
-    def _refuse(self, arrival: Arrival, words: tuple[int, str, str], reason: str) -> None:
-        """Answer 5xx at once; the events go to disk with a later commit, and their loss in a crash would lose no mail."""
+    def _refuse(self, arrival: Arrival, words: tuple[int, str, str], reason: str, outcome: EventName = EventName.REFUSED) -> None:
+        """Answer 5xx, or 451 to a stranger, at once; the events go to disk with a later commit, and their loss in a crash would lose no mail."""
         reply = _reply(words, arrival.id)
-        record = Record(arrival.id, arrival.envelope, arrival.session, events=_tracked(arrival, EventName.REFUSED, reply))
+        record = Record(arrival.id, arrival.envelope, arrival.session, events=_tracked(arrival, outcome, reply))
         arrival.discard()
-        self.row.add(Counter.MESSAGES_REFUSED)
-        self._log(Log.MESSAGE_REFUSED, arrival, reply, reason)
+        refused = outcome is EventName.REFUSED
+        self.row.add(Counter.MESSAGES_REFUSED if refused else Counter.MESSAGES_DEFERRED)
+        self._log(Log.MESSAGE_REFUSED if refused else Log.MESSAGE_DEFERRED, arrival, reply, reason)
         arrival.transaction.finish(reply)
         self._commit_unhurried(record)
 
@@ -422,7 +438,7 @@ class Route:
 
     def _log(self, event: Log, arrival: Arrival, reply: Reply, reason: str | None = None) -> None:
         report = arrival.report
-        lines = fates(arrival.plan, arrival.envelope.recipients)
+        lines = fates(arrival.plan, arrival.envelope.recipients, otherwise="refuse" if event is Log.MESSAGE_REFUSED else "defer")
         events.info(
             event,
             id=arrival.id,
@@ -438,6 +454,7 @@ class Route:
             disposition="+".join(dict.fromkeys(splinter.action for splinter in arrival.plan.splinters)) or None,
             reply=f"{reply.code}/{reply.enhanced}",
             reason=reason,
+            greylist=arrival.greylist or None,
             group=None if arrival.visit is None else arrival.visit.match.group,
             because=None if arrival.visit is None else arrival.visit.match.because,
             spam_check=None if arrival.is_checked else False,
@@ -497,6 +514,8 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple
     fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, arrival.head)}
     if outcome is EventName.ABORTED:
         fields = {"recipients": list(arrival.envelope.recipients)}
+    if arrival.greylist:
+        fields["greylist"] = arrival.greylist
     if report is not None:
         fields |= {
             "verdict": str(arrival.verdict),

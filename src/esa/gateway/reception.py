@@ -215,7 +215,15 @@ class ListenerReceiver(Receiver):
                 return self._put_off(transaction, forward_path, reply)
             if not counts.take_of_reverse_path(transaction.reverse_path):
                 return self._put_off(transaction, forward_path, _refusal(policy.envelope_sender_code, policy.envelope_sender_text))
-        return None
+        return self._greylist(transaction, forward_path, visit)
+
+    def _greylist(self, transaction: Transaction, forward_path: str, visit: Visit | None) -> Reply | None:
+        greylisting = self._route.greylisting
+        reply = greylisting.recipient(transaction, forward_path, visit) if greylisting is not None and visit is not None else None
+        if reply is not None:
+            self._route.row.add(Counter.GREYLISTED)
+            self._tell_recipient_refused(transaction, forward_path, reply, by="Greylisting")
+        return reply
 
     def _put_off(self, transaction: Transaction, forward_path: str, reply: Reply) -> Reply:
         self._tell_recipient_refused(transaction, forward_path, reply, by="Receiving Control")

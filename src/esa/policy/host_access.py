@@ -94,6 +94,7 @@ class HostAccess:
                 for entry in group.senders:
                     self._put(places, entry)
                     self._matches.append(Match(group.name, group.policy, entry.text))
+        self._greylists = otherwise.greylist or any(group.policy.greylist for group in groups)
         self._end = len(self._matches) if places.everyone is None else places.everyone
         self._matches.append(Match(EVERYONE, otherwise, EVERYONE))
         self._tables = {version: AddressTable(ranges) for version, ranges in places.networks.items()}
@@ -129,7 +130,7 @@ class HostAccess:
 
     @property
     def asks_names(self) -> bool:
-        return bool(self._hosts or self._domains or self._faults)
+        return bool(self._hosts or self._domains or self._faults or self._greylists)
 
     @property
     def asks_reputation(self) -> bool:
@@ -141,7 +142,7 @@ class HostAccess:
             return Needs()
         certain = self._certain(address)
         zones = tuple(zone for zone, number in self._zones.items() if number < certain) if self._zones else ()
-        return Needs(self._first_reverse < certain, self._first_reputation < certain, zones)
+        return Needs(self._greylists or self._first_reverse < certain, self._first_reputation < certain, zones)
 
     def match(self, sender: Sender | None) -> Match:
         """The group of a sender; None is a client without an address, which is in the last."""

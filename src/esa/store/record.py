@@ -49,6 +49,7 @@ class EventName(StrEnum):
     RECIPIENT_REFUSED = "recipient.refused"  # recipient, reply
     ACCEPTED = "message.accepted"  # verdict, score, reasons, subject, reply
     REFUSED = "message.refused"  # reply; verdict, score, reasons, subject if it came to a scan
+    GREYLISTED = "message.greylisted"  # as REFUSED; greylist: new or early
     ABORTED = "message.aborted"  # recipients: the client went away or thought better of it, or a limit ended the transaction
     QUARANTINED = "message.quarantined"  # splinter, reason
     DROPPED = "message.dropped"  # splinter, reason

@@ -74,7 +74,7 @@ Index("message_reverse_path", func.lower(MESSAGE.c.reverse_path))
 Index("recipient_address", func.lower(RECIPIENT.c.address))
 OUTBOX = Table("outbox", TABLES, Column("instance", String(26), primary_key=True), Column("sequence", Integer, nullable=False))
 
-_OUTCOMES = {EventName.ACCEPTED: "accepted", EventName.REFUSED: "refused", EventName.ABORTED: "aborted"}
+_OUTCOMES = {EventName.ACCEPTED: "accepted", EventName.REFUSED: "refused", EventName.GREYLISTED: "greylisted", EventName.ABORTED: "aborted"}
 _OF_NO_MESSAGE = [
     name.value for name in (EventName.DAMAGED, EventName.CONNECTION_REFUSED, EventName.HARVEST_DETECTED, EventName.HARVEST_REFUSED)
 ]
