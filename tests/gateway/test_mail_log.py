@@ -136,7 +136,21 @@ def test_whatever_a_field_holds_each_line_is_printable(value: str, event: Event)
     from esa.gateway.mail_log import MailLogFormatter
 
     names = ("listener", "local", "client", "names", "group", "because", "reason", "tls", "cipher", "user", "mechanism", "reverse_path")
-    more = ("recipient", "by", "message_id", "subject", "access", "table", "disposition", "verdict", "address", "reply", "limit")
+    more = (
+        "recipient",
+        "by",
+        "message_id",
+        "subject",
+        "access",
+        "table",
+        "disposition",
+        "verdict",
+        "address",
+        "reply",
+        "relay",
+        "origin",
+        "header",
+    )
     fields: dict[str, FieldValue] = dict.fromkeys((*names, *more), value or "x")
     fields |= {"names": None, "access": "ACCEPT", "table": "inbound", "disposition": "deliver", "size": 1, "rid": 0, "port": 25}
     fields |= {"names": "mx.example.net", "limit": 25}
