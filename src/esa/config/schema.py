@@ -125,7 +125,7 @@ class Gateway(Table):
     )
     log_steps: bool = Field(
         default=False,
-        description="Whether each step of a session has a log line; else a connection, a message and a delivery have one.",
+        description="Whether each step of a session has a log line; else a message, a delivery and a connection without mail have one.",
     )
 
 

@@ -1,7 +1,7 @@
 """What is told of the steps of a session: its connection, TLS, users, messages and recipients; and the numbers that it is told under.
 
-One for each worker, kept by the route; `reception` calls it. Steps go to the log where they are asked for; a connection's end always does, so
-that one without mail leaves its trace too. Refused connections are gathered for tracking: many are alike, and they come in floods.
+One for each worker, kept by the route; `reception` calls it. Steps go to the log where they are asked for; the end of a connection without
+mail always does, so that it leaves its trace too. Refused connections are gathered for tracking: many are alike, and they come in floods.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ def fates(plan: Plan, recipients: Sequence[str], *, otherwise: str) -> list[dict
     groups: list[tuple[str, Sequence[str]]] = [(str(splinter.action), splinter.recipients) for splinter in plan.splinters] or [
         (otherwise, recipients)
     ]
+    if len(groups) == 1 and len(groups[0][1]) <= FATES_A_LINE:  # most mail
+        action, whom = groups[0]
+        return [{action: f"<{'> <'.join(whom)}>"}] if whom else [{}]
     pairs = [(action, f"<{recipient}>") for action, whom in groups for recipient in whom]
     lines: list[dict[str, FieldValue]] = []
     for start in range(0, len(pairs) or 1, FATES_A_LINE):
@@ -109,11 +112,12 @@ class Journal:
         events.step(Log.AUTHENTICATION_PROVEN, icid=connection.number, user=connection.user, mechanism=connection.mechanism)
 
     def closed(self, connection: Connection) -> None:
+        """Its mail, or its refusal, has told of a connection what matters; one that had neither has a line of its own."""
         visit, tls = visit_of(connection), connection.tls
-        refused = visit is not None and visit.is_refused
-        if refused and not events.tells_steps():
+        is_told = visit is not None and (visit.is_refused or visit.messages > 0)
+        if is_told and not events.tells_steps():
             return
-        (events.step if refused else events.info)(
+        (events.step if is_told else events.info)(
             Log.CONNECTION_CLOSED,
             client=connection.client_address,
             listener=connection.listener,

@@ -437,8 +437,13 @@ class Route:
             stage.close()
 
     def _log(self, event: Log, arrival: Arrival, reply: Reply, reason: str | None = None) -> None:
-        report = arrival.report
-        lines = fates(arrival.plan, arrival.envelope.recipients, otherwise="refuse" if event is Log.MESSAGE_REFUSED else "defer")
+        report, visit, origin = arrival.report, arrival.visit, arrival.transaction.origin
+        named, *more = fates(arrival.plan, arrival.envelope.recipients, otherwise="refuse" if event is Log.MESSAGE_REFUSED else "defer")
+        if origin is not None:
+            named |= origin.fields()
+        if events.tells_steps():
+            named["spam_check"] = arrival.is_checked
+            named["table"] = "outbound" if visit is not None and visit.may_relay(arrival.session.user) else "inbound"
         events.info(
             event,
             id=arrival.id,
@@ -455,17 +460,14 @@ class Route:
             reply=f"{reply.code}/{reply.enhanced}",
             reason=reason,
             greylist=arrival.greylist or None,
-            group=None if arrival.visit is None else arrival.visit.match.group,
-            because=None if arrival.visit is None else arrival.visit.match.because,
-            spam_check=None if arrival.is_checked else False,
-            table="outbound" if arrival.visit is not None and arrival.visit.may_relay(arrival.session.user) else None,
+            group=None if visit is None else visit.match.group,
+            because=None if visit is None else visit.match.because,
             icid=arrival.transaction.connection.number or None,
             mid=arrival.envelope.number or None,
             ms=round((time.monotonic() - arrival.began) * 1000, 1),
-            **lines[0],
-            **({} if arrival.transaction.origin is None else arrival.transaction.origin.fields()),
+            **named,
         )
-        for line in lines[1:]:
+        for line in more:
             events.info(Log.MESSAGE_RECIPIENTS, id=arrival.id, **line)
 
 
