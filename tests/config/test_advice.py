@@ -60,3 +60,12 @@ def test_ranges_without_anything_that_gives_a_reputation_are_told() -> None:
         "groups ask for a reputation, and nothing gives one: every sender is none"
     ]
     assert advise(example(text + '[[dns_list]]\nzone = "bl.example.net"\nweight = -3.0\n')) == []
+
+
+def test_an_incoming_relay_that_is_held_to_the_limits_of_one_sender_is_told() -> None:
+    relay = '[[incoming_relay]]\nname = "EDGE"\nhosts = ["10.2.3.4"]\n'
+    (finding,) = advise(example(relay))
+    assert "EDGE" in finding.what
+    assert "dhap_limit = 25" in finding.what
+    own = '[[sender_group]]\nname = "RELAYS"\npolicy = "TRUSTED"\nsenders = ["10.2.3.4"]\n'
+    assert not any("EDGE" in finding.what for finding in advise(example(relay + own)))

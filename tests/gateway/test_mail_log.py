@@ -85,6 +85,23 @@ def test_deliveries_that_fail_or_wait_are_told_for_each_recipient(told: Told) ->
     ]
 
 
+def test_harvests_and_refused_connections_are_told(told: Told) -> None:
+    fields: dict[str, FieldValue] = {"client": "192.168.10.1", "listener": "InboundMail", "group": "SUSPECTLIST", "limit": 4}
+    events.warning(Event.HARVEST_DETECTED, network="192.168.10.1", invalid=4, **fields)
+    refused: dict[str, FieldValue] = {"client": "192.0.2.9", "listener": "mail", "reply": "421", "icid": 7}
+    events.info(Event.CONNECTION_REFUSED, **refused)  # by its group, which the line of the connection has told
+    events.info(Event.CONNECTION_REFUSED, reason="max_concurrency", **refused)
+    events.info(Event.CONNECTION_REFUSED, reason="early_talker", **refused)
+    events.info(Event.RECIPIENT_REFUSED, mid=1, icid=7, recipient="<a@b>", reply="452/4.7.1", by="Receiving Control")
+    assert told() == [
+        "Warning: LDAP: Dropping connection due to potential Directory Harvest Attack from host=('192.168.10.1', None), dhap_limit=4,"
+        " sender_group=SUSPECTLIST, listener=InboundMail",
+        "Info: ICID 7 Receiving Failed: Connection limit exceeded",
+        "Info: ICID 7 Receiving Failed: early_talker",
+        "Info: MID 1 ICID 7 To: <a@b> Rejected by Receiving Control",
+    ]
+
+
 def test_quarantine_is_told_by_name(told: Told) -> None:
     events.info(Event.QUARANTINE_KEPT, mid=482, reason="spam:suspect")
     events.info(Event.QUARANTINE_RELEASED, mid=483)

@@ -168,6 +168,24 @@ def test_a_locked_file_lets_strangers_pass_at_once(tmp_path: Path, clock: Clock)
     greylist.close()
 
 
+def test_a_file_that_is_locked_whole_is_not_waited_for(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esa.store.greylist.START_PATIENCE", 0.05)
+    with opened(tmp_path, clock) as greylist:
+        greylist.check(NETWORK, PATH, [RECIPIENT])
+    holder = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    faults: list[StoreError] = []
+    greylist = Greylist(tmp_path, SETTINGS, clock=clock, failed=faults.append)
+    assert greylist.check(NETWORK, PATH, [RECIPIENT]).why == "unavailable"
+    assert [fault.is_in_use for fault in faults] == [True]
+    holder.close()
+    greylist._resume = 0.0  # the pause is over
+    clock.now += 300
+    assert greylist.check(NETWORK, PATH, [RECIPIENT]).why == "waited"
+    greylist.close()
+
+
 def test_a_file_that_is_none_or_cannot_be_made_lets_everybody_pass(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"this is no database, however long one looks at it" * 100)
     for state in (tmp_path, tmp_path / "nowhere"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
+from esa.config.relays import relays_of
 from esa.config.schema import Configuration
 from esa.config.sender_groups import SHIPPED_GROUPS, groups_of
+from esa.policy.host_access import EVERYONE, HostAccess, Sender
 from esa.policy.host_access_audit import Finding, audit
+from esa.policy.mail_flow import UNLIMITED
 from esa.policy.senders import NoReputation, ReputationRange
 
 
@@ -17,6 +21,7 @@ def advise(configuration: Configuration, base: Path = Path()) -> list[Finding]:
 
 
 def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
+    yield from _relays(configuration, base)
     if configuration.sender_group == SHIPPED_GROUPS:
         return
     for listener in configuration.listener:
@@ -26,3 +31,24 @@ def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
         if asking and not any(one.weight for one in configuration.dns_list):
             what = "groups ask for a reputation, and nothing gives one: every sender is none"
             yield Finding("", what, "name DNS lists with their weights, as [[dns_list]]")
+
+
+def _relays(configuration: Configuration, base: Path) -> Iterator[Finding]:
+    """Incoming relays that are held to limits for a sender though many senders stand behind them."""
+    relays = relays_of(configuration.incoming_relay)
+    if not relays:
+        return
+    for listener in configuration.listener:
+        groups = groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=listener.name, base=base)
+        hosts = HostAccess(groups)
+        for relay in relays:
+            address = ipaddress.ip_address(relay.hosts[0].first.to_bytes(4 if relay.hosts[0].version == 4 else 16, "big"))
+            match = hosts.match(Sender(address))
+            policy = match.policy
+            limits = [f"dhap_limit = {policy.dhap_limit}"] if policy.dhap_limit > 0 else []
+            limits += [f"max_rcpts_per_hour = {policy.max_rcpts_per_hour}"] if policy.max_rcpts_per_hour != UNLIMITED else []
+            if policy.is_open and limits:
+                what = f"the incoming relay {relay.name} gets policy {policy.name} ({', '.join(limits)}), so others could use up what it may do"
+                yield Finding(
+                    "" if match.group == EVERYONE else match.group, what, "put its hosts into a group of their own without these limits"
+                )

@@ -59,13 +59,13 @@ def telling_database(path: Path) -> Iterator[None]:
         raise database_error(error, path) from error
 
 
-def open_database(path: Path, schema: Sequence[str], *, version: int) -> sqlite3.Connection:
+def open_database(path: Path, schema: Sequence[str], *, version: int, patience: float = BUSY_TIMEOUT) -> sqlite3.Connection:
     """Open for writing, in autocommit mode (say BEGIN), WAL, synchronous=FULL; makes the tables of `schema` in a new file.
 
-    The connection may be handed from thread to thread, but used by one at a time. Raises StoreError.
+    `patience`: seconds to wait for a lock, now and later. The connection may be handed from thread to thread, but used by one at a time. Raises StoreError.
     """
     with telling_database(path):
-        connection = _connect(path)
+        connection = _connect(path, patience)
         try:
             _prepare(connection, path, schema, version)
         except BaseException:
@@ -74,13 +74,13 @@ def open_database(path: Path, schema: Sequence[str], *, version: int) -> sqlite3
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, patience: float) -> sqlite3.Connection:
     if not path.exists():  # SQLite gives the WAL and its index the mode of the file
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise store_error(error, path) from error
-    return sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, cached_statements=256)
+    return sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: Sequence[str], version: int) -> None:

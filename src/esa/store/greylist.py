@@ -37,6 +37,7 @@ SCHEMA = (
 )
 TRIPLET, CLIENT, AUTHOR = range(3)
 PATIENCE = 0.02  # seconds to wait for another worker's write: the event loop stands still meanwhile
+START_PATIENCE = 2.0  # and at the start, when all workers make the file at one time
 PAUSE = 5.0  # seconds without a look at a file that failed
 SWEEP_EVERY, SWEEP_ROWS = 64, 256  # writes between sweeps, and rows that a sweep takes: more than can have been made since
 ROW_OCTETS = 84  # of the file for a row, with its place in the index, as measured
@@ -96,7 +97,7 @@ class Greylist:
         self._writes = 0
         self._tallies: dict[str, int] = {}
         self._counted = 0
-        self._open()
+        self._open(START_PATIENCE)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -287,12 +288,12 @@ class Greylist:
         if time.monotonic() < self._resume:
             return False
         if self._connection is None:
-            self._open()
+            self._open(PATIENCE)
         return self._connection is not None
 
-    def _open(self) -> None:
+    def _open(self, patience: float) -> None:
         try:
-            connection = open_database(self.path, SCHEMA, version=VERSION)
+            connection = open_database(self.path, SCHEMA, version=VERSION, patience=patience)
             with telling_database(self.path):
                 connection.execute("PRAGMA synchronous=NORMAL")
                 connection.execute(f"PRAGMA busy_timeout={int(PATIENCE * 1000)}")
