@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esa.policy.greylisting import aligned_domain, client_network, looks_like_login_code, triplet_path
 from esa.policy.senders import read_address
@@ -45,6 +47,11 @@ def test_a_code_far_from_its_word_or_far_down_is_none() -> None:
     assert not looks_like_login_code("Newsletter", "code" + " filler" * 100 + " 48291388")
     assert not looks_like_login_code("Newsletter", "x" * 5000 + " your code is 482913")
     assert not looks_like_login_code("İ" * 3, "İ" * 50 + " 48291388")
+
+
+@given(st.text(), st.text())
+def test_any_text_is_judged(subject: str, text: str) -> None:
+    assert looks_like_login_code(subject, text) in (True, False)
 
 
 def test_numbers_and_extensions_of_paths_do_not_make_new_triplets() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.senders import Addresses, parse_sender, read_address
@@ -80,6 +82,13 @@ def test_text_before_and_behind_cuts_the_value() -> None:
     assert found(own, "proxy=10.9.9.9; client=unknown; helo=8.8.8.8") is None
     assert found(relay(after="["), "from [6.6.6.6] (b [192.0.2.1]) by c") is None
     assert found(relay(after="["), "from [192.0.2.1] (b [192.0.2.1]) by c") == "192.0.2.1"
+
+
+@given(st.lists(st.binary(max_size=200), max_size=3), st.sampled_from(["", "[", "("]), st.sampled_from(["", "]", " "]))
+def test_whatever_a_field_holds_it_tells_an_address_or_nobody(values: list[bytes], after: str, up_to: str) -> None:
+    for header in ("Received", "X-Sender-IP"):
+        found = relay(header, after=after, up_to=up_to).true_client(values)
+        assert found is None or not (found.is_unspecified or found.is_multicast)
 
 
 def test_the_first_relay_that_has_a_host_counts_and_strangers_have_none() -> None:

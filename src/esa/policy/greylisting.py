@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from esa.policy.senders import IpAddress, network_of
@@ -13,6 +14,7 @@ from esa_core._domain import registrable_domain
 
 CLIENT_BITS = {4: 24, 6: 32}  # significant bits of the client's network as `network_of` counts them: an IPv4 /24, an IPv6 /64
 LOOKED_AT = 4_000  # characters of a text; a message that brings a code is short
+SUBJECT_LOOKED_AT = 300
 NEAR = 160  # characters between the code and the word that says what it is
 _DIGITS = re.compile(r"\d+")
 _CODE = re.compile(
@@ -54,6 +56,7 @@ def aligned_domain(author: str, names: Sequence[str]) -> str:
 
 def looks_like_login_code(subject: str, text: str) -> bool:
     """Whether somebody may be waiting for this message before a screen: a code that is called one, or a link to log in or to confirm."""
+    subject = subject[:SUBJECT_LOOKED_AT]
     folded = subject.casefold()
     if _LINKED.search(folded):
         return True
@@ -61,7 +64,13 @@ def looks_like_login_code(subject: str, text: str) -> bool:
     lowered = shown.lower()
     if len(lowered) != len(shown):  # lower case that is longer: places would not fit
         lowered = "".join(one.lower() if len(one.lower()) == 1 else one for one in shown)
-    if not _WORD.search(lowered):
+    words = [word.start() for word in _WORD.finditer(lowered)]
+    if not words:
         return False
-    names_it = bool(_WORD.search(folded))
-    return any(names_it or _WORD.search(lowered, max(0, code.start() - NEAR), code.end() + NEAR) for code in _CODE.finditer(shown))
+    if words[0] < len(subject):  # the subject names it: then any code will do
+        return _CODE.search(shown) is not None
+    for code in _CODE.finditer(shown):
+        behind = bisect_left(words, code.start() - NEAR)
+        if behind < len(words) and words[behind] <= code.end() + NEAR:
+            return True
+    return False
