@@ -25,6 +25,7 @@ from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport (
     ESA_FACT_WINDOW, MEDIA_TEXT_HTML, REGION_ALT, REGION_HTML_SEEN, REGION_PLAIN, Document, Region, Span,
 )
+from esa_core._tokens cimport esa_name_bits
 from esa_core._words cimport Entry, Table, esa_hash, find, lower_into
 
 cdef extern from *:
@@ -94,7 +95,7 @@ cdef void count_identity(const Document *d, const Table *lexicon, Identity *who,
             who.to_mailbox = who.to_mailbox or 48 <= who.to_local[i] <= 57
     who.filter = filter_of(&who.name) | filter_of(&who.recipient)
     if who.to_local_hash:
-        who.filter |= <uint64_t> 1 << (who.to_local_hash >> 58)
+        who.filter |= esa_name_bits(who.to_local_hash)
     label = who.origin.text + who.origin.registrable
     facts[<int> FROM_MISSING] = who.origin.hash == 0
     facts[<int> FROM_FREE_MAIL] = (who.origin.lists >> FREE_MAIL) & 1
@@ -176,13 +177,13 @@ cdef void count_subject(const Document *d, const Table *lexicon, const Tally *ta
     if shape.upper + shape.lower >= 4:
         facts[<int> SUBJECT_CAPITALS] = share(shape.upper, shape.upper + shape.lower)
     facts[<int> SUBJECT_SHOUTED] = shape.upper >= 6 and shape.lower * 8 < shape.upper
-    facts[<int> SUBJECT_EXCLAMATIONS] = at_most(tally.exclamations, 3)
-    facts[<int> SUBJECT_QUESTIONS] = at_most(tally.questions, 1)
-    facts[<int> SUBJECT_CURRENCY] = at_most(tally.currency + tally.hits[CURRENCY], 2)
-    facts[<int> SUBJECT_PERCENT] = at_most(tally.percent, 1)
-    facts[<int> SUBJECT_SIGNS] = at_most(tally.signs, 3)
+    facts[<int> SUBJECT_EXCLAMATIONS] = at_most(tally.counts.exclamations, 3)
+    facts[<int> SUBJECT_QUESTIONS] = at_most(tally.counts.questions, 1)
+    facts[<int> SUBJECT_CURRENCY] = at_most(tally.counts.currency + tally.hits[CURRENCY], 2)
+    facts[<int> SUBJECT_PERCENT] = at_most(tally.counts.percent, 1)
+    facts[<int> SUBJECT_SIGNS] = at_most(tally.counts.signs, 3)
     facts[<int> SUBJECT_STYLED] = shape.styled > 1
-    facts[<int> SUBJECT_MIXED_SCRIPT] = tally.mixed_script > 0 or shape.broken > 0
+    facts[<int> SUBJECT_MIXED_SCRIPT] = tally.counts.mixed_script > 0 or shape.broken > 0
     facts[<int> SUBJECT_EMPTY] = tally.words == 0
     end = n
     while end and (text[end - 1] <= 32 or text[end - 1] in (41, 46, 93, 33, 35)):
@@ -213,7 +214,7 @@ cdef void count_name(const Document *d, const Tally *tally, const Identity *who,
     for i in range(n):
         digits += 48 <= text[i] <= 57
     facts[<int> NAME_LURE] = at_most(lures(tally) + tally.hits[URGENCY] + tally.hits[CREDENTIAL] + tally.hits[OFFER] + tally.hits[ACCOUNT_THREAT], 3)
-    facts[<int> NAME_SIGNS] = at_most(tally.signs + digits + tally.exclamations + tally.currency + shape.styled + tally.mixed_script, 3)
+    facts[<int> NAME_SIGNS] = at_most(tally.counts.signs + digits + tally.counts.exclamations + tally.counts.currency + shape.styled + tally.counts.mixed_script, 3)
     facts[<int> NAME_CAPITALS] = shape.upper > 3 and shape.lower == 0
     facts[<int> NAME_LOWER] = shape.upper == 0 and shape.lower > 3 and tally.words > 1
     facts[<int> NAME_WORDS] = who.name.all_words > 0 and who.name.n_words == 0 and facts[<int> NAME_DOMAIN_COMMON] == 0
@@ -271,22 +272,22 @@ cdef void fill_text(const Tally *tally, const Shape *shape, uint32_t anchors, fl
         facts[k] = density(tally.hits[k - TEXT_MONEY], tally.words)
     if shape.upper + shape.lower >= 20:
         facts[<int> TEXT_CAPITALS] = share(shape.upper, shape.upper + shape.lower)
-    facts[<int> TEXT_EXCLAMATIONS] = density(tally.exclamations, tally.words)
-    facts[<int> TEXT_EXCLAMATION_RUNS] = tally.exclamation_runs > 0
-    facts[<int> TEXT_CURRENCY] = density(tally.currency, tally.words)
-    facts[<int> TEXT_PERCENT] = density(tally.percent, tally.words)
+    facts[<int> TEXT_EXCLAMATIONS] = density(tally.counts.exclamations, tally.words)
+    facts[<int> TEXT_EXCLAMATION_RUNS] = tally.counts.exclamation_runs > 0
+    facts[<int> TEXT_CURRENCY] = density(tally.counts.currency, tally.words)
+    facts[<int> TEXT_PERCENT] = density(tally.counts.percent, tally.words)
     facts[<int> TEXT_LARGE_AMOUNT] = tally.large_amount
     facts[<int> TEXT_STYLED] = density(shape.styled, tally.words)
-    facts[<int> TEXT_MIXED_SCRIPT] = density(tally.mixed_script, tally.words)
+    facts[<int> TEXT_MIXED_SCRIPT] = density(tally.counts.mixed_script, tally.words)
     facts[<int> TEXT_BROKEN_WORDS] = shape.broken > 0
     facts[<int> TEXT_TECHNICAL] = usual_density(tally.hits[TECHNICAL], tally.words, 0.03)
     facts[<int> TEXT_CONVERSATIONAL] = usual_density(tally.hits[CONVERSATIONAL], tally.words, 0.02)
     facts[<int> TEXT_FIRST_PERSON] = usual_density(tally.hits[FIRST_PERSON], tally.words, 0.01)
     facts[<int> TEXT_SECOND_PERSON] = usual_density(tally.hits[SECOND_PERSON], tally.words, 0.01)
-    facts[<int> TEXT_QUESTIONS] = usual_density(tally.questions, tally.words, 0.002)
-    length = log2((tally.words + 60.0) / (tally.sentences + 4.0))  # three usual sentences of twenty words are added
+    facts[<int> TEXT_QUESTIONS] = usual_density(tally.counts.questions, tally.words, 0.002)
+    length = log2((tally.words + 60.0) / (tally.counts.sentences + 4.0))  # three usual sentences of twenty words are added
     facts[<int> TEXT_SENTENCE_LENGTH] = <float> (length if length < 6 else 6)
-    facts[<int> TEXT_BARE_LINK] = tally.words < 20 and (anchors > 0 or tally.urls > 0)
+    facts[<int> TEXT_BARE_LINK] = tally.words < 20 and (anchors > 0 or tally.counts.urls > 0)
 
 
 cdef void count_attachments(const Document *d, float *facts) noexcept nogil:

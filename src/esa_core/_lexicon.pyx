@@ -39,7 +39,7 @@ def _fold(str term):
 
 cdef list _phrase_keys(bytes folded):
     """Keys of a term: of its first word, of its first two, and so on; the last is the term's own."""
-    cdef bytes padded = folded + bytes(8)
+    cdef bytes padded = folded + bytes(16)
     cdef const uint8_t *text = padded
     cdef uint32_t i = 0, n = <uint32_t> len(folded), end
     cdef uint64_t h, phrase = 0
@@ -74,13 +74,13 @@ cdef _add(dict table, set words, set pairs, str term, uint64_t mask, int brand):
 cdef _fill(uint64_t *filters, set keys):
     cdef uint64_t key
     for key in keys:
-        filters[(key >> 40 & 0xFFFF) >> 6] |= <uint64_t> 1 << (key >> 40 & 63)
+        filters[key >> 54] |= <uint64_t> 1 << (key >> 48 & 63)
 
 
 cdef _domain_key(str host):
-    cdef bytes padded = host.lower().encode("utf-8") + bytes(8)
+    cdef bytes padded = host.lower().encode("utf-8") + bytes(16)
     cdef const uint8_t *text = padded
-    return domain_key(text, <uint32_t> (len(padded) - 8))
+    return domain_key(text, <uint32_t> (len(padded) - 16))
 
 
 cdef class Lexicon:
@@ -125,7 +125,7 @@ cdef class Lexicon:
         entries = <Entry *> &stored[0]
         filters = <uint64_t *> &stored[sizeof(Entry) << bits]
         for key, (term_mask, brand, longer) in table.items():
-            slot = <uint32_t> (key >> 8) & mask
+            slot = <uint32_t> (key >> (64 - bits))
             while entries[slot].key != 0:
                 slot = (slot + 1) & mask
             entries[slot].key, entries[slot].mask, entries[slot].brand, entries[slot].longer = key, term_mask, brand, longer
@@ -136,4 +136,4 @@ cdef class Lexicon:
         self.table.filter = filters
         self.table.telling = filters + 1024
         self.table.pairs = filters + 2048
-        self.table.bits = bits
+        self.table.shift = 64 - bits

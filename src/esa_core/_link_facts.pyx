@@ -11,9 +11,9 @@ from esa_core._facts cimport *
 from esa_core._lexicon cimport CREDENTIAL, FREE_HOSTING, FREE_MAIL, ODD_ENDING, SHORTENER, SOCIAL, UNSUBSCRIBE
 from esa_core._names cimport Domain, Identity, common_share, contains, is_own_brand, names_origin, read_domain, same_organisation
 from esa_core._tally cimport is_letter
-from esa_core._tokens cimport ESA_BLOCK, Block, esa_block
+from esa_core._tokens cimport ESA_BLOCK, Block, read_block
 from esa_core._types cimport LINK_ANCHOR, LINK_FORM, LINK_IMAGE, LINK_TEXT, Document, Link
-from esa_core._words cimport Entry, Table, esa_chain, esa_hash, esa_short_hash, find, is_in_filter, lower_into, word_end
+from esa_core._words cimport Entry, Table, esa_chain, esa_hash, esa_short_hash, is_in_filter, look_up, lower_into, word_end
 
 cdef extern from *:
     uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
@@ -22,7 +22,20 @@ cdef extern from *:
     """
     #define MOST_LINKS 512u      /* links looked at: newsletters have some hundreds; bounds the distinct-domain search */
     #define MOST_DOMAINS 48u     /* distinct registrable domains told apart; further ones count with the last */
+    #include "words.h"
+    /* The hash that LINK_PATHS tells targets apart by: part of the feature space, since two targets may have one. 8 octets are read at a time. */
+    static inline uint64_t esa_target_mix(uint64_t h) {
+        h ^= h >> 32; h *= 0x9E3779B97F4A7C15ULL; h ^= h >> 29;
+        return h * 0xA0761D6478BD642FULL;
+    }
+    static inline uint32_t esa_target_hash(const uint8_t *p, uint32_t n) {
+        uint64_t h = 0x243F6A8885A308D3ULL ^ ((uint64_t) n << 56);
+        for (; n > 8; p += 8, n -= 8) h = esa_target_mix(h ^ esa_load(p));
+        if (n) h = esa_target_mix(h ^ (esa_load(p) & esa_masks[n][0]));
+        return (uint32_t) ((h ^ h >> 32) >> 20) & 1023;
+    }
     """
+    uint32_t esa_target_hash(const uint8_t *p, uint32_t n) noexcept nogil       # 0 to 1023
     const uint32_t MOST_LINKS
     const uint32_t MOST_DOMAINS
 
@@ -128,8 +141,8 @@ cdef uint64_t words_of(const Table *lexicon, const uint8_t *text, uint32_t n, ui
     n = lower_into(copy, 96, text, n)
     memset(copy + n, 0, ESA_BLOCK)
     while i < n:
-        esa_block(copy + i, &block)
-        block.word |= block.high & ~block.sign  # signs outside ASCII are not told from letters here
+        read_block(copy + i, &block)
+        block.word |= block.high & ~block.odd  # signs outside ASCII are not told from letters here
         starts = block.word & ~(block.word << 1)
         at = i + ESA_BLOCK
         while starts:
@@ -140,11 +153,11 @@ cdef uint64_t words_of(const Table *lexicon, const uint8_t *text, uint32_t n, ui
             at += i
             if at + length >= i + ESA_BLOCK:
                 length = word_end(copy, at + length, n) - at
-            h = esa_short_hash(copy + at, length) if length <= 8 else esa_hash(copy + at, length)
+            h = esa_short_hash(copy + at, length) if length <= 16 else esa_hash(copy + at, length)
             if is_in_filter(lexicon.telling, h):
-                mask |= take_word(find(lexicon, h), brand)
+                mask |= take_word(look_up(lexicon, h), brand)
             if before and is_in_filter(lexicon.pairs, esa_chain(before, h)):
-                mask |= take_word(find(lexicon, esa_chain(before, h)), brand)
+                mask |= take_word(look_up(lexicon, esa_chain(before, h)), brand)
             before = h
             at += length
         i = at if at > i + ESA_BLOCK else i + ESA_BLOCK
@@ -203,7 +216,7 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
         own += is_own
         if domain.numeric:
             facts[<int> LINK_ADDRESS] = 1
-        h = esa_hash(text, n if n < 120 else 120) >> 20 & 1023
+        h = esa_target_hash(text, n if n < 120 else 120)
         distinct += not (targets[h >> 6] >> (h & 63)) & 1
         targets[h >> 6] |= <uint64_t> 1 << (h & 63)
         for k in range(n_seen):

@@ -3,10 +3,11 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from esa_core._lexicon cimport FREE_MAIL
+from esa_core._tokens cimport esa_name_bits
 from esa_core._words cimport Table
 
 cdef struct Domain:
-    uint8_t text[272]            # the host in lower case, 8 bytes of padding behind it
+    uint8_t text[272]            # the host in lower case, 16 bytes of padding behind it
     uint32_t length
     uint32_t registrable         # offset of the registrable domain
     uint32_t label               # length of its first label
@@ -36,7 +37,7 @@ cdef struct Identity:            # whom From and To name, and where the text spe
     uint8_t to_local[80]
     uint32_t to_local_length
     uint64_t to_local_hash
-    uint64_t filter              # one bit per hash of a word looked for in the text
+    uint64_t filter              # two bits per hash of a word looked for in the text
     uint32_t name_hits
     uint32_t label_hits
     bint name_signed
@@ -72,7 +73,7 @@ cdef inline uint64_t filter_of(const Name *name) noexcept nogil:
     cdef uint64_t bits = 0
     cdef uint32_t i
     for i in range(name.n_words):
-        bits |= <uint64_t> 1 << (name.words[i] >> 58)
+        bits |= esa_name_bits(name.words[i])
     return bits
 
 cdef inline bint is_own_brand(const Identity *identity) noexcept nogil:

@@ -136,13 +136,13 @@ cdef void read_domain(const Table *lexicon, const uint8_t *host, uint32_t n, Dom
 
 cdef void read_name(const Table *lexicon, const uint8_t *text, uint32_t n, Name *name) noexcept nogil:
     """Words of a display name; `text` is folded or becomes so for ASCII here."""
-    cdef uint8_t copy[264]
+    cdef uint8_t copy[272]
     cdef uint32_t i = 0, end, length
     cdef uint64_t h
     cdef const Entry *entry
     memset(name, 0, sizeof(Name))
     n = lower_into(copy, 256, text, n)
-    memset(copy + n, 0, 8)
+    memset(copy + n, 0, 16)
     while i < n:
         if not ESA_CLASS[copy[i]] & ESA_WORD:
             i += 1

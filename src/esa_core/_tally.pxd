@@ -1,23 +1,15 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from esa_core._names cimport Identity
+from esa_core._tokens cimport Counts
 from esa_core._words cimport Table
 
 cdef struct Tally:               # what one stretch of text holds
     uint32_t hits[34]            # per Category
     uint32_t words
-    uint32_t sentences
-    uint32_t exclamations
-    uint32_t exclamation_runs
-    uint32_t questions
-    uint32_t currency
-    uint32_t percent
-    uint32_t signs
-    uint32_t mixed_script
-    uint32_t urls
+    Counts counts
     uint16_t brands[4]
     uint32_t n_brands
-    uint16_t first_brand
     bint large_amount
 
 cdef struct Place:               # where in the whole text a region stands

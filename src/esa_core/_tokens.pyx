@@ -4,167 +4,98 @@ Called by `_tally`, which looks the tokens up. The octets behind the text are re
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
 
-from esa_core._tally cimport Tally
-from esa_core._words cimport esa_chain, esa_count_case, esa_count_case_plain, esa_hash, esa_short_hash, word_end
+from esa_core._words cimport esa_count_case_plain, esa_count_case_wide, esa_words_are_wide
 
-cdef extern from *:
-    uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
-
-
-cdef inline void add_token(
-    Token *tokens, uint32_t *count, Reading *reading, uint32_t at, uint32_t length, uint64_t h, uint32_t wanted
-) noexcept nogil:
-    cdef Token *token = &tokens[count[0]]
-    token.hash = h
-    token.pair = esa_chain(reading.before, h)
-    token.at = at
-    token.length = length
-    token.word = reading.word
-    token.wanted = wanted
-    count[0] += 1
+cdef bint WIDE = esa_words_are_wide()
 
 
-cdef inline uint32_t may_be_amount(const uint8_t *text, uint32_t at, uint32_t length) noexcept nogil:
-    """0 unless digits begin it, six octets or more, or three behind a comma."""
-    return (<uint8_t> (text[at] - 48) < 10) & ((length >= 6) | ((length == 3) & (at > 0 and text[at - 1] == 44)))
+cdef void begin_batch(Batch *batch) noexcept nogil:
+    """Before the first word of a stretch."""
+    batch.n_words = 0
+    batch.hashes[0] = ESA_NO_WORD
+    batch.wanted = 0
 
 
-cdef uint32_t read_block(
-    const uint8_t *text, uint32_t i, uint32_t n, Token *tokens, uint32_t *count, Reading *reading, Tally *tally
-) noexcept nogil:
-    """Read 64 octets, and the word or URL that goes over their end; returns the offset behind them. At most 64 tokens are added."""
-    cdef Block block
-    cdef uint32_t left = n - i, stop = 64, at, end, length
-    cdef uint64_t inside, starts, events, blank_next, bit, h
-    cdef uint8_t c, following
-    cdef Sign sign
-    esa_block(text + i, &block)
-    inside = (<uint64_t> 1 << left) - 1 if left < 64 else ~<uint64_t> 0
-    block.word &= inside
-    block.blank |= ~inside  # the end of the text ends a sentence
-    blank_next = block.blank >> 1
-    if left <= 64 or text[i + 64] <= 32:
-        blank_next |= <uint64_t> 1 << 63
-    starts = block.word & ~(block.word << 1)
-    events = starts | (block.sign & inside)
-    while events:
-        bit = events & (~events + 1)
-        events ^= bit
-        at = count_zeros(bit)
-        if starts & bit:
-            h = ~(block.word >> at)
-            length = count_zeros(h) if h else 64
-            at += i
-            end = at + length
-            if end >= i + 64 and end < n:
-                end = word_end(text, end, n)
-                length = end - at
-                stop = end - i
-            reading.word += 1
-            h = esa_short_hash(text + at, length) if length <= 8 else esa_hash(text + at, length)
-            add_token(tokens, count, reading, at, length, h, reading.wanted | may_be_amount(text, at, length))
-            reading.wanted = 0
-            reading.before = h
-            if (block.high or stop > 64) and not 48 <= text[at] <= 57:
-                tally.mixed_script += is_mixed_script(text + at, length)
-            continue
-        at += i
-        c = text[at]
-        following = text[at + 1] if at + 1 < n else 32
-        if c == 58:
-            if following != 47 or at + 2 >= n or text[at + 2] != 47:
-                continue
-            tally.urls += 1
-            end = at + 3
-            while end < n and text[end] > 32 and text[end] not in (34, 41, 60, 62, 93):
-                end += 1
-            if end - i >= 64:
-                stop = end - i
-                inside &= bit - 1
-                break
-            inside &= (bit - 1) | (~<uint64_t> 0 << (end - i))
-            events &= inside
-            continue
-        length = 1
-        sign = NO_SIGN
-        if c == 36:
-            sign = CURRENCY_SIGN
-        elif c == 194:
-            length = 2
-            if following in (163, 165):
-                sign = CURRENCY_SIGN
-            elif following == 169:
-                sign = COPYRIGHT_SIGN
-        elif c == 226:
-            length = 3
-            if following == 130:
-                sign = CURRENCY_SIGN
-            elif 152 <= following <= 159 or following in (134, 135, 140, 143, 172, 173):
-                tally.signs += 1
-        else:
-            length = 4
-            tally.signs += c == 240 and following == 159
-        if sign != NO_SIGN:
-            add_token(tokens, count, reading, at, 0, sign, 1)
-        if sign == CURRENCY_SIGN:
-            tally.currency += 1
-            reading.wanted = 1
-        if at + length > i + stop:
-            stop = at + length - i
-    events = block.dot & inside & blank_next
-    while events:
-        tally.sentences += 1
-        events &= events - 1
-    events = block.mark & inside
-    while events:
-        at = i + count_zeros(events)
-        events &= events - 1
-        c = text[at]
-        following = text[at + 1] if at + 1 < n else 32
-        if c == 33:
-            tally.exclamations += following <= 32 or following == 33
-            tally.exclamation_runs += following == 33
-            tally.sentences += following <= 32
-        elif c == 63:
-            tally.questions += following <= 32
-            tally.sentences += following <= 32
-        else:
-            tally.percent += at > 0 and 48 <= text[at - 1] <= 57
-    return i + stop
+cdef uint32_t read_words(const Choice *choice, const uint8_t *text, uint32_t i, uint32_t n, Batch *batch, Counts *counts) noexcept nogil:
+    """Read text from offset i on until the batch may be full or the text ends at n; returns how far."""
+    if WIDE:
+        return esa_read_words_wide(choice, text, i, n, batch, counts)
+    return esa_read_words_plain(choice, text, i, n, batch, counts)
 
 
-cdef bint is_mixed_script(const uint8_t *word, uint32_t n) noexcept nogil:
-    """Latin letters of ASCII beside Greek or Cyrillic ones (U+0370 to U+04FF) in one word."""
-    cdef uint32_t i
-    cdef bint latin = False, other = False
-    for i in range(n):
-        if 97 <= word[i] <= 122:
-            latin = True
-        elif 205 <= word[i] <= 211:
-            other = True
-    return latin and other
+cdef bint count_letters(const uint8_t *text, uint32_t n, uint32_t *upper, uint32_t *lower) noexcept nogil:
+    """Add the letters of ASCII by case; whether some octet of E2 and up is there."""
+    if WIDE:
+        return esa_count_case_wide(text, n, upper, lower)
+    return esa_count_case_plain(text, n, upper, lower)
 
 
-def block_masks(const uint8_t[::1] octets, *, bint plain):
-    """The masks of a block of 64 octets, as this machine reads it or octet by octet: the tests compare them. Raises ValueError for other lengths."""
+cdef void read_block(const uint8_t *text, Block *block) noexcept nogil:
+    """What each of 64 octets is."""
+    if WIDE:
+        esa_block_wide(text, block)
+    else:
+        esa_block_narrow(text, block)
+
+
+# --- for the tests ----------------------------------------------------------------------------------------------------------------
+
+def block_masks(const uint8_t[::1] octets, *, str kernel):
+    """The masks of a block of 64 octets, by the kernel "plain" (octet by octet), "narrow" or "wide" (as "narrow" where it cannot run).
+
+    Raises ValueError for other lengths.
+    """
     cdef Block block
     if octets.shape[0] != ESA_BLOCK:
         raise ValueError(f"a block has {ESA_BLOCK} octets, not {octets.shape[0]}")
-    if plain:
+    if kernel == "plain":
         esa_block_plain(&octets[0], &block)
+    elif kernel == "wide" and WIDE:
+        esa_block_wide(&octets[0], &block)
     else:
-        esa_block(&octets[0], &block)
-    return block.word, block.high, block.dot, block.blank, block.mark, block.sign
+        esa_block_narrow(&octets[0], &block)
+    return block.word, block.digit, block.high, block.dot, block.blank, block.odd
 
 
-def count_case(const uint8_t[::1] octets, *, bint plain):
-    """Capitals and small letters of ASCII, and whether an octet of E2 or more is there; as this machine counts or octet by octet."""
-    cdef uint32_t upper = 0, lower = 0
-    cdef bint high = False
-    if octets.shape[0]:
-        if plain:
-            high = esa_count_case_plain(&octets[0], <uint32_t> octets.shape[0], &upper, &lower)
-        else:
-            high = esa_count_case(&octets[0], <uint32_t> octets.shape[0], &upper, &lower)
+def count_case(bytes octets, *, bint plain):
+    """Capitals and small letters of ASCII, and whether an octet of E2 or more is there; octet by octet or as this machine counts."""
+    cdef uint32_t upper = 0, lower = 0, n = <uint32_t> len(octets)
+    cdef bytes padded = octets + bytes(ESA_BLOCK)
+    cdef bint high
+    if plain:
+        high = esa_count_case_plain(<const uint8_t *> padded, n, &upper, &lower)
+    else:
+        high = count_letters(<const uint8_t *> padded, n, &upper, &lower)
     return upper, lower, high
+
+
+def words_of_text(bytes text, uint64_t names, bytes begin, *, bint plain):
+    """The words (hash, pair, offset, length, whether chosen) and signs (kind, offset, words before it) of folded text, and what is counted, by the
+    plain kernel or as this machine reads it. `begin` are two octets that a chosen word may begin with; `names` see esa_name_bits.
+    """
+    cdef bytes padded = text + bytes(2 * ESA_BLOCK)
+    cdef uint64_t nothing[1024]
+    cdef Choice choice
+    cdef Batch batch
+    cdef Counts counts
+    cdef uint32_t i = 0, n = <uint32_t> len(text), k
+    memset(nothing, 0, sizeof(nothing))
+    memset(&counts, 0, sizeof(Counts))
+    memset(&choice, 0, sizeof(Choice))
+    choice.telling = choice.pairs = nothing
+    choice.names = names
+    choice.begin[0][0], choice.begin[0][1] = begin[0], begin[1]
+    begin_batch(&batch)
+    words, signs = [], []
+    while i < n:
+        if plain:
+            i = esa_read_words_plain(&choice, <const uint8_t *> padded, i, n, &batch, &counts)
+        else:
+            i = read_words(&choice, <const uint8_t *> padded, i, n, &batch, &counts)
+        signs += [(batch.signs[k].kind, batch.signs[k].at, len(words) + batch.signs[k].word) for k in range(batch.n_signs)]
+        for k in range(batch.n_words):
+            chosen = (batch.telling[k >> 6] | batch.others[k >> 6]) >> (k & 63) & 1 != 0
+            words.append((batch.hashes[k + 1], batch.pairs[k], batch.at[k], batch.length[k], chosen))
+    return words, signs, counts
