@@ -8,41 +8,34 @@ Called by `_batch` without the GIL and by the class below.
 
 import numpy as np
 
-from libc.stdint cimport int8_t, uint32_t
+from libc.stdint cimport uint32_t
 
 
 cdef inline double _clipped(double steps) noexcept nogil:
-    if steps > 2.0:
-        return 2.0
-    if steps < -2.0:
-        return -2.0
-    if steps != steps:  # not a number: says nothing
-        return 0.0
-    return steps
+    steps = steps if steps < 2.0 else 2.0
+    return steps if steps > -2.0 else -2.0
 
 
 cdef double score_cards(const CardTable *cards, const float *facts, double *contributions) noexcept nogil:
     """The logit of one message. Fills `contributions` [n_facts + 1] unless it is NULL; the last is the prior."""
     cdef uint32_t i
     cdef int kind = 0
-    cdef double logit, part
-    cdef double weights[2]
+    cdef double logit, part, steps
+    cdef const double *weights
     if facts[cards.mail_type] >= 1.5:
         kind = 2
     elif facts[cards.mail_type] >= 0.5:
         kind = 1
-    weights[0] = cards.weights[0][kind]
-    weights[1] = cards.weights[1][kind]
+    weights = cards.weights + kind * cards.n_facts
     logit = cards.prior[kind]
     if contributions != NULL:
         contributions[cards.n_facts] = logit
     for i in range(cards.n_facts):
-        part = 0.0
-        if cards.card[i] >= 0:
-            part = weights[cards.card[i]] * _clipped((facts[i] - cards.mean[i]) * cards.step[i])
-            logit += part
+        steps = (facts[i] - cards.mean[i]) * cards.step[i]
+        part = 0.0 if steps != steps else weights[i] * _clipped(steps)  # not a number: says nothing
+        logit += part
         if contributions != NULL:
-            contributions[i] = part
+            contributions[i] = part + 0.0  # no negative zero
     return logit
 
 
@@ -56,10 +49,9 @@ cdef class Cards:
     """
 
     def __cinit__(self, *, card, sign, mean, scale, weights, prior, uint32_t mail_type):
-        cdef const int8_t[::1] card_view
         cdef const double[::1] mean_view, step_view, prior_view
-        cdef const double[:, ::1] weights_view
-        cdef int i, j
+        cdef const double[::1] weights_view
+        cdef int j
         cards = np.array(card, dtype=np.int8, order="C")
         means = np.array(mean, dtype=np.float64, order="C")
         scales = np.array(scale, dtype=np.float64, order="C")
@@ -78,19 +70,18 @@ cdef class Cards:
         if cards.min() < -1 or cards.max() > 1 or not np.isin(signs, (-1.0, 0.0, 1.0)).all():
             raise ValueError("card is -1, 0 or 1; sign is -1, 0 or 1")
         steps = signs / scales
-        self._kept = (cards, means, steps)
+        by_type = np.concatenate([np.where(cards < 0, 0.0, weight_array[:, kind][np.maximum(cards, 0)]) for kind in range(3)])
+        self._kept = (means, steps, by_type)
         self.n_facts = n
-        card_view, mean_view, step_view = cards, means, steps
-        weights_view, prior_view = weight_array, priors
+        mean_view, step_view = means, steps
+        weights_view, prior_view = by_type, priors
         self.table.n_facts = n
         self.table.mail_type = mail_type
-        self.table.card = &card_view[0]
         self.table.mean = &mean_view[0]
         self.table.step = &step_view[0]
+        self.table.weights = &weights_view[0]
         for j in range(3):
             self.table.prior[j] = prior_view[j]
-            for i in range(2):
-                self.table.weights[i][j] = weights_view[i, j]
 
     def logits(self, facts):
         """Log-odds of spam, float64 [n], of facts float32 [n, n_facts]."""

@@ -6,7 +6,7 @@ vector instructions per 64 octets. On the way it is noticed whether a word mixes
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from esa_core._buffer cimport encode_utf8, reserve
 from esa_core._compose cimport COMPOSE_MOST, compose
@@ -43,6 +43,14 @@ cdef inline bint fold_ascii(const uint8_t *source, uint8_t *out) noexcept nogil:
         together |= octet
         out[at] = octet + ((<uint8_t>(<uint8_t>(octet - 65) < 26)) << 5)
     return together < 128
+
+
+cdef inline bint fold_tail(const uint8_t *source, size_t length, uint8_t *out) noexcept nogil:
+    """The same of fewer octets, behind which none is read."""
+    cdef uint8_t block[64]
+    memset(block, 0, 64)
+    memcpy(block, source, length)
+    return fold_ascii(block, out)
 
 
 cdef inline uint32_t read_point(const uint8_t *source, size_t length, size_t *used) noexcept nogil:
@@ -198,6 +206,10 @@ cdef int fold_octets(const uint8_t *source, size_t length, uint32_t limit, Buffe
                 put += 64
             if at != run:
                 seen = word_before(source + run, at - run)
+            if end == length and end - at < 64 and (at == 0 or at != run) and fold_tail(source + at, end - at, put):
+                put += end - at
+                at = end
+                break
             while at < end:
                 octet = source[at]
                 if octet < 128:

@@ -62,7 +62,7 @@ cdef inline float max_of(float a, float b) noexcept nogil:
 
 cdef bint read_url(const uint8_t *text, uint32_t n, Url *url) noexcept nogil:
     """Split an http or https URL (or one without scheme, //host); False for any other."""
-    cdef uint32_t i = 0, end, k
+    cdef uint32_t i = 0, end, k, colon
     if n >= 7 and (text[0] | 32) == 104 and (text[1] | 32) == 116 and (text[2] | 32) == 116 and (text[3] | 32) == 112:
         i = 4 + ((text[4] | 32) == 115)
         if text[i] != 58:
@@ -76,25 +76,26 @@ cdef bint read_url(const uint8_t *text, uint32_t n, Url *url) noexcept nogil:
     if i == k:
         return False
     end = i
+    colon = n                    # the first one of the host
+    url.user = False
+    url.port = False
     while end < n and text[end] not in (47, 63, 35, 92):
+        if text[end] == 64:      # what stands before the last one is no host
+            url.user = True
+            i = end + 1
+            colon = n
+        elif text[end] == 58 and colon == n:
+            colon = end
         end += 1
     url.path = text + end
     url.path_length = n - end
-    url.user = False
-    url.port = False
-    k = end
-    while k > i:
-        k -= 1
-        if text[k] == 64:
-            url.user = True
-            i = k + 1
-            break
-    k = i
-    if k < end and text[k] == 91:
+    k = colon if colon < end else end
+    if i < end and text[i] == 91:
+        k = i
         while k < end and text[k] != 93:
             k += 1
-    while k < end and text[k] != 58:
-        k += 1
+        while k < end and text[k] != 58:
+            k += 1
     if k < end:
         url.port = not (end - k <= 1 or (end - k == 3 and text[k + 1] == 56 and text[k + 2] == 48) or (end - k == 4 and memcmp(text + k + 1, b"443", 3) == 0))
         end = k
@@ -182,7 +183,7 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
     cdef const uint8_t *text
     cdef uint32_t i, k, n, n_seen = 0, links = 0, own = 0, odd = 0, hyphen = 0, social = 0, top = 0
     cdef uint32_t images = 0, own_images = 0, alt = 0, distinct = 0
-    cdef uint64_t mask, before_host = 0, h
+    cdef uint64_t mask, before_host = 0, domain_host = 0, h
     cdef uint16_t brand
     cdef bint unsubscribe_own = False, is_own, visited, named
     memset(targets, 0, sizeof(targets))
@@ -194,7 +195,10 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
             images += 1
             alt += link.shown.length > 0
             if identity.origin.hash and images <= 64 and read_url(text, n, &url):
-                read_domain(lexicon, url.host, url.host_length, &domain)
+                h = esa_hash(url.host, url.host_length)
+                if h != domain_host:
+                    read_domain(lexicon, url.host, url.host_length, &domain)
+                    domain_host = h
                 own_images += same_organisation(&domain, &identity.origin)
             continue
         if link.kind == LINK_FORM:
@@ -210,8 +214,9 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
         h = esa_hash(url.host, url.host_length)
         visited = h == before_host
         if not visited:
-            read_domain(lexicon, url.host, url.host_length, &domain)
-            before_host = h
+            if h != domain_host:
+                read_domain(lexicon, url.host, url.host_length, &domain)
+            before_host = domain_host = h
         is_own = same_organisation(&domain, &identity.origin)
         own += is_own
         if domain.numeric:

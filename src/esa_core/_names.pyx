@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from esa_core._lexicon cimport DICTIONARY, ODD_ENDING, SUFFIX, domain_key
-from esa_core._words cimport ESA_CLASS, ESA_WORD, Entry, Table, esa_hash, find, lower_into, word_end
+from esa_core._words cimport ESA_CLASS, ESA_WORD, Entry, Table, esa_equal_octets, esa_hash, find, lower_into, word_end
 
 cdef extern from *:
     """
@@ -17,20 +17,30 @@ cdef extern from *:
 
 
 cdef uint32_t common_part(const uint8_t *a, uint32_t n, const uint8_t *b, uint32_t m) noexcept nogil:
-    """Length of the longest common substring; n · m steps, both cut at MOST_NAME."""
-    cdef uint32_t row[65]
-    cdef uint32_t i, j, best = 0, diagonal, above
+    """Length of the longest common substring; n · length steps, both cut at MOST_NAME."""
+    cdef uint64_t equal[64]      # MOST_NAME; where in b each octet of a stands, one bit each
+    cdef uint64_t run[64]        # where in b the runs end that are common so far, by where they end in a
+    cdef uint64_t there, inside
+    cdef uint8_t copy[64]
+    cdef uint32_t i, best = 0
     n = n if n < MOST_NAME else MOST_NAME
     m = m if m < MOST_NAME else MOST_NAME
-    memset(row, 0, sizeof(row))
+    if n == 0 or m == 0:
+        return 0
+    memset(copy, 0, 64)
+    memcpy(copy, b, m)
+    inside = ~<uint64_t> 0 >> (64 - m)
+    there = 0
     for i in range(n):
-        diagonal = 0
-        for j in range(m):
-            above = row[j + 1]
-            row[j + 1] = diagonal + 1 if a[i] == b[j] else 0
-            if row[j + 1] > best:
-                best = row[j + 1]
-            diagonal = above
+        equal[i] = run[i] = esa_equal_octets(copy, a[i]) & inside
+        there |= run[i]
+    while there:
+        best += 1
+        there = 0
+        for i in range(n - 1, 0, -1):
+            run[i] = equal[i] & (run[i - 1] << 1)
+            there |= run[i]
+        run[0] = 0
     return best
 
 

@@ -10,7 +10,7 @@ from libc.string cimport memset
 from esa_core._lexicon cimport COPYRIGHT, CURRENCY, DICTIONARY, GREETING, MAGNITUDE
 from esa_core._names cimport Identity, begins_joined, is_name_word
 from esa_core._tokens cimport ESA_CURRENCY_SIGN, Batch, Choice, Sign, begin_batch, count_letters, esa_in_names, read_words
-from esa_core._words cimport Entry, Table, esa_chain, find, is_in_filter, look_up
+from esa_core._words cimport Entry, Table, esa_chain, esa_next_high, find, is_in_filter, look_up
 
 cdef extern from *:
     """
@@ -252,10 +252,10 @@ cdef void measure_shape(const uint8_t *text, uint32_t n, Shape *shape) noexcept 
     if not count_letters(text, n, &shape.upper, &shape.lower):
         return
     i = 0
-    while i + 3 < n:
-        if text[i] < 226:
-            i += 1
-            continue
+    while True:
+        i = esa_next_high(text, i, n)
+        if i + 3 >= n:
+            break
         a, b = text[i + 1], text[i + 2]
         if text[i] == 240 and ((a == 157 and 144 <= b <= 159) or (a == 159 and 132 <= b <= 134)):
             shape.styled += 1

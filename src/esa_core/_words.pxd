@@ -12,6 +12,8 @@ cdef extern from "words.h":
     uint64_t esa_hash(const uint8_t *p, uint32_t n) noexcept nogil              # reads up to 15 octets behind
     uint64_t esa_short_hash(const uint8_t *p, uint32_t n) noexcept nogil        # the same of up to 16 octets; reads 16
     uint64_t esa_chain(uint64_t phrase, uint64_t word) noexcept nogil           # of a phrase with one more word
+    uint32_t esa_next_high(const uint8_t *p, uint32_t i, uint32_t n) noexcept nogil     # of E2 and up; reads up to 15 octets behind
+    uint64_t esa_equal_octets(const uint8_t *p, uint8_t c) noexcept nogil       # one bit each of 64
     bint esa_count_case_plain(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) noexcept nogil
     bint esa_count_case_wide(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) noexcept nogil  # reads up to 31 octets behind
 

@@ -81,6 +81,37 @@ static inline __attribute__((unused)) int esa_count_case_plain(const uint8_t *p,
     return high;
 }
 
+/* Where from i on the next octet of E2 and up stands, n if nowhere; 15 octets behind the text are read. */
+static inline __attribute__((unused)) uint32_t esa_next_high(const uint8_t *p, uint32_t i, uint32_t n) {
+#ifdef __SSE2__
+    const __m128i least = _mm_set1_epi8((char)0xE2);
+    for (; i < n; i += 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(p + i));
+        uint32_t found = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(x, least), x));
+        if (found) {
+            i += (uint32_t)__builtin_ctz(found);
+            break;
+        }
+    }
+#else
+    while (i < n && p[i] < 0xE2) i++;
+#endif
+    return i < n ? i : n;
+}
+
+/* Which of 64 octets are c, one bit each. */
+static inline __attribute__((unused)) uint64_t esa_equal_octets(const uint8_t *p, uint8_t c) {
+    uint64_t found = 0;
+    int i;
+#ifdef __SSE2__
+    for (i = 0; i < 64; i += 16)
+        found |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(p + i)), _mm_set1_epi8((char)c))) << i;
+#else
+    for (i = 0; i < 64; i++) found |= (uint64_t)(p[i] == c) << i;
+#endif
+    return found;
+}
+
 #ifdef ESA_WIDE
 /* As esa_count_case_plain; 31 octets behind the text are read. */
 static ESA_TARGET_WIDE int esa_count_case_wide(const uint8_t *p, uint32_t n, uint32_t *upper, uint32_t *lower) {

@@ -125,6 +125,15 @@ def test_registrable_domains_know_public_suffixes_of_two_labels(one: str, other:
     assert facts_of(raw)["reply_elsewhere"] == (0 if same else 1)
 
 
+@given(st.text("abc", min_size=1, max_size=40), st.text("abc", min_size=1, max_size=40))
+def test_the_longest_common_part_of_name_and_label_is_measured(name: str, label: str) -> None:
+    longest = max(
+        (end - start for start in range(len(name)) for end in range(start + 1, len(name) + 1) if name[start:end] in label), default=0
+    )
+    share = facts_of(message(author=f"{name} <joe@{label}.example>"))["name_domain_common"]
+    assert share == pytest.approx(longest / min(len(name), len(label)) if longest >= 3 else 0)
+
+
 def test_a_brand_in_the_display_name_needs_the_domain_of_the_brand() -> None:
     assert facts_of(message(author="PayPal <service@alerts.example>"))["name_brand_foreign"] == 1
     own = facts_of(message(author="PayPal <service@mail.paypal.com>"))
