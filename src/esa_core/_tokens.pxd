@@ -53,6 +53,7 @@ cdef extern from "tokens.h":
     void esa_block_narrow(const uint8_t *octets, Block *block) noexcept nogil
     void esa_block_wide(const uint8_t *octets, Block *block) noexcept nogil
     uint32_t esa_read_words_plain(const Choice *choice, const uint8_t *text, uint32_t i, uint32_t n, Batch *batch, Counts *counts) noexcept nogil
+    uint32_t esa_read_words_widest(const Choice *choice, const uint8_t *text, uint32_t i, uint32_t n, Batch *batch, Counts *counts) noexcept nogil
     uint32_t esa_read_words_wide(const Choice *choice, const uint8_t *text, uint32_t i, uint32_t n, Batch *batch, Counts *counts) noexcept nogil
 
 cdef void begin_batch(Batch *batch) noexcept nogil

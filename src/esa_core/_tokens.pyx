@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from esa_core._words cimport esa_count_case_plain, esa_count_case_wide, esa_words_are_wide
 
-cdef bint WIDE = esa_words_are_wide()
+cdef int WIDE = esa_words_are_wide()
 
 
 cdef void begin_batch(Batch *batch) noexcept nogil:
@@ -20,6 +20,8 @@ cdef void begin_batch(Batch *batch) noexcept nogil:
 
 cdef uint32_t read_words(const Choice *choice, const uint8_t *text, uint32_t i, uint32_t n, Batch *batch, Counts *counts) noexcept nogil:
     """Read text from offset i on until the batch may be full or the text ends at n; returns how far."""
+    if WIDE == 2:
+        return esa_read_words_widest(choice, text, i, n, batch, counts)
     if WIDE:
         return esa_read_words_wide(choice, text, i, n, batch, counts)
     return esa_read_words_plain(choice, text, i, n, batch, counts)
@@ -71,9 +73,9 @@ def count_case(bytes octets, *, bint plain):
     return upper, lower, high
 
 
-def words_of_text(bytes text, uint64_t names, bytes begin, *, bint plain):
-    """The words (hash, pair, offset, length, whether chosen) and signs (kind, offset, words before it) of folded text, and what is counted, by the
-    plain kernel or as this machine reads it. `begin` are two octets that a chosen word may begin with; `names` see esa_name_bits.
+def words_of_text(bytes text, uint64_t names, bytes begin, *, str kernel):
+    """The words (hash, pair, offset, length, whether chosen) and signs (kind, offset, words before it) of folded text, and what is counted, by
+    the kernel "plain", "wide" or "widest" (the widest there is, where that cannot run). `begin` are two octets that a chosen word may begin with; `names` see esa_name_bits.
     """
     cdef bytes padded = text + bytes(2 * ESA_BLOCK)
     cdef uint64_t nothing[1024]
@@ -90,8 +92,10 @@ def words_of_text(bytes text, uint64_t names, bytes begin, *, bint plain):
     begin_batch(&batch)
     words, signs = [], []
     while i < n:
-        if plain:
+        if kernel == "plain":
             i = esa_read_words_plain(&choice, <const uint8_t *> padded, i, n, &batch, &counts)
+        elif kernel == "wide" and WIDE:
+            i = esa_read_words_wide(&choice, <const uint8_t *> padded, i, n, &batch, &counts)
         else:
             i = read_words(&choice, <const uint8_t *> padded, i, n, &batch, &counts)
         signs += [(batch.signs[k].kind, batch.signs[k].at, len(words) + batch.signs[k].word) for k in range(batch.n_signs)]

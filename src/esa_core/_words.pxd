@@ -8,7 +8,7 @@ and a forged one only claims a word the sender could have written anyway. Probes
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "words.h":
-    bint esa_words_are_wide()
+    int esa_words_are_wide()
     uint64_t esa_hash(const uint8_t *p, uint32_t n) noexcept nogil              # reads up to 15 octets behind
     uint64_t esa_short_hash(const uint8_t *p, uint32_t n) noexcept nogil        # the same of up to 16 octets; reads 16
     uint64_t esa_chain(uint64_t phrase, uint64_t word) noexcept nogil           # of a phrase with one more word

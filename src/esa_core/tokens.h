@@ -1,7 +1,7 @@
 /* Folded text by the block of 64 octets: one bit an octet for what it is, and from these the words with their hashes and the signs among them.
 
    esa_block_plain says octet by octet what a block is; the vector forms of it give the same. esa_read_words is one function, compiled for every
-   x86-64 and for processors with AVX2. The octets behind the text are read (64 of them at most) and not looked at. */
+   processor and for those with AVX2; with AVX-512 eight words are hashed and chosen at once. The octets behind the text are read (64 of them at most) and not looked at. */
 #pragma once
 #include "words.h"
 
@@ -252,6 +252,57 @@ ESA_INLINE void esa_choose_words(const EsaChoice *choice, const uint8_t *text, E
     }
 }
 
+#ifdef ESA_WIDE
+/* One bit for each of eight hashes that may be in the filter. */
+static inline ESA_TARGET_WIDEST __mmask8 esa_in_filter_widest(const uint64_t *filter, __m512i hash) {
+    __m512i words = _mm512_i64gather_epi64(_mm512_srli_epi64(hash, 54), filter, 8);
+    __m512i bit = _mm512_and_si512(_mm512_srli_epi64(hash, 48), _mm512_set1_epi64(63));
+    return _mm512_test_epi64_mask(_mm512_srlv_epi64(words, bit), _mm512_set1_epi64(1));
+}
+
+/* As esa_choose_words, eight words a step. */
+static ESA_TARGET_WIDEST void esa_choose_words_widest(const EsaChoice *choice, const uint8_t *text, EsaBatch *batch) {
+    const __m512i one = _mm512_set1_epi64(1), ones = _mm512_set1_epi64(-1), low = _mm512_set1_epi64(63), zero = _mm512_setzero_si512();
+    const __m512i first = _mm512_set1_epi64((long long)ESA_HASH_FIRST), second = _mm512_set1_epi64((long long)ESA_HASH_SECOND);
+    const __m512i chain = _mm512_set1_epi64((long long)ESA_CHAIN_MULTIPLIER), names = _mm512_set1_epi64((long long)choice->names);
+    __m512i before = _mm512_set1_epi64((long long)batch->hashes[0]);
+    uint32_t n = batch->n_words, k, j;
+    memset(batch->telling, 0, sizeof(batch->telling));
+    for (k = 0; k < n; k += 8) {
+        __mmask8 inside = n - k < 8 ? (__mmask8)((1u << (n - k)) - 1) : (__mmask8)0xFF, tell, other, great;
+        __m256i at = _mm256_loadu_si256((const __m256i *)(batch->at + k));
+        __m512i length = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)(batch->length + k)));
+        __m512i bits = _mm512_slli_epi64(length, 3), hash, pair, c, a, b;
+        a = _mm512_mask_i32gather_epi64(zero, inside, at, text, 1);
+        b = _mm512_mask_i32gather_epi64(zero, inside, at, text + 8, 1);
+        a = _mm512_andnot_si512(_mm512_sllv_epi64(ones, bits), a); /* all octets of a word of eight or more */
+        b = _mm512_andnot_si512(_mm512_sllv_epi64(ones, _mm512_max_epi64(_mm512_sub_epi64(bits, _mm512_set1_epi64(64)), zero)), b);
+        hash = _mm512_add_epi64(_mm512_mullo_epi64(a, first), _mm512_mullo_epi64(b, second));
+        hash = _mm512_or_si512(_mm512_add_epi64(hash, length), one);
+        great = _mm512_mask_cmpgt_epu64_mask(inside, length, _mm512_set1_epi64(16));
+        if (great) {
+            uint64_t hashes[8];
+            _mm512_storeu_si512(hashes, hash);
+            for (j = 0; j < 8; j++)
+                if (great >> j & 1) hashes[j] = esa_hash(text + batch->at[k + j], batch->length[k + j]);
+            hash = _mm512_loadu_si512(hashes);
+        }
+        pair = _mm512_xor_si512(_mm512_mullo_epi64(_mm512_alignr_epi64(hash, before, 7), chain), hash);
+        pair = _mm512_or_si512(pair, one);
+        before = hash;
+        _mm512_mask_storeu_epi64(batch->hashes + k + 1, inside, hash);
+        _mm512_mask_storeu_epi64(batch->pairs + k, inside, pair);
+        tell = esa_in_filter_widest(choice->telling, hash);
+        other = esa_in_filter_widest(choice->pairs, pair);
+        c = _mm512_and_si512(_mm512_srli_epi64(hash, 48), low);
+        a = _mm512_and_si512(_mm512_srli_epi64(hash, 42), low);
+        other |= _mm512_test_epi64_mask(_mm512_and_si512(_mm512_srlv_epi64(names, c), _mm512_srlv_epi64(names, a)), one);
+        batch->telling[k >> 6] |= (uint64_t)(tell & inside) << (k & 63);
+        batch->others[k >> 6] |= (uint64_t)(other & inside) << (k & 63);
+    }
+}
+#endif
+
 /* Where the URL ends whose path or host begins at `at`. */
 static inline __attribute__((unused)) uint32_t esa_url_end(const uint8_t *text, uint32_t at, uint32_t n) {
     while (at < n && text[at] > 32 && text[at] != '"' && text[at] != ')' && text[at] != '<' && text[at] != '>' && text[at] != ']') at++;
@@ -413,7 +464,7 @@ static __attribute__((unused)) uint32_t esa_read_words_plain(const EsaChoice *ch
 }
 
 #ifdef ESA_WIDE
-static ESA_TARGET_WIDE uint32_t esa_read_words_wide(const EsaChoice *choice, const uint8_t *text, uint32_t i, uint32_t n, EsaBatch *batch, EsaCounts *counts) {
+static ESA_TARGET_WIDE uint32_t esa_read_blocks_wide(const EsaChoice *choice, const uint8_t *text, uint32_t i, uint32_t n, EsaBatch *batch, EsaCounts *counts) {
     EsaBlock b;
     uint64_t extra;
     for (esa_begin_batch(batch); i < n && !esa_batch_is_full(batch);) {
@@ -422,9 +473,21 @@ static ESA_TARGET_WIDE uint32_t esa_read_words_wide(const EsaChoice *choice, con
         extra |= choice->begin[1][0] ? esa_begins_wide(text + i, b.word, choice->begin[1]) : 0;
         i = esa_read_block(text, i, n, batch, counts, &b, extra, esa_add_words_wide, esa_url_end_wide);
     }
+    return i;
+}
+
+static ESA_TARGET_WIDE uint32_t esa_read_words_wide(const EsaChoice *choice, const uint8_t *text, uint32_t i, uint32_t n, EsaBatch *batch, EsaCounts *counts) {
+    i = esa_read_blocks_wide(choice, text, i, n, batch, counts);
     esa_choose_words(choice, text, batch);
+    return i;
+}
+
+static __attribute__((unused)) uint32_t esa_read_words_widest(const EsaChoice *choice, const uint8_t *text, uint32_t i, uint32_t n, EsaBatch *batch, EsaCounts *counts) {
+    i = esa_read_blocks_wide(choice, text, i, n, batch, counts);
+    esa_choose_words_widest(choice, text, batch);
     return i;
 }
 #else
 #define esa_read_words_wide esa_read_words_plain
+#define esa_read_words_widest esa_read_words_plain
 #endif

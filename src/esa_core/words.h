@@ -1,7 +1,7 @@
 /* Words of folded text: their hashes, and letters by case. What reads octets behind a text says how many.
 
-   Where there are two kernels they give the same, one for every x86-64 and one for processors with AVX2; ESA_CORE_PLAIN=1 in the environment
-   keeps the first. */
+   Where there are several kernels they give the same: one for every processor, one for those with AVX2, one for those with AVX-512;
+   ESA_CORE_PLAIN=1 in the environment keeps the first. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -19,14 +19,18 @@
 #define ESA_WIDE 1
 #include <immintrin.h>
 #define ESA_TARGET_WIDE __attribute__((unused, target("avx2,bmi,bmi2,lzcnt,popcnt")))
+#define ESA_TARGET_WIDEST __attribute__((unused, target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f,avx512dq")))
 #endif
 #define ESA_INLINE static inline __attribute__((always_inline, unused))
 
+/* 0: no more than every processor has; 1: AVX2; 2: AVX-512 as well. */
 static __attribute__((unused)) int esa_words_are_wide(void) {
 #ifdef ESA_WIDE
     const char *plain = getenv("ESA_CORE_PLAIN");
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")
-           && !(plain && *plain == '1');
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("popcnt")
+        || (plain && *plain == '1'))
+        return 0;
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? 2 : 1;
 #else
     return 0;
 #endif

@@ -31,13 +31,14 @@ def test_a_block_is_read_as_octet_by_octet(octets: bytes) -> None:
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=3)), max_size=150), st.integers(0, 2**64 - 1))
 def test_words_are_read_alike_by_every_kernel(pieces: list[str | bytes], names: int) -> None:
     text = b"".join(piece if isinstance(piece, bytes) else piece.encode() for piece in pieces)
-    assert words_of_text(text, names, b"an", plain=False) == words_of_text(text, names, b"an", plain=True)
+    plain = words_of_text(text, names, b"an", kernel="plain")
+    assert words_of_text(text, names, b"an", kernel="wide") == words_of_text(text, names, b"an", kernel="widest") == plain
 
 
 @given(st.lists(st.sampled_from(("a", "an", "anna", "sixteenoctetsxxx", "y" * 17, "z" * 63, "w" * 64, "v" * 65, "u" * 200)), max_size=60))
 def test_every_word_is_read_whole_and_once(words: list[str]) -> None:
     text = " ".join(words).encode()
-    found, signs, counts = words_of_text(text, 0, b"an", plain=False)
+    found, signs, counts = words_of_text(text, 0, b"an", kernel="widest")
     assert [text[at : at + length].decode() for _, _, at, length, _ in found] == words
     assert [chosen for _, _, _, length, chosen in found if length < 60] == [word[:1] == "a" for word in words if len(word) < 60]
     assert not signs
@@ -46,7 +47,7 @@ def test_every_word_is_read_whole_and_once(words: list[str]) -> None:
 
 def test_a_hash_is_of_the_word_alone_and_a_pair_of_the_word_before_it_too() -> None:
     words = ["anna", "y" * 17, "b" * 16, "anna", "y" * 17, "b" * 16]
-    found, _, _ = words_of_text(" ".join(words).encode(), 0, b"\0\0", plain=False)
+    found, _, _ = words_of_text(" ".join(words).encode(), 0, b"\0\0", kernel="widest")
     assert [token[0] for token in found[:3]] == [token[0] for token in found[3:]]
     assert found[1][1] == found[4][1]
     assert found[0][1] != found[3][1]
@@ -54,14 +55,14 @@ def test_a_hash_is_of_the_word_alone_and_a_pair_of_the_word_before_it_too() -> N
 
 
 def test_signs_stand_between_the_words_and_choose_the_amount_behind_them() -> None:
-    found, signs, counts = words_of_text("pay $5 or € nine © now".encode(), 0, b"\0\0", plain=False)
+    found, signs, counts = words_of_text("pay $5 or € nine © now".encode(), 0, b"\0\0", kernel="widest")
     assert [(kind, before) for kind, _, before in signs] == [(1, 1), (1, 3), (2, 4)]
     assert [chosen for *_, chosen in found] == [False, True, False, True, False]
     assert counts["currency"] == 2
 
 
 def test_more_signs_than_a_batch_holds_are_all_read() -> None:
-    _, signs, counts = words_of_text(b"$" * 1000, 0, b"\0\0", plain=False)
+    _, signs, counts = words_of_text(b"$" * 1000, 0, b"\0\0", kernel="widest")
     assert len(signs) == counts["currency"] == 1000
 
 
