@@ -75,7 +75,8 @@ def count_case(bytes octets, *, bint plain):
 
 def words_of_text(bytes text, uint64_t names, bytes begin, *, str kernel):
     """The words (hash, pair, offset, length, whether chosen) and signs (kind, offset, words before it) of folded text, and what is counted, by
-    the kernel "plain", "wide" or "widest" (the widest there is, where that cannot run). `begin` are two octets that a chosen word may begin with; `names` see esa_name_bits.
+    the kernel "plain", "wide" or "widest" (the widest there is, where that cannot run). `begin` are two octets that a chosen word may begin
+    with; `names` see esa_name_bits.
     """
     cdef bytes padded = text + bytes(2 * ESA_BLOCK)
     cdef uint64_t nothing[1024]

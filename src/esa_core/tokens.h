@@ -1,7 +1,8 @@
 /* Folded text by the block of 64 octets: one bit an octet for what it is, and from these the words with their hashes and the signs among them.
 
    esa_block_plain says octet by octet what a block is; the vector forms of it give the same. esa_read_words is one function, compiled for every
-   processor and for those with AVX2; with AVX-512 eight words are hashed and chosen at once. The octets behind the text are read (64 of them at most) and not looked at. */
+   processor and for those with AVX2; with AVX-512 eight words are hashed and chosen at once. The octets behind the text are read (64 of them
+   at most) and not looked at. */
 #pragma once
 #include "words.h"
 
