@@ -19,11 +19,10 @@ from esa_core._image import pack, unpack
 
 LONGEST_TERM = 4096              # octets; a longer one is no dictionary term
 HASHED_FROM = {"tokens": 50_000, "addresses": 1, "domains": 10_000}   # terms of a kind past which probing them is faster than their grams
-WIDE_TERMS = 4_000               # terms up to which every second position of the text is looked at
 KINDS = {"tokens": 2, "addresses": 3, "domains": 4}                   # TermKind
 ENTRY = np.dtype([("key", "u8"), ("term", "u4"), ("anchor", "u2"), ("length", "u2")])   # GramEntry
 TABLE = np.dtype([("terms", "u4"), ("shortest", "u4"), ("longest", "u4")])
-LAYER = np.dtype([("length", "u4"), ("stride", "u4"), ("shift", "u4"), ("seed", "u4")])
+LAYER = np.dtype([("core", "u4"), ("shift", "u4"), ("seed", "u4")])
 CLASS = np.dtype([("layer", "u4"), ("length", "u4"), ("shift", "u4"), ("bucket_shift", "u4"), ("seed", "u8")])
 
 _ATTACHED = object()             # in the place of terms: an image is to follow
@@ -60,19 +59,17 @@ def _log2(count, least, most):
 
 
 def _layers_of(lengths):
-    """(octets of a gram, stride, [(octets of a key, which terms)]) of each layer.
+    """(octets of a core, [(octets of a key, which terms)]) of each layer.
 
-    Wider strides read less of the text, but take the less rare of neighbouring grams and more memory, and so suit few terms; a layer of its
-    own costs a pass over the text, a class of its own a second look at what passes the layer's filter.
+    A layer of its own costs a pass over the text, a class of its own a second look at what passes the layer's filter.
     """
-    layers = [(n, 1, [(n, np.flatnonzero(lengths == n))]) for n in (1, 2, 3)]
+    layers = [(n - 1, [(n, np.flatnonzero(lengths == n))]) for n in (1, 2, 3)]
     long = lengths >= 4
     if long.any():
-        stride = 2 if lengths[long].min() >= 5 and long.sum() <= WIDE_TERMS else 1
-        few = long & (lengths < 8 + stride - 1)
-        shortest = int(lengths[few].min()) - stride + 1 if few.any() else 4
-        layers.append((4, stride, [(shortest, np.flatnonzero(few)), (8, np.flatnonzero(long & ~few))]))
-    return [(n, stride, [(key, which) for key, which in classes if len(which)]) for n, stride, classes in layers]
+        few = long & (lengths < 8)
+        shortest = int(lengths[few].min()) if few.any() else 8
+        layers.append((3 if shortest == 4 else 4, [(shortest, np.flatnonzero(few)), (8, np.flatnonzero(long & ~few))]))
+    return [(core, [(key, which) for key, which in classes if len(which)]) for core, classes in layers]
 
 
 cdef int _insert(TermTable *table, const TermList *terms, str form, const int64_t[::1] chosen, uint64_t[::1] slots) except -1:
@@ -103,21 +100,21 @@ def _build_layers(sections, chosen, lengths, seed):
     memset(&layer, 0, sizeof(GramLayer))
     memset(&keys, 0, sizeof(KeyClass))
     layer_rows, class_rows = [], []
-    for octets, stride, classes in _layers_of(lengths):
-        anchored = stride * sum([len(members) for _, members in classes])
+    for core, classes in _layers_of(lengths):
+        anchored = sum([len(members) for _, members in classes])
         if not anchored:
             continue
         bits = _log2(anchored, 13, 17)
         filter_array = np.zeros(1 << bits, np.uint32)
         words = filter_array
         layer.filter.words, layer.filter.shift, layer.filter.seed = &words[0], 32 - bits, seed
-        layer.filter.mask, layer.filter.length, layer.filter.stride = 0xFFFFFFFF >> (32 - 8 * octets), octets, stride
+        layer.filter.core = core
         for key_octets, members in classes:
             which_array = chosen[members].astype(np.uint32)
             count = <uint32_t> len(which_array)
-            bits = _log2(count * stride, 8, 24)
-            key_array, bucket_array = np.zeros(1 << _log2(count * stride // 4, 8, 22), np.uint64), np.zeros((1 << bits) + 1, np.uint32)
-            anchor_array, entry_array = np.zeros(count, np.uint16), np.zeros(count * stride, ENTRY)
+            bits = _log2(count, 8, 24)
+            key_array, bucket_array = np.zeros(1 << _log2(count // 4, 8, 22), np.uint64), np.zeros((1 << bits) + 1, np.uint32)
+            anchor_array, entry_array = np.zeros(count, np.uint16), np.zeros(count, ENTRY)
             which, key_words, buckets, anchors, entries = which_array, key_array, bucket_array, anchor_array, entry_array.view(np.uint8)
             keys.filter.shift, keys.bucket_shift, keys.filter.seed = 64 - (len(key_array).bit_length() - 1), 64 - bits, (seed * 0x9E3779B97F) & 0xFFFFFFFFFFFFFFFF
             keys.filter.length, keys.filter.mask = key_octets, (1 << 8 * key_octets) - 1
@@ -128,7 +125,7 @@ def _build_layers(sections, chosen, lengths, seed):
             sections[f"keys{number}"], sections[f"buckets{number}"], sections[f"entries{number}"] = key_array, bucket_array, entry_array
             class_rows.append((len(layer_rows), key_octets, keys.filter.shift, keys.bucket_shift, keys.filter.seed))
         sections[f"words{len(layer_rows)}"] = filter_array
-        layer_rows.append((octets, stride, layer.filter.shift, seed))
+        layer_rows.append((core, layer.filter.shift, seed))
     sections["layers"], sections["classes"] = np.array(layer_rows, LAYER), np.array(class_rows, CLASS)
 
 
@@ -290,13 +287,12 @@ cdef class Automaton:
     cdef int _attach_layer(self, uint32_t number, parameters) except -1:
         cdef GramLayer *layer = &self.matcher.layers[number]
         cdef const uint32_t[::1] words
-        length, stride, shift, seed = parameters
-        _require(1 <= length <= 4 and (stride == 1 or (length == 4 and stride in (2, 4))) and 10 <= shift <= 31, "layers", "has unknown ones")
+        core, shift, seed = parameters
+        _require(core <= 4 and 10 <= shift <= 31, "layers", "has unknown ones")
         array = self._numbers(f"words{number}", np.uint32)
         _require(len(array) == 1 << (32 - shift), f"words{number}", "is of another size")
         words = array
-        layer.filter.words, layer.filter.shift, layer.filter.seed = &words[0], shift, seed
-        layer.filter.mask, layer.filter.length, layer.filter.stride = 0xFFFFFFFF >> (32 - 8 * length), length, stride
+        layer.filter.words, layer.filter.shift, layer.filter.seed, layer.filter.core = &words[0], shift, seed, core
         return 0
 
     cdef int _attach_class(self, uint32_t number, parameters) except -1:
@@ -317,6 +313,7 @@ cdef class Automaton:
         _require(len(entries) > 0 and int(entries["term"].max()) < self.n_terms, f"entries{number}", "names terms that do not exist")
         offset_array = self._numbers("offsets", np.uint32)
         _require((entries["length"] == np.diff(offset_array)[entries["term"]]).all(), f"entries{number}", "has terms of another length")
+        _require((entries["length"] < 8).all() if length < 8 else (entries["length"] >= 8).all(), f"entries{number}", "has terms of another class")
         layer = &self.matcher.layers[<uint32_t> at]
         keys = &layer.classes[layer.n_classes]
         words, buckets, octets = key_array, bucket_array, self.sections[f"entries{number}"]
@@ -325,7 +322,7 @@ cdef class Automaton:
         keys.buckets, keys.bucket_shift = &buckets[0], bucket_shift
         keys.entries, keys.n_entries = <const GramEntry *> &octets[0], <uint32_t> len(entries)
         layer.n_classes += 1
-        self.forms["grams"] += len(entries) // layer.filter.stride
+        self.forms["grams"] += len(entries)
         return 0
 
     def counts(self, text):
@@ -344,10 +341,9 @@ cdef class Automaton:
         if octets.shape[0] > 0x40000000:
             raise ValueError("a text longer than 1 GiB")
         n = <uint32_t> octets.shape[0]
-        if sink_init(&sink, self.matcher.terms.n_terms) != 0:
+        if sink_init(&sink, 0) != 0:
             raise MemoryError
         try:
-            sink.with_places = True
             sink.plain = plain
             if n:
                 with nogil:
@@ -377,7 +373,7 @@ cdef class Automaton:
         cdef uint8_t[::1] capped = capped_array
         memset(&sink, 0, sizeof(MatchSink))
         try:
-            if buffers == NULL or found == NULL or sink_init(&sink, self.matcher.terms.n_terms) != 0:
+            if buffers == NULL or found == NULL or sink_init(&sink, max(self.matcher.terms.n_terms, <uint32_t> 1)) != 0:
                 raise MemoryError
             for i in range(n):
                 PyObject_GetBuffer(texts[i], &buffers[i], PyBUF_SIMPLE)

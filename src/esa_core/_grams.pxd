@@ -8,10 +8,8 @@ cdef extern from "gram_filter.h" nogil:
     ctypedef struct esa_gram_filter:
         const uint32_t *words
         uint32_t shift
-        uint32_t mask
         uint32_t seed
-        uint32_t length
-        uint32_t stride
+        uint32_t core
     ctypedef struct esa_key_filter:
         const uint64_t *words
         uint32_t shift
@@ -19,8 +17,8 @@ cdef extern from "gram_filter.h" nogil:
         uint64_t mask
         uint64_t seed
 
-cdef struct GramEntry:           # one anchor of a term
-    uint64_t key                 # the octets of the term there
+cdef struct GramEntry:           # the anchor of a term
+    uint64_t key                 # the octets of the term there; of a class with keys of less than 8 octets, all of the term
     uint32_t term
     uint16_t anchor              # where in the term
     uint16_t length              # octets of the term

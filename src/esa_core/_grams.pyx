@@ -1,9 +1,8 @@
 """Dictionary terms by their grams: each term is anchored at a gram of it that mail rarely has, and only where a text has one is it compared.
 
-Terms of one, two and three octets are their own gram. Of a longer one, `stride` neighbouring grams of four octets are anchors, and the text
-is looked at in every `stride`-th position only, so that each occurrence is met once. What the gram lets through is tested with the key, the
-gram and the octets behind it that all terms of a class have; the bucket of the key gives the terms, which are compared octet by octet. The
-filters are `gram_filter.h`. Called by `_automaton`.
+Terms of one to four octets are their own gram; of a longer one, the anchor is a gram of five octets (of four where terms of four are in the same
+layer). What the gram lets through is tested with the key, the gram and the octets behind it that all terms of a class have; the bucket of the key
+gives the terms, which are compared octet by octet. The filters are `gram_filter.h`. Called by `_automaton`.
 
 Hostile text cannot make this slow: a position costs at most the comparison of the anchors in one bucket, which building keeps few, and
 these comparisons count against the cap of matches.
@@ -16,7 +15,7 @@ from esa_core._terms cimport ESA_MAX_MATCHES, MatchSink, TermList, found_term
 
 cdef extern from *:
     """
-    /* Positions marked before they are compared: their 16 KiB stay in the first cache. */
+    /* Positions marked before they are compared: their 16 KiB stay in the first cache; a multiple of the wide kernel's step. */
     #define ESA_GRAM_BLOCK 4096u
     /* Anchors past which buckets are fetched ahead: they do not stay in the second cache. */
     #define ESA_GRAM_AHEAD 8192u
@@ -56,10 +55,8 @@ cdef extern from *:
     bint esa_same(const uint8_t *a, const uint8_t *b, uint32_t n, uint32_t left) noexcept nogil
 
 cdef extern from "gram_filter.h" nogil:
-    uint32_t esa_gram_at(const uint8_t *p, uint32_t left, uint32_t mask)
-    uint32_t esa_gram_hash(uint32_t gram, uint32_t seed)
-    uint32_t esa_gram_bits(const esa_gram_filter *filter, uint32_t hash)
-    bint esa_gram_may_stand(const esa_gram_filter *filter, uint32_t hash)
+    uint32_t esa_gram_at(const uint8_t *p, uint32_t left, uint32_t length)
+    uint32_t esa_window_bits(const esa_gram_filter *filter, const uint8_t *p, uint32_t left, bint late, uint32_t *word)
     uint64_t esa_key_at(const uint8_t *p, uint32_t left, uint64_t mask)
     uint64_t esa_key_hash(uint64_t key, uint64_t seed)
     uint64_t esa_key_bits(uint64_t hash)
@@ -85,6 +82,7 @@ cdef bint _compare(
     """All terms with an anchor at one of the positions; True: the cap is reached."""
     cdef uint32_t i, at, bucket, start, length, work = 0
     cdef uint64_t key
+    cdef bint whole = keys.filter.length < 8
     cdef const GramEntry *entry
     cdef const GramEntry *end
     if keys.n_entries > ESA_GRAM_AHEAD:
@@ -100,12 +98,12 @@ cdef bint _compare(
         end = keys.entries + keys.buckets[bucket + 1]
         work += <uint32_t> (end - entry)
         while entry < end:
-            if entry.key == key and entry.anchor <= at:
+            if (whole or entry.key == key) and entry.anchor <= at:
                 start = at - entry.anchor
                 length = entry.length
-                # a term that is no longer than its key has been compared with it
                 if length <= n - start and (
-                    length == keys.filter.length or esa_same(terms.blob + terms.offsets[entry.term], text + start, length, n - start)
+                    esa_key_at(text + start, n - start, <uint64_t> 0 - 1) << (64 - 8 * length) == entry.key << (64 - 8 * length)
+                    if whole else esa_same(terms.blob + terms.offsets[entry.term], text + start, length, n - start)
                 ):
                     work -= 1  # counted as a match
                     if found_term(terms, entry.term, text, start, start + length, n, sink):
@@ -120,10 +118,9 @@ cdef void match_grams(const GramLayer *layer, const TermList *terms, const uint8
     """Add every match of the layer's terms in text[:n] to the sink. Nothing behind text[n - 1] is read."""
     cdef uint32_t[4104] found        # ESA_GRAM_BLOCK + 8
     cdef uint32_t[4104] kept
-    cdef uint32_t block = ESA_GRAM_BLOCK * layer.filter.stride
     cdef uint32_t start = 0, to, count, number, n_kept
     while start < n:
-        to = n if n - start < block else start + block
+        to = n if n - start < ESA_GRAM_BLOCK else start + ESA_GRAM_BLOCK
         if wide and not sink.plain:
             count = esa_find_grams_wide(&layer.filter, text, start, to, n, found)
         else:
@@ -137,33 +134,41 @@ cdef void match_grams(const GramLayer *layer, const TermList *terms, const uint8
 
 # --- building -----------------------------------------------------------------------------------------------------------------------
 
-cdef inline double _share(uint32_t gram) noexcept nogil:
-    """The share of the positions of a text that have this gram, an estimate."""
-    return exp2(-0.125 * <double> gram_rarity[(gram * <uint32_t> 0x9E3779B1u) >> 16])
+cdef inline double _share(const uint8_t *p, uint32_t left, uint32_t core) noexcept nogil:
+    """The share of the positions of a text where this window begins, an estimate: that of the rarer of its grams of four octets."""
+    cdef uint8_t rarity = gram_rarity[(esa_gram_at(p, left, 4) * <uint32_t> 0x9E3779B1u) >> 16]
+    if core == 4:
+        rarity = max(rarity, gram_rarity[(esa_gram_at(p + 1, left - 1, 4) * <uint32_t> 0x9E3779B1u) >> 16])
+    return exp2(-0.125 * <double> rarity)
+
+
+cdef inline bint _may_stand(const esa_gram_filter *filter, const uint8_t *p, uint32_t left) noexcept nogil:
+    """Whether a window passes already, wherever it begins."""
+    cdef uint32_t word, bits = esa_window_bits(filter, p, left, False, &word)
+    if filter.words[word] & bits != bits:
+        return False
+    bits = esa_window_bits(filter, p, left, True, &word)
+    return filter.words[word] & bits == bits
 
 
 cdef uint32_t _anchor(
     const uint8_t *p, uint32_t length, const GramLayer *layer, const KeyClass *keys, const uint32_t *buckets
 ) noexcept nogil:
-    """The best place for the anchors of a term, with what the terms before it took."""
-    cdef uint32_t places = length - keys.filter.length - layer.filter.stride + 2
-    cdef uint32_t at, k, gram, hash, times, best = 0
+    """The best place for the anchor of a term, with what the terms before it took."""
+    cdef uint32_t places = length - max(keys.filter.length, layer.filter.core + 1) + 1
+    cdef uint32_t at, times, best = 0
     cdef uint64_t key
     cdef double cost, share, lowest = 1e300
-    if layer.filter.length < 4:
+    if layer.filter.core < 3:
         return 0
     for at in range(min(places, ESA_GRAM_REACH)):
-        cost = 0.0
-        for k in range(layer.filter.stride):
-            gram = esa_gram_at(p + at + k, length - at - k, layer.filter.mask)
-            hash = esa_gram_hash(gram, layer.filter.seed)
-            key = esa_key_at(p + at + k, length - at - k, keys.filter.mask)
-            times = buckets[esa_key_hash(key, keys.filter.seed) >> keys.bucket_shift]
-            share = _share(gram)
-            # a gram that passes already costs nothing more, but for the terms behind it
-            cost += share * (0.125 if esa_gram_may_stand(&layer.filter, hash) else 1.0) + share * 0.02 * times
-            if times >= ESA_GRAM_FULL:
-                cost += 1e-6 * times
+        key = esa_key_at(p + at, length - at, keys.filter.mask)
+        times = buckets[esa_key_hash(key, keys.filter.seed) >> keys.bucket_shift]
+        share = _share(p + at, length - at, layer.filter.core)
+        # a gram that passes already costs nothing more, but for the terms behind it
+        cost = share * (0.125 if _may_stand(&layer.filter, p + at, length - at) else 1.0) + share * 0.02 * times
+        if times >= ESA_GRAM_FULL:
+            cost += 1e-6 * times
         if cost < lowest:
             lowest = cost
             best = at
@@ -175,19 +180,22 @@ cdef int choose_anchors(
     uint64_t *key_words, uint32_t *buckets, uint16_t *anchors,
 ) noexcept nogil:
     """Anchor the chosen terms one after another: set bits in the filters' words, and count the anchors in each bucket (all zeros before)."""
-    cdef uint32_t i, k, length, hash
+    cdef uint32_t i, left, word, bits
     cdef uint64_t key_hash
     cdef const uint8_t *p
+    cdef bint late
     for i in range(count):
         p = terms.blob + terms.offsets[chosen[i]]
-        length = terms.offsets[chosen[i] + 1] - terms.offsets[chosen[i]]
-        anchors[i] = <uint16_t> _anchor(p, length, layer, keys, buckets)
-        for k in range(anchors[i], anchors[i] + layer.filter.stride):
-            hash = esa_gram_hash(esa_gram_at(p + k, length - k, layer.filter.mask), layer.filter.seed)
-            key_hash = esa_key_hash(esa_key_at(p + k, length - k, keys.filter.mask), keys.filter.seed)
-            words[hash >> layer.filter.shift] |= esa_gram_bits(&layer.filter, hash)
-            key_words[key_hash >> keys.filter.shift] |= esa_key_bits(key_hash)
-            buckets[key_hash >> keys.bucket_shift] += 1
+        left = terms.offsets[chosen[i] + 1] - terms.offsets[chosen[i]]
+        anchors[i] = <uint16_t> _anchor(p, left, layer, keys, buckets)
+        p += anchors[i]
+        left -= anchors[i]
+        for late in range(2):
+            bits = esa_window_bits(&layer.filter, p, left, late, &word)
+            words[word] |= bits
+        key_hash = esa_key_hash(esa_key_at(p, left, keys.filter.mask), keys.filter.seed)
+        key_words[key_hash >> keys.filter.shift] |= esa_key_bits(key_hash)
+        buckets[key_hash >> keys.bucket_shift] += 1
     return 0
 
 
@@ -197,7 +205,7 @@ cdef int fill_buckets(
 ) noexcept nogil:
     """Put the anchors into their buckets, whose counts become where they begin."""
     cdef uint32_t n_buckets = 1u << (64 - keys.bucket_shift)
-    cdef uint32_t i, k, length, place, total = 0
+    cdef uint32_t i, length, place, total = 0
     cdef uint64_t key
     cdef const uint8_t *p
     for i in range(n_buckets):
@@ -207,9 +215,10 @@ cdef int fill_buckets(
     for i in range(count):
         p = terms.blob + terms.offsets[chosen[i]]
         length = terms.offsets[chosen[i] + 1] - terms.offsets[chosen[i]]
-        for k in range(anchors[i], anchors[i] + layer.filter.stride):
-            key = esa_key_at(p + k, length - k, keys.filter.mask)
-            place = <uint32_t> (esa_key_hash(key, keys.filter.seed) >> keys.bucket_shift)
-            buckets[place] -= 1
-            entries[buckets[place]] = GramEntry(key, chosen[i], <uint16_t> k, <uint16_t> length)
+        key = esa_key_at(p + anchors[i], length - anchors[i], keys.filter.mask)
+        place = <uint32_t> (esa_key_hash(key, keys.filter.seed) >> keys.bucket_shift)
+        buckets[place] -= 1
+        if keys.filter.length < 8:
+            key = esa_key_at(p, length, <uint64_t> 0 - 1)
+        entries[buckets[place]] = GramEntry(key, chosen[i], anchors[i], <uint16_t> length)
     return 0

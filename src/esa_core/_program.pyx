@@ -37,8 +37,13 @@ cdef extern from *:
 
 cdef extern from "spaces.h" nogil:
     const uint32_t ESA_MARK
-    uint32_t esa_join_spaces(const uint8_t *text, uint32_t n, uint8_t *out, uint32_t *marks)
+    const uint32_t ESA_JOINED_SLACK
+    uint32_t esa_join_spaces_plain(const uint8_t *text, uint32_t n, uint8_t *out, uint32_t *marks)
+    uint32_t esa_join_spaces_wide(const uint8_t *text, uint32_t n, uint8_t *out, uint32_t *marks)
+    bint esa_spaces_are_wide()
     uint32_t esa_before_joining(const uint8_t *text, uint32_t n, const uint32_t *marks, uint32_t place)
+
+cdef bint wide = esa_spaces_are_wide()
 
 PATTERN_KINDS = ("text", "words", "address", "domain", "suffix", "card", "ssn", "aba", "cusip", "iban")
 _TERM_KINDS = np.array([0, 1, 3, 5, 4], np.uint8)    # TermKind of the first five
@@ -50,18 +55,12 @@ _SPACES = bytes.maketrans(b"\t\n\v\f\r", b"     ")
 
 cdef int rows_init(RowSink *sink, const Compiled *compiled) noexcept nogil:
     """0, or -1 for no memory."""
-    cdef uint32_t most = 0
     memset(sink, 0, sizeof(RowSink))
     sink.n_patterns = compiled.n_patterns
     sink.last = <uint32_t *> calloc(compiled.n_patterns + 1, sizeof(uint32_t))
-    if compiled.folded != NULL:
-        most = compiled.folded.terms.n_terms
-    if compiled.written != NULL:
-        most = max(most, compiled.written.terms.n_terms)
-    if sink_init(&sink.matches, most) < 0 or sink.last == NULL:
+    if sink_init(&sink.matches, 0) < 0 or sink.last == NULL:
         rows_free(sink)
         return -1
-    sink.matches.with_places = True
     return 0
 
 
@@ -103,9 +102,9 @@ cdef void rows_trim(RowSink *sink) noexcept nogil:
 
 cdef size_t rows_held(const RowSink *sink) noexcept nogil:
     """Octets of memory."""
-    cdef size_t counters = <size_t> sink.matches.n_terms * 2 * sizeof(uint32_t) + sink.matches.cap_places * sizeof(Place)
+    cdef size_t of_places = sink.matches.cap_places * sizeof(Place)
     cdef size_t of_regions = <size_t> (sink.cap_origins + 2 * sink.cap_starts) * sizeof(uint32_t)
-    return counters + of_regions + sink.n_patterns * sizeof(uint32_t) + sink.cap_rows * sizeof(Row) + sink.joined.capacity + sink.cap_marks * sizeof(uint32_t)
+    return of_places + of_regions + sink.n_patterns * sizeof(uint32_t) + sink.cap_rows * sizeof(Row) + sink.joined.capacity + sink.cap_marks * sizeof(uint32_t)
 
 
 cdef int _add(RowSink *sink, const Compiled *compiled, const Document *document, uint32_t pattern, uint32_t region, uint32_t offset) noexcept nogil:
@@ -232,16 +231,17 @@ cdef bint _found_identifier(void *context, Identifier identifier, uint32_t start
 
 cdef int _join(const Document *document, RowSink *sink, bint written) noexcept nogil:
     """All regions, folded or as written, with white space joined. 0, or -1 for no memory."""
-    cdef uint32_t index, marks = 0
+    cdef uint32_t index, length, marks = 0
     cdef size_t octets = 0
     cdef Span span
+    cdef const uint8_t *text
     cdef void *moved
     for index in range(document.n_regions):
         span = document.regions[index].text if written else document.regions[index].folded
         octets += span.length + 1
         marks += span.length // ESA_MARK + 1
     sink.joined.length = 0
-    if reserve(&sink.joined, octets + 64) < 0:
+    if reserve(&sink.joined, octets + ESA_JOINED_SLACK) < 0:
         return -1
     if document.n_regions > sink.cap_starts:
         moved = realloc(sink.starts, 2 * document.n_regions * sizeof(uint32_t))
@@ -266,9 +266,12 @@ cdef int _join(const Document *document, RowSink *sink, bint written) noexcept n
             span.length = 0          # it stands in another region
         sink.starts[index] = sink.joined.length
         sink.mark_starts[index] = marks
-        sink.joined.length += esa_join_spaces(
-            (document.text if written else document.folded) + span.start, span.length, sink.joined.data + sink.joined.length, sink.marks + marks
-        )
+        text = (document.text if written else document.folded) + span.start
+        if wide:
+            length = esa_join_spaces_wide(text, span.length, sink.joined.data + sink.joined.length, sink.marks + marks)
+        else:
+            length = esa_join_spaces_plain(text, span.length, sink.joined.data + sink.joined.length, sink.marks + marks)
+        sink.joined.length += length
         sink.joined.data[sink.joined.length] = c'\n'
         sink.joined.length += 1
         marks += span.length // ESA_MARK + 1
@@ -291,7 +294,7 @@ cdef int _match_terms(const Compiled *compiled, const Document *document, bint w
     cdef const Matcher *matcher = compiled.written if written else compiled.folded
     cdef const uint32_t *patterns = compiled.of_written if written else compiled.of_folded
     cdef bint joins = compiled.joins or written
-    cdef uint32_t i, region, start, rows
+    cdef uint32_t i, start, rows, region = 0
     cdef Span span
     if joins:
         if _join(document, sink, written) < 0:
@@ -301,8 +304,13 @@ cdef int _match_terms(const Compiled *compiled, const Document *document, bint w
         count_matches(matcher, document.folded, document.n_folded, &sink.matches)
     for i in range(sink.matches.n_places):
         start = sink.matches.places[i].start
-        region = _joined_region(sink, document.n_regions, start) if joins else _region_at(document, start)
-        start -= sink.starts[region] if joins else document.regions[region].folded.start
+        if joins:                # places mostly rise
+            if start < sink.starts[region] or (region + 1 < document.n_regions and start >= sink.starts[region + 1]):
+                region = _joined_region(sink, document.n_regions, start)
+            start -= sink.starts[region]
+        else:
+            region = _region_at(document, start)
+            start -= document.regions[region].folded.start
         rows = sink.n_rows
         if _add(sink, compiled, document, patterns[sink.matches.places[i].term], region, start) < 0:
             return -1

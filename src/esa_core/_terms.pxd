@@ -33,13 +33,12 @@ cdef struct MatchSink:           # one per thread: what was found in one message
     uint32_t n_touched
     uint32_t n_terms
     uint32_t visited             # matches looked at, boundaries not yet tested
-    Place *places                # where each match stands, in no order, if asked for
+    Place *places                # where each match stands, in no order
     uint32_t n_places
     uint32_t cap_places
-    bint with_places
+    bint with_places             # in place of counts
     bint plain                   # without the wide kernels
     bint capped                  # ESA_MAX_MATCHES was reached: the rest of the message was not matched
-    bint saturated               # a term stands there more than ESA_MAX_COUNT times
 
 cdef struct TermList:
     uint32_t n_terms

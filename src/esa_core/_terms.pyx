@@ -142,8 +142,9 @@ cdef bint stands_alone(uint8_t kind, const uint8_t *text, uint32_t start, uint32
 # --- what was found ---------------------------------------------------------------------------------------------------------------
 
 cdef int sink_init(MatchSink *sink, uint32_t n_terms) noexcept nogil:
-    """0, or -1 for no memory."""
+    """To count so many terms; none: to note places instead. 0, or -1 for no memory."""
     memset(sink, 0, sizeof(MatchSink))
+    sink.with_places = n_terms == 0
     sink.n_terms = n_terms
     sink.counts = <uint32_t *> calloc(n_terms + 1, sizeof(uint32_t))
     sink.touched = <uint32_t *> malloc((n_terms + 1) * sizeof(uint32_t))
@@ -171,7 +172,7 @@ cdef void sink_reset(MatchSink *sink) noexcept nogil:
         sink.places = NULL
         sink.cap_places = 0
     sink.visited = 0
-    sink.capped = sink.saturated = False
+    sink.capped = False
 
 
 cdef void sort_touched(MatchSink *sink) noexcept nogil:
@@ -214,15 +215,15 @@ cdef bint found_term(
     while term != ESA_NO_TERM:
         sink.visited += 1
         if terms.kinds[term] == SUBSTRING or stands_alone(terms.kinds[term], text, start, end, n):
-            if sink.counts[term] == 0:
-                sink.touched[sink.n_touched] = term
-                sink.n_touched += 1
-            if sink.counts[term] == ESA_MAX_COUNT:
-                sink.saturated = True
+            if sink.with_places:
+                if not _note_place(sink, term, start):
+                    sink.visited = ESA_MAX_MATCHES
             else:
-                sink.counts[term] += 1
-            if sink.with_places and not _note_place(sink, term, start):
-                sink.visited = ESA_MAX_MATCHES
+                if sink.counts[term] == 0:
+                    sink.touched[sink.n_touched] = term
+                    sink.n_touched += 1
+                if sink.counts[term] < ESA_MAX_COUNT:
+                    sink.counts[term] += 1
         if sink.visited >= ESA_MAX_MATCHES:
             sink.capped = True
             return True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -94,6 +97,27 @@ def test_offsets_are_true_however_white_space_stands(filler: list[str], gap: str
     (region,) = (region for region in parse(raw).regions if region.kind == "plain")
     ((_, _, _, offset, _),) = OFFSETS.scan([raw]).table(0)
     assert offset == region.folded.rindex(b"one")
+
+
+def test_tables_are_the_same_without_the_wide_kernels() -> None:
+    """ESA_CORE_PLAIN=1 chooses their twins; texts whose white space begins and ends at every place of a step."""
+    program = r"""
+import random
+from esa_core import Engine, Program
+rng = random.Random(4)
+engine = Engine(program=Program([b"one two", b"two three four", b"x", b"six", b"o t", b"seven"]))
+pieces = ["one", "two", "three", "four", "x", "six", "seven", " ", "  ", chr(10), chr(9) + " ", "." * 40, " " * 70, chr(233)]
+for n in (*range(60), 200, 700):
+    for _ in range(20):
+        text = " ".join(rng.choices(pieces, k=n))[rng.randrange(70):]
+        print(engine.scan([b"\r\n" + text.encode()]).table(0))
+"""
+    answers = {
+        subprocess.run([sys.executable, "-c", program], env={**os.environ, "ESA_CORE_PLAIN": plain}, capture_output=True, check=True).stdout
+        for plain in ("0", "1")
+    }
+    assert len(answers) == 1
+    assert max(map(len, answers)) > 50_000
 
 
 @pytest.mark.parametrize(
