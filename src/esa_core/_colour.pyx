@@ -1,6 +1,6 @@
 """Colours: names, hexadecimal digits, rgb(), hsl() (CSS Color 4), and the rules of HTML for old attributes (2.3.6)."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
 from esa_core._buffer cimport equals_caseless, lower
 from esa_core._entity cimport look_up
@@ -32,6 +32,23 @@ cdef uint32_t named_colour(const uint8_t *value, size_t length) noexcept nogil:
         name[at] = lower(value[at])
     entry = look_up(name, length, colour_MASK, colour_slots, colour_starts, colour_lengths, colour_pool)
     return colour_rgb[entry - 1] if entry else COLOUR_UNKNOWN
+
+
+cdef extern from *:
+    """
+    #include "markup.h"
+    /* Six hexadecimal digits as a number, -1 if they are no such digits; 8 octets at p may be read. */
+    static inline int32_t esa_six_digits(const uint8_t *p) {
+        const uint64_t ones = 0x0000010101010101ull;
+        uint64_t v = esa_load_name(p) & ones * 0xff, low = v | ones * 0x20;
+        uint64_t digit = (v + ones * (0x80 - '0')) & ~(v + ones * (0x80 - '9' - 1)) & ones * 0x80;
+        uint64_t letter = (low + ones * (0x80 - 'a')) & ~(low + ones * (0x80 - 'f' - 1)) & ones * 0x80;
+        if (v & ones * 0x80 || (digit | letter) != ones * 0x80) return -1;
+        v = (v & ones * 15) + (letter >> 7) * 9;
+        return (int32_t)((v & 15) << 20 | (v >> 8 & 15) << 16 | (v >> 16 & 15) << 12 | (v >> 24 & 15) << 8 | (v >> 32 & 15) << 4 | (v >> 40 & 15));
+    }
+    """
+    int32_t esa_six_digits(const uint8_t *digits) noexcept nogil
 
 
 cdef uint32_t hexadecimal_colour(const uint8_t *digits, size_t length) noexcept nogil:
@@ -143,6 +160,8 @@ cdef uint32_t read_colour(const uint8_t *value, size_t length) noexcept nogil:
     """A colour of CSS, 0xRRGGBB or COLOUR_*."""
     cdef size_t start
     if length and value[0] == 35:
+        if length == 7 and esa_six_digits(value + 1) >= 0:
+            return <uint32_t>esa_six_digits(value + 1)
         return hexadecimal_colour(value + 1, length - 1)
     if length > 4 and (equals_caseless(value, b"rgb", 3) or equals_caseless(value, b"hsl", 3)):
         start = 5 if lower(value[3]) == 97 and length > 5 else 4
@@ -173,6 +192,8 @@ cdef uint32_t read_legacy_colour(const uint8_t *value, size_t length) noexcept n
         length -= 1
     if length == 0 or (length == 11 and equals_caseless(value, b"transparent", 11)):
         return COLOUR_UNKNOWN
+    if value[0] == 35 and length == 7 and esa_six_digits(value + 1) >= 0:
+        return <uint32_t>esa_six_digits(value + 1)
     found = named_colour(value, length)
     if found != COLOUR_UNKNOWN:
         return found

@@ -35,16 +35,16 @@ cdef const Style *inline_style(Reader *reader) noexcept nogil:
     cdef uint64_t key = length
     cdef uint32_t odd = 0
     cdef Remembered *one
-    if memchr(text, 38, length) != NULL:
-        if reserve_scratch(reader.document, <size_t>length + length // 4 + 8) < 0:
-            return NULL
-        length = <uint32_t>decode_value(text, length, reader.document.scratch, <size_t>length + length // 4 + 8, &odd)
-        read_style(reader.document.scratch, length, &reader.decoded)
-        return &reader.decoded
     if length >= 16:
         key = esa_load_name(text + length // 2) * 31 + esa_load_name(text + length - 9) + length
     one = &reader.remembered[(key * 0x9E3779B97F4A7C15ull) >> 59]
     if one.text == NULL or one.length != length or memcmp(one.text, text, length) != 0:
+        if memchr(text, 38, length) != NULL:
+            if reserve_scratch(reader.document, <size_t>length + length // 4 + 8) < 0:
+                return NULL
+            length = <uint32_t>decode_value(text, length, reader.document.scratch, <size_t>length + length // 4 + 8, &odd)
+            read_style(reader.document.scratch, length, &reader.decoded)
+            return &reader.decoded
         one.text = text
         one.length = length
         read_style(text, length, &one.style)
@@ -174,8 +174,10 @@ cdef int read_look(Reader *reader, uint32_t tag) noexcept nogil:
         if own == NULL:
             return -1
         if style.given == 0:
-            apply_style(&reader.look, own)
+            if own.given:
+                apply_style(&reader.look, own)
             return 0
         add_style(&style, own)
-    apply_style(&reader.look, &style)
+    if style.given:
+        apply_style(&reader.look, &style)
     return 0

@@ -29,7 +29,9 @@ cdef extern from "markup.h" nogil:
         uint64_t value
         uint64_t quote
         uint64_t less
+        uint64_t blank
     size_t esa_next_mark(const uint64_t *map, size_t at, size_t end)
+    size_t esa_next_other(const uint64_t *map, size_t at, size_t end)
     uint64_t esa_load_name(const uint8_t *p)
     void esa_copy_over(uint8_t *to, const uint8_t *source, size_t n)
     int esa_marks_are_wide()
@@ -155,6 +157,11 @@ cdef inline bint is_letter(uint8_t octet) noexcept nogil:
 cdef inline size_t next_less(const Reader *reader, size_t at) noexcept nogil:
     """Offset of the next "<", or the length of the source."""
     return esa_next_mark(&reader.marks.less, at, reader.length)
+
+
+cdef inline size_t next_other(const Reader *reader, size_t at, size_t end) noexcept nogil:
+    """Offset of the next octet that is no white space, at most `end`."""
+    return esa_next_other(&reader.marks.blank, at, end)
 
 
 cdef inline Stream *current(Reader *reader) noexcept nogil:

@@ -63,6 +63,8 @@ cdef int read_text(Reader *reader, size_t end, bint markup) noexcept nogil:
         if text_class[octet] == 1:
             ask_gap(stream)
             at += 1
+            if is_blank(source[at]):
+                at = next_other(reader, at, end)
             continue
         if buffer.length > ESA_MAX_TEXT:
             reader.document.flags |= TEXT_TRUNCATED

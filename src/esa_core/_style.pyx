@@ -24,8 +24,27 @@ cdef extern from *:
     """
     #include "markup.h"
     #include "html_tables.h"
+    /* Offset of the first of two octets at or behind `at`, or `end`; 16 octets behind that may be read. */
+    static inline size_t esa_find_either(const unsigned char *source, size_t at, size_t end, char one, char other) {
+    #ifdef __SSE2__
+        const __m128i first = _mm_set1_epi8(one), second = _mm_set1_epi8(other);
+        for (; at < end; at += 16) {
+            __m128i here = _mm_loadu_si128((const __m128i *)(source + at));
+            int found = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(here, first), _mm_cmpeq_epi8(here, second)));
+            if (found) {
+                at += (size_t)__builtin_ctz((unsigned)found);
+                return at < end ? at : end;
+            }
+        }
+        return end;
+    #else
+        while (at < end && source[at] != (unsigned char)one && source[at] != (unsigned char)other) at++;
+        return at;
+    #endif
+    }
     static inline unsigned esa_find_property(const unsigned char *p, size_t n) { ESA_FIND_NAME(property, p, n) }
     """
+    size_t esa_find_either(const uint8_t *source, size_t at, size_t end, char one, char other) noexcept nogil
     uint32_t find_property "esa_find_property"(const uint8_t *name, size_t length) noexcept nogil
 
 cdef struct Declaration:
@@ -62,8 +81,7 @@ cdef bint next_declaration(const uint8_t *style, size_t *at, size_t length, Decl
     while here < length:
         here = skip_blank(style, here, length)
         start = here
-        while here < length and style[here] != 58 and style[here] != 59:
-            here += 1
+        here = esa_find_either(style, here, length, 58, 59)
         if here >= length:
             break
         if style[here] == 59:
@@ -76,6 +94,7 @@ cdef bint next_declaration(const uint8_t *style, size_t *at, size_t length, Decl
         declaration.name_length = end - start
         here = skip_blank(style, here + 1, length)
         start = here
+        here = esa_find_either(style, here, length, 59, 40)
         while here < length and (style[here] != 59 or brackets):
             if style[here] == 40:
                 brackets += 1
@@ -349,25 +368,36 @@ cdef void read_style(const uint8_t *style, size_t length, Style *found) noexcept
         take(&declaration, found)
 
 
+cdef extern from *:
+    int lowest_bit "__builtin_ctz"(unsigned int bits) noexcept nogil
+
+
 cdef void add_style(Style *style, const Style *more) noexcept nogil:
     """Put `more`, which comes later, over `style`."""
     cdef uint32_t bits = more.given & ~(style.important & ~more.important)
-    cdef int name
+    cdef uint32_t name
     style.given |= bits
     style.important |= more.important
-    for name in range(PROPERTIES):
-        if bits >> name & 1:
-            style.value[name] = more.value[name]
+    while bits:
+        name = lowest_bit(bits)
+        style.value[name] = more.value[name]
+        bits &= bits - 1
 
 
 cdef inline bint says(const Style *style, uint32_t name) noexcept nogil:
     return style.given >> name & 1 and style.value[name] == 1
 
 
+cdef uint32_t HIDING = (  # the properties of which one or several hide an element for good
+    1 << P_DISPLAY | 1 << P_MSO_HIDE | 1 << P_OPACITY | 1 << P_MARGIN | 1 << P_CLIP_PATH | 1 << P_TRANSFORM | 1 << P_POSITION | 1 << P_OVERFLOW
+)
+
+
 cdef void apply_style(Look *look, const Style *style) noexcept nogil:
     """`look` of the text around an element → of the text inside it."""
     cdef uint32_t value
-    if (says(style, P_DISPLAY) or says(style, P_MSO_HIDE) or says(style, P_OPACITY) or says(style, P_MARGIN) or says(style, P_CLIP_PATH)
+    if style.given & HIDING and (
+            says(style, P_DISPLAY) or says(style, P_MSO_HIDE) or says(style, P_OPACITY) or says(style, P_MARGIN) or says(style, P_CLIP_PATH)
             or says(style, P_TRANSFORM) or (says(style, P_POSITION) and (says(style, P_OFFSET) or says(style, P_CLIP)))
             or (says(style, P_OVERFLOW) and (says(style, P_HEIGHT) or says(style, P_MAX_HEIGHT) or says(style, P_WIDTH)
                                              or says(style, P_MAX_WIDTH)))):

@@ -22,7 +22,7 @@ from esa_core._parameter cimport Parameter, first_parameter, is_named, next_para
 from esa_core._reading cimport header_holder
 from esa_core._transfer cimport decode_joined, decode_transfer, has_foreign_octets, is_joined_base64
 from esa_core._types cimport *
-from esa_core._utf8 cimport is_ascii
+from esa_core._utf8 cimport is_ascii, is_utf8
 from esa_core._uuencode cimport find_uuencoded
 
 cdef extern from "string.h" nogil:
@@ -183,12 +183,13 @@ cdef int decode_html(Document *document, uint32_t index, const uint8_t *source, 
                      uint64_t *flags) noexcept nogil:
     if charset == CHARSET_ABSENT:
         charset = find_meta_charset(source, length)
-    if not (charset <= CHARSET_UTF8 and is_ascii(source, length)):
-        document.characters.length = 0
-        if convert(charset, source, length, &document.characters, flags) < 0:
-            return -1
-        source = document.characters.data
-        length = document.characters.length
+    if charset != CHARSET_UTF8 or not is_utf8(source, length):
+        if charset > CHARSET_UTF8 or not is_ascii(source, length):
+            document.characters.length = 0
+            if convert(charset, source, length, &document.characters, flags) < 0:
+                return -1
+            source = document.characters.data
+            length = document.characters.length
     return read_html(document, index, source, length)
 
 

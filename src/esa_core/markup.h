@@ -14,11 +14,12 @@ typedef struct {
     uint64_t value;     /* what ends an unquoted value: white space, ">" */
     uint64_t quote;     /* double and single quotes */
     uint64_t less;      /* "<" */
+    uint64_t blank;     /* white space */
 } esa_marks;
 
 #define ESA_MARKS_STRIDE (sizeof(esa_marks) / sizeof(uint64_t))
 
-/* The first mark at or behind `at`, at most `end`. `map` is one field of the first struct; all bits from the source's length on are set. */
+/* The first mark at or behind `at`, at most `end`. `map` is one field of the first struct but `blank`; from the source's length on all bits are set. */
 static inline size_t esa_next_mark(const uint64_t *map, size_t at, size_t end) {
     const uint64_t *word = map + (at >> 6) * ESA_MARKS_STRIDE;
     uint64_t bits = *word >> (at & 63);
@@ -26,6 +27,21 @@ static inline size_t esa_next_mark(const uint64_t *map, size_t at, size_t end) {
         at &= ~(size_t)63;
         do { word += ESA_MARKS_STRIDE; at += 64; } while (!*word);
         bits = *word;
+    }
+    at += (size_t)__builtin_ctzll(bits);
+    return at < end ? at : end;
+}
+
+/* The first octet at or behind `at` that is no white space, at most `end`. `map` is `blank` of the first struct: no bit is set from the source's
+   length on. */
+static inline size_t esa_next_other(const uint64_t *map, size_t at, size_t end) {
+    const uint64_t *word = map + (at >> 6) * ESA_MARKS_STRIDE;
+    uint64_t bits = ~*word >> (at & 63);
+    if (!bits) {
+        at &= ~(size_t)63;
+        do { word += ESA_MARKS_STRIDE; at += 64; } while (!~*word && at < end);
+        if (at >= end) return end;
+        bits = ~*word;
     }
     at += (size_t)__builtin_ctzll(bits);
     return at < end ? at : end;
@@ -51,6 +67,7 @@ static inline void esa_mark_block_plain(const uint8_t *octets, esa_marks *marks,
     marks->value = blank | greater;
     marks->quote = quote;
     marks->less = less;
+    marks->blank = blank;
     *blank_before = blank >> 63;
 }
 
@@ -100,6 +117,7 @@ static inline void esa_mark_block_narrow(const uint8_t *octets, esa_marks *marks
     marks->value = blank | greater;
     marks->quote = quote;
     marks->less = less;
+    marks->blank = blank;
     *blank_before = blank >> 63;
 }
 
@@ -132,6 +150,7 @@ esa_mark_block_wide(const uint8_t *octets, esa_marks *marks, uint64_t *blank_bef
     uint64_t blank = ESA_ONE_OF(blanks), space = esa_mask_equal(a, b, ' '), greater = esa_mask_equal(a, b, '>');
     marks->less = esa_mask_equal(a, b, '<');
     marks->quote = ESA_ONE_OF(quotes);
+    marks->blank = blank;
     marks->value = blank | greater;
     marks->name = marks->value | ESA_ONE_OF(names);
     marks->text = ESA_ONE_OF(others) | (blank & ~space) | (space & (blank << 1 | *blank_before));

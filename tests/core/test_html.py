@@ -207,11 +207,12 @@ def test_every_kernel_marks_the_same_octets(octets: bytes, markup: bytes, shift:
 
 
 def test_every_octet_is_marked_for_what_it_is() -> None:
-    text, name, value, quote, less = marks_of(b"a <  b&\0'\"=/>\t", kernel=-1)
+    text, name, value, quote, less, blank = marks_of(b"a <  b&\0'\"=/>\t", kernel=-1)
     wanted = {"text": {2, 4, 6, 7, 13}, "name": {1, 3, 4, 10, 11, 12, 13}, "value": {1, 3, 4, 12, 13}, "quote": {8, 9}, "less": {2}}
     for marks, places in zip((text, name, value, quote, less), wanted.values(), strict=True):
         assert {at for at in range(14) if marks >> at & 1} == places
         assert marks >> 14 == (1 << 50) - 1
+    assert {at for at in range(64) if blank >> at & 1} == {1, 3, 4, 13}
 
 
 @pytest.mark.parametrize(

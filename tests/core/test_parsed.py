@@ -82,7 +82,7 @@ def test_thousands_of_views_leave_no_memory_behind() -> None:
     def peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    for _ in range(200):
+    for _ in range(20_000):  # what a sanitizer keeps of freed memory is full then
         parse(RAW).folded  # noqa: B018
     before = peak()
     for _ in range(3000):
