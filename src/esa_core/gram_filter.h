@@ -109,12 +109,12 @@ static __attribute__((unused)) uint32_t esa_find_grams_plain(const esa_gram_filt
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
-#define ESA_WIDE __attribute__((target("avx2,bmi,popcnt")))
+#define ESA_GRAM_WIDE __attribute__((target("avx2,bmi,popcnt")))
 #define ESA_GRAM_STEP 64u        /* positions of one step of the wide kernel, */
 #define ESA_GRAM_LOADED 72u      /* which reads so many octets */
 
 /* Of the 16 windows that begin in the first 16 of 24 octets, bit 0 of each of 16 numbers of 16 bits: whether it may stand. */
-static inline __attribute__((always_inline)) ESA_WIDE __m256i
+static inline __attribute__((always_inline)) ESA_GRAM_WIDE __m256i
 esa_test_windows(const esa_gram_filter *filter, const uint8_t *p, __m256i cores, __m256i sides) {
     const __m256i low = _mm256_set1_epi32(31);
     __m256i octets = _mm256_loadu2_m128i((const __m128i *)(p + 8), (const __m128i *)p);
@@ -135,7 +135,7 @@ esa_test_windows(const esa_gram_filter *filter, const uint8_t *p, __m256i cores,
 }
 
 /* One bit for each of 64 positions. */
-static inline __attribute__((always_inline)) ESA_WIDE uint64_t
+static inline __attribute__((always_inline)) ESA_GRAM_WIDE uint64_t
 esa_test_step(const esa_gram_filter *filter, const uint8_t *p, __m256i cores, __m256i sides) {
     uint64_t all = 0;
     uint32_t k;
@@ -149,7 +149,7 @@ esa_test_step(const esa_gram_filter *filter, const uint8_t *p, __m256i cores, __
 }
 
 /* Append the positions of the bits; four always, the next ones overwrite what is too many. */
-static inline __attribute__((always_inline)) ESA_WIDE uint32_t esa_put_positions(uint64_t bits, uint32_t at, uint32_t *found, uint32_t count) {
+static inline __attribute__((always_inline)) ESA_GRAM_WIDE uint32_t esa_put_positions(uint64_t bits, uint32_t at, uint32_t *found, uint32_t count) {
     uint32_t end = count + (uint32_t)__builtin_popcountll(bits), k;
     do {
         for (k = 0; k < 4; k++) {
@@ -161,7 +161,7 @@ static inline __attribute__((always_inline)) ESA_WIDE uint32_t esa_put_positions
     return end;
 }
 
-static __attribute__((unused)) ESA_WIDE uint32_t
+static __attribute__((unused)) ESA_GRAM_WIDE uint32_t
 esa_find_grams_wide(const esa_gram_filter *filter, const uint8_t *text, uint32_t from, uint32_t to, uint32_t n, uint32_t *found) {
     uint8_t control[2][16], rest[2 * ESA_GRAM_STEP + 16];
     uint32_t count = 0, at = from, k, octets;
