@@ -56,6 +56,8 @@ def test_the_shipped_groups_need_no_advice() -> None:
 
 def test_ranges_without_anything_that_gives_a_reputation_are_told() -> None:
     text = '[[sender_group]]\nname = "A"\nsenders = ["SBRS[-10:10]", "SBRS[none]"]\n'
+    assert advise(example(text)) == []
+    text += "[reputation]\nlearn = false\n"
     assert [finding.what for finding in advise(example(text))] == [
         "groups ask for a reputation, and nothing gives one: every sender is none"
     ]
@@ -69,3 +71,9 @@ def test_an_incoming_relay_that_is_held_to_the_limits_of_one_sender_is_told() ->
     assert "dhap_limit = 25" in finding.what
     own = '[[sender_group]]\nname = "RELAYS"\npolicy = "TRUSTED"\nsenders = ["10.2.3.4"]\n'
     assert not any("EDGE" in finding.what for finding in advise(example(relay + own)))
+
+
+def test_it_is_told_that_reputation_goes_with_anti_spam() -> None:
+    (finding,) = advise(example("[scan]\nanti_spam = false\n"))
+    assert "reputation is off, because anti-spam is" in finding.what
+    assert "anti_spam = true" in finding.advice

@@ -25,7 +25,7 @@ from tests.store.messages import CONTENT, PREFIX, fill, make_record, read_all, s
 
 @contextmanager
 def kept(state: Path, **settings: float) -> Iterator[OpenKeep]:
-    with OpenKeep(KeepSettings(state, **settings)) as keep:
+    with OpenKeep(KeepSettings(state, **settings)) as keep:  # type: ignore[arg-type]
         keep.start()
         yield keep
 

@@ -20,7 +20,7 @@ from esa.gateway.tls import TlsSettings
 from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess, SenderGroup
 from esa.policy.mail_flow import SHIPPED, AccessRule, Demand, MailFlowPolicy, PipelineRule
-from esa.policy.reputation import ListedReputation
+from esa.policy.reputation import DnsZone, Histories, Reputation
 from esa.policy.senders import parse_sender
 from esa.store.record import EventName
 from tests.gateway.certificates import Authority
@@ -64,18 +64,29 @@ class House(Bench):
     """A route with a real spool, and a listener with these groups that takes mail for example.org."""
 
     def __init__(
-        self, folder: Path, groups: Sequence[SenderGroup], names: Names | None = None, weights: dict[str, float] | None = None
+        self,
+        folder: Path,
+        groups: Sequence[SenderGroup],
+        names: Names | None = None,
+        weights: dict[str, float] | None = None,
+        histories: Histories | None = None,
     ) -> None:
         super().__init__(folder)
-        facts = SenderFacts(names, ListedReputation(weights or {}), timeout=0.3, budget=10)
+        lists = [DnsZone(zone, weight) for zone, weight in (weights or {}).items()]
+        facts = SenderFacts(names, Reputation(lists, histories), timeout=0.3, budget=10, row=self.row)
         self.receiver = ListenerReceiver(self.route, RecipientAccess(["example.org"]), HostAccess(groups), facts)
 
 
 @asynccontextmanager
 async def open_house(
-    folder: Path, *groups: SenderGroup, names: Names | None = None, weights: dict[str, float] | None = None, tls: TlsSettings | None = None
+    folder: Path,
+    *groups: SenderGroup,
+    names: Names | None = None,
+    weights: dict[str, float] | None = None,
+    histories: Histories | None = None,
+    tls: TlsSettings | None = None,
 ) -> AsyncIterator[tuple[House, Listening]]:
-    house = House(folder, groups, names, weights)
+    house = House(folder, groups, names, weights, histories)
     async with listening(house.receiver, limits=Limits(message_size=1 << 20), tls=tls) as running:
         yield house, running
     await house.route.drain()

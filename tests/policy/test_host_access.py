@@ -9,7 +9,6 @@ import pytest
 
 from esa.policy.host_access import HostAccess, Needs, Sender, SenderGroup
 from esa.policy.mail_flow import SHIPPED, AccessRule, MailFlowPolicy
-from esa.policy.reputation import ListedReputation
 from esa.policy.senders import IpAddress, ReverseDns, parse_sender
 
 HERE = ipaddress.ip_address("192.0.2.7")
@@ -124,12 +123,3 @@ def test_the_shipped_policies_are_those_of_the_appliance() -> None:
     throttled = SHIPPED["THROTTLED"]
     assert (throttled.max_msgs_per_session, throttled.max_rcpts_per_msg, throttled.max_message_size) == (10, 20, 1 << 20)
     assert (throttled.max_concurrency, throttled.max_rcpts_per_hour, throttled.dhap_limit) == (10, 20, 25)
-
-
-def test_reputation_is_the_sum_of_the_lists_that_name_the_address_kept_in_range() -> None:
-    reputation = ListedReputation({"bl.example.net": -6.0, "worse.example.net": -8.0, "allow.example.net": 2.5})
-    assert reputation.zones == ("bl.example.net", "worse.example.net", "allow.example.net")
-    assert reputation.score(HERE, ()) is None
-    assert reputation.score(HERE, {"allow.example.net", "bl.example.net"}) == -3.5
-    assert reputation.score(HERE, {"worse.example.net", "bl.example.net"}) == -10.0
-    assert reputation.score(HERE, {"other.example.net"}) is None

@@ -54,7 +54,8 @@ class Finding:
 @click.option("--state", "state_folder", type=click.Path(path_type=Path), default=Path("state"), show_default=True, help="State folder.")
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:2525", show_default=True, help="Where the gateway shall listen.")
 @click.option("--model", type=click.Path(path_type=Path), help="Model file to check instead of the bundled one.")
-def command(as_json: bool, state_folder: Path, listen: str, model: Path | None) -> int:
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration whose capabilities are looked at too.")
+def command(as_json: bool, state_folder: Path, listen: str, model: Path | None, config_file: Path | None) -> int:
     """Check this installation and say what to mend.
 
     \b
@@ -63,7 +64,7 @@ def command(as_json: bool, state_folder: Path, listen: str, model: Path | None) 
       esa doctor --json --state /var/lib/esa --listen 0.0.0.0:25
 
     Looks at Python, the native core, the model and its digest, the optional packages, the state folder and the space on its
-    disk, the port, and the clock.
+    disk, the port, and the clock; with --config, at what that configuration switches off.
 
     Exit status: 0 all is well, 1 something is to be mended, 2 used wrongly.
     """
@@ -71,6 +72,8 @@ def command(as_json: bool, state_folder: Path, listen: str, model: Path | None) 
     if not colon or not port.isdigit() or int(port) > 65535:
         raise click.BadParameter(f"{listen!r} is no HOST:PORT, as 127.0.0.1:2525", param_hint="--listen")
     findings = list(examine(state_folder, host.strip("[]"), int(port), model))
+    if config_file is not None:
+        findings += _reputation(config_file)
     good = all(finding.state != "bad" for finding in findings)
     if as_json:
         print_json({"version": __version__, "good": good, "findings": [asdict(finding) for finding in findings]})
@@ -199,6 +202,31 @@ def _answers(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _reputation(config_file: Path) -> Iterator[Finding]:
+    """Whether senders can have a reputation, and how much is known. AsyncOS 7.6 fell silent where this says so."""
+    from esa.config.advice import ANTI_SPAM_OFF
+    from esa.config.load import load
+    from esa.config.reputation import makes_points
+    from esa.store.reputation import ReputationView
+
+    try:
+        configuration = load(config_file)
+        view = ReputationView.open(configuration.state)
+        known = 0 if view is None else len(view.all())
+    except EsaError as error:
+        yield Finding("reputation", "bad", f"{error.where}: {error.what}" if error.where else error.what, error.mend or "")
+        return
+    if view is not None:
+        view.close()
+    if not configuration.scan.anti_spam:
+        mend = "Set [scan] anti_spam = true, or take the ranges of reputation (SBRS) out of the sender groups."
+        yield Finding("reputation", "bad", ANTI_SPAM_OFF, mend)
+    elif not configuration.reputation.learn and not makes_points(configuration.dns_list):
+        yield Finding("reputation", "note", "nothing makes one: learning is off, and no DNS list has points", "See docs/reputation.md.")
+    else:
+        yield Finding("reputation", "good", f"{known:,} histories of senders, {len(configuration.dns_list)} DNS lists")
 
 
 def _clock() -> Finding:

@@ -30,6 +30,7 @@ COMMANDS = {
     "queue": ("esa.cli.queue", "See what waits for delivery."),
     "quarantine": ("esa.cli.quarantine", "See, release or delete held messages."),
     "track": ("esa.cli.track", "Find out what became of a message."),
+    "reputation": ("esa.cli.reputation", "See, forget, export and import the reputation of senders."),
     "report": ("esa.cli.report", "Tell what the gateway has stopped."),
     "evaluate": ("esa.cli.evaluate", "Measure a model on labelled mail."),
     "train": ("esa.cli.train", "Make a local model from labelled mail."),

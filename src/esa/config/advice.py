@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from esa.config.relays import relays_of
+from esa.config.reputation import makes_points
 from esa.config.schema import Configuration
 from esa.config.sender_groups import SHIPPED_GROUPS, groups_of
 from esa.policy.host_access import EVERYONE, HostAccess, Sender
@@ -14,23 +15,27 @@ from esa.policy.host_access_audit import Finding, audit
 from esa.policy.mail_flow import UNLIMITED
 from esa.policy.senders import NoReputation, ReputationRange
 
+ANTI_SPAM_OFF = "reputation is off, because anti-spam is ([scan] anti_spam = false): every sender is none"
+
 
 def advise(configuration: Configuration, base: Path = Path()) -> list[Finding]:
-    """All findings, in order; none for the groups that are shipped. `base` is the folder that names of files start from."""
+    """All findings, in order; of the shipped groups only what other settings make odd. `base` is the folder that names of files start from."""
     return list(dict.fromkeys(_findings(configuration, base)))
 
 
 def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
     yield from _relays(configuration, base)
-    if configuration.sender_group == SHIPPED_GROUPS:
-        return
+    is_shipped = configuration.sender_group == SHIPPED_GROUPS
+    if not configuration.scan.anti_spam:
+        yield Finding("", ANTI_SPAM_OFF, "set [scan] anti_spam = true, or take the ranges of reputation (SBRS) out of the groups")
     for listener in configuration.listener:
         groups = groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=listener.name, base=base)
-        yield from audit(groups)
+        if not is_shipped:
+            yield from audit(groups)
         asking = [group for group in groups if any(isinstance(entry, ReputationRange | NoReputation) for entry in group.senders)]
-        if asking and not any(one.weight for one in configuration.dns_list):
+        if asking and not configuration.reputation.learn and not makes_points(configuration.dns_list):
             what = "groups ask for a reputation, and nothing gives one: every sender is none"
-            yield Finding("", what, "name DNS lists with their weights, as [[dns_list]]")
+            yield Finding("", what, "leave [reputation] learn on, or name DNS lists with their weights, as [[dns_list]]")
 
 
 def _relays(configuration: Configuration, base: Path) -> Iterator[Finding]:

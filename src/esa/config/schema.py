@@ -21,7 +21,8 @@ from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
 from esa.config.relays import IncomingRelay
 from esa.config.relays import contradictions_of as contradictions_of_relays
-from esa.config.sender_groups import SHIPPED_GROUPS, DnsList, MailFlowPolicies, Offered, SenderGroup, contradictions_of, shipped_policies
+from esa.config.reputation import DnsList, Reputation, repeated_zones
+from esa.config.sender_groups import SHIPPED_GROUPS, MailFlowPolicies, Offered, SenderGroup, contradictions_of, shipped_policies
 from esa.config.values import DAY, HOUR, KIB, LARGEST_MESSAGE, MIB, MINUTE, Duration, Name, Size, Table, Texts, fault
 from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
 from esa.errors import SyntaxFault
@@ -292,6 +293,13 @@ class MailPolicy(Table):
 class Scan(Table):
     """What mail is scanned with."""
 
+    anti_spam: bool = Field(
+        default=True,
+        description=(
+            "Whether mail is treated by its score. false: it is scanned, and delivered whatever its score; nobody then has a reputation, for "
+            "that is learned from verdicts and acts on them."
+        ),
+    )
     model: str = Field(default="", description="Model file or folder. Empty: the one that esa comes with. Relative to this file.")
     dictionaries: Texts = Field(default=(), description="Files of terms to count, one term a line. Relative to this file.")
 
@@ -358,6 +366,7 @@ class Configuration(Table):
     incoming_relay: Annotated[tuple[IncomingRelay, ...], Field(strict=False)] = ()
     dns_list: Annotated[tuple[DnsList, ...], Field(strict=False)] = ()
     dns: Dns = Dns()
+    reputation: Reputation = Reputation()
     certificate: Annotated[tuple[Certificate, ...], Field(strict=False)] = ()
     authentication: Authentication = Authentication()
     delivery: Delivery = Delivery()
@@ -465,6 +474,8 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         listener.name: Offered(listener.tls != "off" and bool(configuration.certificate), listener.authentication != "off")
         for listener in configuration.listener
     }
+    for where, what, mend in repeated_zones(configuration.dns_list):
+        yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of(configuration.sender_group, configuration.mail_flow_policy, listeners):
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_relays(configuration.incoming_relay):

@@ -1,4 +1,4 @@
-"""The tables of host access: sender groups, mail flow policies, weights of DNS lists. Names and defaults are AsyncOS's.
+"""The tables of host access: sender groups and mail flow policies. Names and defaults are AsyncOS's.
 
 `schema` puts them into the configuration, `groups_of` makes values of them. A policy that the file gives in part has the rest from the
 shipped policy of that name, then from `[mail_flow_policy.DEFAULT]`, then from the defaults below.
@@ -17,7 +17,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from esa.config.units import format_duration, format_size
 from esa.config.values import DAY, KIB, LARGEST_MESSAGE, MINUTE, Duration, Name, Size, Table, Texts, fault
 from esa.errors import ConfigurationError, SyntaxFault
-from esa.message.address import parse_domain
 from esa.policy.host_access import SenderGroup as Group
 from esa.policy.host_access_audit import relays_to_strangers
 from esa.policy.mail_flow import SHIPPED, UNLIMITED, AccessRule, Demand, PipelineRule
@@ -34,13 +33,6 @@ def _sender(value: str) -> str:
     except SyntaxFault as wrong:
         raise fault(wrong.what, wrong.mend or "") from wrong
     return value
-
-
-def _zone(value: str) -> str:
-    try:
-        return parse_domain(value)
-    except SyntaxFault as wrong:
-        raise fault(f"{value!r} is no zone", "write the domain of a DNS list, as bl.example.net") from wrong
 
 
 def _line(value: str) -> str:
@@ -165,13 +157,6 @@ class MailFlowPolicy(Table):
     banner_hostname: str = Field(default="", description="Host name in the greeting. Empty: that of the gateway.")
     reject_banner_code: int = Field(default=_GIVEN.reject_banner_code, ge=400, le=599, description="Code of the greeting that refuses.")
     reject_banner_text: ReplyText = Field(default=_GIVEN.reject_banner_text, description="Text of the greeting that refuses.")
-
-
-class DnsList(Table):
-    """A DNS list that makes the reputation of a connecting host. Reputation is the sum of the weights of those that name it, or none."""
-
-    zone: Annotated[str, AfterValidator(_zone)] = Field(default="bl.example.net", description="Domain of the list.")
-    weight: float = Field(default=0.0, ge=-10, le=10, description="Points for a host that is in it: below 0 for a block list. 0: none.")
 
 
 SHIPPED_GROUPS = (

@@ -78,6 +78,8 @@ def _comment(sentence: str) -> str:
 
 def _literal(value: object) -> str:
     """A TOML literal: JSON's strings, numbers and lists of strings are TOML's too."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f" {_literal(key)} = {_literal(item)}" for key, item in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_literal(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)

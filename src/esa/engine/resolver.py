@@ -6,7 +6,7 @@ stranger without a name from a name server that is ill.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal, Protocol
 
@@ -25,6 +25,7 @@ class Lookup:
 
     outcome: Outcome
     values: tuple[str, ...] = ()
+    ttl: int = field(default=0, compare=False)  # seconds that the values hold; 0: not said
 
 
 NOTHING, FAILED = Lookup(Outcome.NOTHING), Lookup(Outcome.FAILED)

@@ -33,13 +33,13 @@ class Dns:
             return NOTHING if error.args and error.args[0] in _NOTHING_CODES else FAILED
         except (ValueError, UnicodeError):  # a name that cannot stand in a question
             return NOTHING
-        records = [record.data for record in answer.answer[: 2 * ANSWERS] if record.type == _TYPES[kind]][:ANSWERS]
+        records = [record for record in answer.answer[: 2 * ANSWERS] if record.type == _TYPES[kind]][:ANSWERS]
         values = tuple(
             data.dname.rstrip(".").lower() if isinstance(data, pycares.PTRRecordData) else data.addr
-            for data in records
+            for data in (record.data for record in records)
             if isinstance(data, pycares.PTRRecordData | pycares.ARecordData | pycares.AAAARecordData)
         )
-        return Lookup(Outcome.FOUND, values) if values else NOTHING
+        return Lookup(Outcome.FOUND, values, min(record.ttl for record in records)) if values else NOTHING
 
     async def close(self) -> None:
         await self._resolver.close()

@@ -81,6 +81,10 @@ class Event(StrEnum):
     GREYLIST_FAILED = "greylist.failed"
     HARVEST_DETECTED = "harvest.detected"
     RESOLVER_SILENT = "resolver.silent"
+    RESOLVER_FAILED = "resolver.failed"
+    DNS_LIST_IGNORED = "dns_list.ignored"
+    REPUTATION_OFF = "reputation.off"
+    REPUTATION_LOST = "reputation.lost"
 
 
 _logger = logging.getLogger("esa")

@@ -2,7 +2,7 @@
 
 Started by process.py; `esa quarantine` uses `OpenKeep` itself where no service runs. The 250 of a message never waits for this process.
 Order within a round, so that a crash at any point repeats work but never its effect: deliver's outbox is looked at first, then the spools
-are read to their end, the quarantine is stored, and last tracking with all cursors.
+are read to their end, the quarantine is stored, then what is learned of senders, and last tracking with all cursors.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +21,9 @@ from esa.config import schema
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.events import Event as Log
+from esa.gateway.learned import Learner, LearnSettings
+from esa.gateway.metrics import Counter, Row
+from esa.policy.history import Kind, Subject
 from esa.store.control import ControlServer, Request
 from esa.store.folder import make_private, sync_directory, take_lock, telling
 from esa.store.quarantine import Item, Quarantine
@@ -47,6 +50,7 @@ class KeepSettings:
     state: Path
     quarantine_retention: float = schema.Quarantine().retention
     tracking_retention: float = schema.Tracking().retention
+    learning: LearnSettings = field(default_factory=LearnSettings)
 
 
 def socket_path(state: Path) -> Path:
@@ -69,6 +73,8 @@ class OpenKeep:
             stack.callback(self.tracking.close)
             self.quarantine = Quarantine(settings.state)
             stack.callback(self.quarantine.close)
+            self.learner = Learner(settings.state, settings.learning)
+            stack.callback(self.learner.close)
             self._spool = Spool(self._spool_folder, WRITER)
             stack.callback(self._spool.close)
             self._reader = SpoolReader(self._spool_folder, self.tracking.cursors())
@@ -130,6 +136,7 @@ class OpenKeep:
                 events.info(
                     Log.QUARANTINE_KEPT, id=item.id, mid=item.envelope.number or None, recipients=len(item.recipients), reason=item.reason
                 )
+            self.learner.learn(batch)
             if batch.is_complete:
                 self.tracking.add(batch, told, outbox=outbox)
                 self._reader.advance(batch)
@@ -182,20 +189,28 @@ class OpenKeep:
         return len(items)
 
     def obey(self, request: Request) -> dict[str, object]:
-        """Do what `esa quarantine` asks: {"verb": "release" | "delete", "keys": [...]}. Raises StoreError for anything else."""
-        keys = request.get("keys")
-        if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
-            raise StoreError("keys is a list of message identifiers")
-        self.drain()
-        match request.get("verb"):
-            case "release":
-                items = self.quarantine.items(keys)
-                return {"count": self.release(items), "items": [item.id for item in items]}
-            case "delete":
+        """Do what `esa quarantine` and `esa reputation` ask. Raises StoreError for anything else.
+
+        {"verb": "release" | "delete", "keys": [message identifier …]}, {"verb": "forget", "keys": [[kind, name] …] or null for all},
+        {"verb": "take over", "scores": {address or network: score}}.
+        """
+        match request:
+            case {"verb": "forget", "keys": None}:
+                return {"count": self.learner.forget_all()}
+            case {"verb": "forget", "keys": [*pairs]}:
+                return {"count": self.learner.forget([_subject(pair) for pair in pairs])}
+            case {"verb": "take over", "scores": dict(scores)}:
+                return {"count": self.learner.take_over(_scores(scores)), "room": self.learner.room(Kind.IMPORTED)}
+            case {"verb": "release" | "delete" as verb, "keys": [*given]}:
+                keys = _identifiers(given)
+                self.drain()
+                if verb == "release":
+                    items = self.quarantine.items(keys)
+                    return {"count": self.release(items), "items": [item.id for item in items]}
                 items = self.quarantine.items(keys, states=("held",))
                 return {"count": self.delete(items), "items": [item.id for item in items]}
-            case verb:
-                raise StoreError(f"the quarantine knows no verb {verb!r}", mend="release or delete")
+            case _:
+                raise StoreError("that is no request", mend="release or delete with keys, forget with keys, or take over with scores")
 
     def keep_house(self) -> None:
         """Let go what is done and what is past its time; cheap to call often. Raises StoreError."""
@@ -231,6 +246,7 @@ class OpenKeep:
                     sync_directory(self._spool_folder / writer / "segments")
         if done or gone:
             self.tracking.forget([*done, *gone])
+            self.learner.forget_segments([*done, *gone])
             for key in (*done, *gone):
                 self._reader.forget(*key)
         return done
@@ -250,8 +266,31 @@ class OpenKeep:
                 path.unlink()
 
 
-async def run_keep(settings: KeepSettings, stop: asyncio.Event, *, ready: Callable[[], None] | None = None) -> None:
-    """Keep until `stop` is set. Raises StoreError if the state cannot be used. `ready` is called once it is open and has caught up."""
+def _identifiers(given: Sequence[object]) -> list[str]:
+    keys = [key for key in given if isinstance(key, str)]
+    if len(keys) < len(given):
+        raise StoreError("keys is a list of message identifiers")
+    return keys
+
+
+def _subject(pair: object) -> Subject:
+    match pair:
+        case [str(kind), str(name)] if kind in list(Kind):
+            return Subject(Kind(kind), name)
+    raise StoreError("a history is named by its kind and name")
+
+
+def _scores(given: Mapping[object, object]) -> dict[str, float]:
+    if not all(isinstance(name, str) and isinstance(score, int | float) for name, score in given.items()):
+        raise StoreError("scores are numbers by address or network")
+    return {str(name): float(str(score)) for name, score in given.items()}
+
+
+async def run_keep(settings: KeepSettings, stop: asyncio.Event, *, ready: Callable[[], None] | None = None, row: Row | None = None) -> None:
+    """Keep until `stop` is set. Raises StoreError if the state cannot be used. `ready` is called once it is open and has caught up.
+
+    `row`: the counters of this process.
+    """
     keep = await asyncio.to_thread(OpenKeep, settings)
     turn = asyncio.Lock()  # one at a time uses it
     wake = asyncio.Event()
@@ -270,6 +309,8 @@ async def run_keep(settings: KeepSettings, stop: asyncio.Event, *, ready: Callab
                 ready()
             while not stop.is_set():
                 pause = POLL
+                if row is not None:
+                    row.set(Counter.REPUTATION_ROWS, len(keep.learner))
                 try:
                     async with turn:
                         if not await asyncio.to_thread(_round, keep):

@@ -56,6 +56,10 @@ class Counter(IntEnum):
     TLS_SESSIONS = 26
     PIPELINING_VIOLATIONS = 27
     GREYLISTED = 28
+    DNS_QUESTIONS = 29
+    DNS_CACHED = 30
+    DNS_UNANSWERED = 31
+    REPUTATION_ROWS = 32
 
 
 Kind = Literal["counter", "gauge"]
@@ -97,6 +101,14 @@ DESCRIPTIONS: dict[Counter, tuple[str, Kind, str]] = {
         "counter",
         "Connections whose client sent on where it had to wait for a reply.",
     ),
+    Counter.DNS_QUESTIONS: ("esa_dns_questions", "counter", "Questions to name servers about connecting hosts."),
+    Counter.DNS_CACHED: ("esa_dns_cached", "counter", "Answers of DNS lists that needed no question."),
+    Counter.DNS_UNANSWERED: (
+        "esa_dns_unanswered",
+        "counter",
+        "Questions about connecting hosts that had no answer in time, or none of use.",
+    ),
+    Counter.REPUTATION_ROWS: ("esa_reputation_rows", "gauge", "Histories of senders that are kept."),
 }
 _GAUGES = tuple(counter for counter, (_, kind, _) in DESCRIPTIONS.items() if kind == "gauge")
 

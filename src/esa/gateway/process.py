@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esa.config.advice import ANTI_SPAM_OFF
 from esa.config.relays import relays_of
+from esa.config.reputation import dns_zones_of, learning_of
 from esa.config.schema import Configuration, Listener
 from esa.config.sender_groups import groups_of
 from esa.engine.checks.dictionaries import Dictionary
@@ -33,6 +35,7 @@ from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
 from esa.gateway.keep import KeepSettings, run_keep
+from esa.gateway.learned import TABLE, LearnSettings
 from esa.gateway.limits import Limits
 from esa.gateway.listener import serve
 from esa.gateway.metrics import Counter, Counters, Row
@@ -48,9 +51,10 @@ from esa.policy.disposition import Action
 from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelays
 from esa.policy.mail_policy import MailPolicy
-from esa.policy.reputation import ListedReputation
+from esa.policy.reputation import Histories, Reputation
 from esa.store.greylist import Greylist, GreylistSettings
 from esa.store.numbers import Numbers
+from esa.store.reputation_table import TableReader
 from esa.store.spool import Spool
 
 if TYPE_CHECKING:
@@ -171,8 +175,11 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         greylisting=make_greylisting(configuration),
     )
     hosts = {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in listeners}
-    resolver = make_resolver(configuration, hosts.values())
-    facts = make_sender_facts(configuration, resolver)
+    reputation = make_reputation(configuration, TableReader(configuration.state / TABLE))
+    resolver = make_resolver(configuration, hosts.values(), reputation)
+    facts = SenderFacts(resolver, reputation, timeout=configuration.dns.timeout, budget=configuration.dns.budget, row=row)
+    if not configuration.scan.anti_spam and any(table.asks_reputation for table in hosts.values()):
+        events.warning(Log.REPUTATION_OFF, reason=ANTI_SPAM_OFF)
     relays = IncomingRelays(relays_of(configuration.incoming_relay))
     per_network = configuration.senders.connections_per_network
     rates = None if task.rates is None else NodeRates(*task.rates, connections_per_network=per_network)
@@ -253,7 +260,7 @@ async def _deliver(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
 
 
 async def _keep(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
-    await run_keep(keep_settings(task.configuration), stop, ready=ready)
+    await run_keep(keep_settings(task.configuration), stop, ready=ready, row=row)
 
 
 def make_scanner(configuration: Configuration) -> Scanner:
@@ -285,13 +292,14 @@ def make_policy(configuration: Configuration) -> MailPolicy:
         positive_above=given.positive_above,
         positive=Action(given.positive),
         suspect=Action(given.suspect),
+        anti_spam=configuration.scan.anti_spam,
     )
 
 
-def make_resolver(configuration: Configuration, hosts: Iterable[HostAccess]) -> Dns | None:
+def make_resolver(configuration: Configuration, hosts: Iterable[HostAccess], reputation: Reputation) -> Dns | None:
     """A resolver if any sender group asks for names, DNS lists or a reputation that is made of DNS lists, else None."""
-    asks = bool(configuration.incoming_relay and configuration.dns_list)
-    asks = asks or any(table.asks_names or table.zones or (table.asks_reputation and configuration.dns_list) for table in hosts)
+    asks = bool(configuration.incoming_relay and reputation.zones)
+    asks = asks or any(table.asks_names or table.zones or (table.asks_reputation and reputation.zones) for table in hosts)
     if not asks:
         return None
     from esa.gateway.dns import Dns
@@ -299,10 +307,14 @@ def make_resolver(configuration: Configuration, hosts: Iterable[HostAccess]) -> 
     return Dns(configuration.dns.servers, timeout=configuration.dns.timeout)
 
 
-def make_sender_facts(configuration: Configuration, resolver: Dns | None) -> SenderFacts:
-    """What finds out about connecting hosts."""
-    weights = {one.zone: one.weight for one in configuration.dns_list}
-    return SenderFacts(resolver, ListedReputation(weights), timeout=configuration.dns.timeout, budget=configuration.dns.budget)
+def make_reputation(configuration: Configuration, histories: Histories | None) -> Reputation:
+    """What gives scores to connecting hosts."""
+    return Reputation(
+        dns_zones_of(configuration.dns_list),
+        histories if configuration.reputation.learn else None,
+        learning=learning_of(configuration.reputation),
+        off="" if configuration.scan.anti_spam else ANTI_SPAM_OFF,
+    )
 
 
 def make_limits(configuration: Configuration, listener: Listener) -> Limits:
@@ -356,6 +368,12 @@ def keep_settings(configuration: Configuration) -> KeepSettings:
         state=configuration.state,
         quarantine_retention=configuration.quarantine.retention,
         tracking_retention=configuration.tracking.retention,
+        learning=LearnSettings(
+            is_on=configuration.reputation.learn and configuration.scan.anti_spam,
+            learning=learning_of(configuration.reputation),
+            senders=configuration.reputation.senders,
+            relaying=frozenset(name for name, policy in configuration.mail_flow_policy.items() if policy.access == "RELAY"),
+        ),
     )
 
 

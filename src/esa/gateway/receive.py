@@ -464,6 +464,7 @@ class Route:
             because=None if visit is None else visit.match.because,
             icid=arrival.transaction.connection.number or None,
             mid=arrival.envelope.number or None,
+            reputation=None if visit is None or visit.sender is None else visit.sender.reputation,
             ms=round((time.monotonic() - arrival.began) * 1000, 1),
             **named,
         )

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esa.gateway import events
+from esa.gateway.attempts import Attempts, invalid_recipients
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter
 from esa.gateway.origin import find_origin
@@ -65,6 +66,7 @@ class ListenerReceiver(Receiver):
         self._facts = facts
         self._relays = relays or IncomingRelays()
         self._reading: set[asyncio.Task[None]] = set()
+        self._attempts = Attempts(route)
 
     # --- connections
 
@@ -78,6 +80,9 @@ class ListenerReceiver(Receiver):
             return self._greet_in_time(connection, None if address is None else Sender(address))
         if self._facts is None:
             return self._greet_in_time(connection, Sender(address))
+        sender = self._facts.known(address, needs)
+        if sender is not None:
+            return self._greet_in_time(connection, sender)
         return asyncio.ensure_future(self._find_out(connection, address, needs, self._facts))
 
     async def _find_out(self, connection: Connection, address: IpAddress, needs: Needs, facts: SenderFacts) -> Lines | None:
@@ -304,6 +309,11 @@ class ListenerReceiver(Receiver):
     def aborted(self, transaction: Transaction) -> None:
         self._route.journal.aborted(transaction)
         self._route.note_aborted(transaction)
+        visit = visit_of(transaction.connection)
+        if isinstance(transaction.context, list) and not transaction.connection.user and visit is not None:
+            invalid = invalid_recipients(transaction.context, len(transaction.recipients))
+            if invalid and visit.policy.access is not AccessRule.RELAY:
+                self._attempts.count(transaction, transaction.connection.client_address, invalid)
 
 
 def _demand(connection: Connection, policy: MailFlowPolicy) -> None:

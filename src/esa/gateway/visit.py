@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from esa.gateway.rates import SenderCounts
 from esa.policy.host_access import Match, Sender
 from esa.policy.incoming_relay import IncomingRelay
 from esa.policy.mail_flow import AccessRule, MailFlowPolicy
+from esa.policy.reputation import Assessment
 
 if TYPE_CHECKING:
     from esa.gateway.protocol import Connection
@@ -44,6 +46,7 @@ class Visit:
             "because": self.match.because,
             "policy": self.match.policy.name,
             "reputation": sender.reputation if sender else None,
+            "why": Assessment(sender.reputation, sender.evidence).describe(time.time()) if sender and sender.evidence else None,
             "names": " ".join(sender.names) if sender and sender.names else None,
             "reverse": str(sender.reverse) if sender and sender.reverse else None,
             "listed": " ".join(sorted(sender.listed)) if sender and sender.listed else None,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from esa.policy.address_table import NOTHING, AddressTable
 from esa.policy.mail_flow import SHIPPED, AccessRule, MailFlowPolicy
+from esa.policy.reputation import Evidence
 from esa.policy.senders import (
     Addresses,
     DnsListed,
@@ -46,6 +47,7 @@ class Sender:
     names: tuple[str, ...] = ()  # that lead back to the address; lower case
     reputation: float | None = None
     listed: frozenset[str] = frozenset()  # zones of DNS lists that name the address
+    evidence: tuple[Evidence, ...] = ()  # what the reputation is made of
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class MailPolicy:
     positive_above: float = POSITIVE_ABOVE
     positive: Action = Action.REFUSE
     suspect: Action = Action.QUARANTINE
+    anti_spam: bool = True  # whether verdicts bring anything about
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.suspect_above <= self.positive_above <= 100.0:
@@ -42,9 +43,9 @@ def verdict_of(report: Report, policy: MailPolicy) -> Verdict:
 def decide(report: Report, envelope: Envelope, policy: MailPolicy, *, spam_check: bool = True) -> tuple[Disposition, ...]:
     """One disposition per group of recipients that are treated alike; together they cover every recipient of the envelope once.
 
-    Without `spam_check` (a mail flow policy may say so) mail is delivered whatever its score.
+    Without `spam_check` (a mail flow policy may say so) or `policy.anti_spam` mail is delivered whatever its score.
     """
-    if not spam_check:
+    if not (spam_check and policy.anti_spam):
         return (Disposition(Action.DELIVER, envelope.recipients, "spam:unchecked", policy.name),)
     verdict = verdict_of(report, policy)
     match verdict:

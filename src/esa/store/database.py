@@ -39,7 +39,8 @@ def database_error(error: sqlite3.Error, path: Path) -> StoreError:
             "the database cannot be opened", where=where, mend="check that the folder is there and this user may read and write it"
         )
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreError("the database is damaged", where=where, mend="restore it from a backup, or move it away: it is begun anew")
+        mend = "restore it from a backup, or move it away: it is begun anew"
+        return StoreError("the database is damaged", where=where, mend=mend, is_damaged=True)
     return StoreError(f"the database says: {error}", where=where)
 
 

@@ -76,7 +76,14 @@ OUTBOX = Table("outbox", TABLES, Column("instance", String(26), primary_key=True
 
 _OUTCOMES = {EventName.ACCEPTED: "accepted", EventName.REFUSED: "refused", EventName.GREYLISTED: "greylisted", EventName.ABORTED: "aborted"}
 _OF_NO_MESSAGE = [
-    name.value for name in (EventName.DAMAGED, EventName.CONNECTION_REFUSED, EventName.HARVEST_DETECTED, EventName.HARVEST_REFUSED)
+    name.value
+    for name in (
+        EventName.DAMAGED,
+        EventName.RECIPIENTS_TRIED,
+        EventName.CONNECTION_REFUSED,
+        EventName.HARVEST_DETECTED,
+        EventName.HARVEST_REFUSED,
+    )
 ]
 _ACTIONS = {"deliver": "queued", "quarantine": "quarantined", "drop": "dropped"}
 _STATUSES = {
