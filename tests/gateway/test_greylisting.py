@@ -19,7 +19,7 @@ from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import SHIPPED
-from esa.policy.reputation import ListedReputation
+from esa.policy.reputation import Reputation
 from esa.store.greylist import FILE_NAME, Greylist, GreylistSettings
 from tests.gateway.sessions import Client, Listening, listening
 from tests.gateway.test_receive import POSITIVE, Bench
@@ -40,7 +40,7 @@ class House(Bench):
         super().__init__(folder)
         self.greylist = Greylist(folder, GreylistSettings(delay=300, auto_allow=2), clock=clock)
         self.route.greylisting = Greylisting(self.greylist)
-        facts = SenderFacts(NAMES, ListedReputation({}), timeout=2.0, budget=10)
+        facts = SenderFacts(NAMES, Reputation(), timeout=2.0, budget=10)
         relays = IncomingRelays([IncomingRelay("RELAY", hosts(RELAY))])
         self.receiver = ListenerReceiver(self.route, RecipientAccess(["example.org"]), HostAccess(GROUPS), facts, relays=relays)
 

@@ -18,7 +18,7 @@ from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import SHIPPED
-from esa.policy.reputation import ListedReputation
+from esa.policy.reputation import DnsZone, Reputation
 from tests.gateway.sessions import Listening, listening
 from tests.gateway.test_events import restored_logging  # noqa: F401
 from tests.gateway.test_receive import POSITIVE, Bench
@@ -48,7 +48,7 @@ def spam(address: str) -> bytes:
 @asynccontextmanager
 async def house(folder: Path, relay: IncomingRelay = HIGH) -> AsyncIterator[tuple[Bench, Listening]]:
     bench = Bench(folder)
-    facts = SenderFacts(NAMES, ListedReputation(WEIGHTS), timeout=2.0, budget=10)
+    facts = SenderFacts(NAMES, Reputation([DnsZone(*one) for one in WEIGHTS.items()]), timeout=2.0, budget=10)
     access = RecipientAccess(["example.org"])
     receiver = ListenerReceiver(bench.route, access, HostAccess(GROUPS), facts, relays=IncomingRelays([relay]))
     async with listening(receiver, limits=Limits(message_size=1 << 20, spill=1 << 16), spill_directory=bench.spool.incoming) as running:
