@@ -144,7 +144,7 @@ def test_the_state_folder_is_taken_from_the_configuration(state: State, tmp_path
 
 
 def test_a_read_only_disk_can_be_looked_at_and_is_told_when_written(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk") as folder:
+    with mounted(tmp_path / "disk", 32) as folder:
         state = make_state(folder)
         make_read_only(folder)
         assert len(queue(state, "list", "--json").lines) == 2

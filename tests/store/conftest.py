@@ -21,10 +21,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def mounted(folder: Path) -> Iterator[Path]:
-    """A file system of 4 MiB at `folder` for as long as the body runs; where it cannot be mounted, the test is skipped."""
+def mounted(folder: Path, mib: int = 4) -> Iterator[Path]:
+    """A file system of so many MiB at `folder` for as long as the body runs; where it cannot be mounted, the test is skipped."""
     folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False).returncode:
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", folder], check=False).returncode:
         absent("a small file system can be mounted only by root, and not in every container")
     try:
         yield folder
