@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 0
 FUZZ_TARGETS ?=
 COVERAGE_BAR ?= 95
 JOBS ?= 2
-DEBIAN_PACKAGES := postfix swaks libnet-ssleay-perl bogofilter zstd
+DEBIAN_PACKAGES := postfix swaks bogofilter zstd slapd
 CORE_SOURCES := setup.py $(wildcard src/esa_core/*.pyx src/esa_core/*.pxd src/esa_core/*.h src/esa_core/tables/*.py src/esa_core/tables/*.txt)
 
 .PHONY: help install run test check bench conformance core-debug fuzz coverage model clean debian-packages

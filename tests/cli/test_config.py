@@ -110,3 +110,18 @@ def test_a_certificate_that_does_not_fit_its_key_is_a_fault_and_weak_ciphers_are
     code, _, told = run("check", str(file))
     assert code == 0
     assert "no forward secrecy" in told
+
+
+def test_an_imported_recipient_access_table_is_right_and_what_is_dangerous_exits_1(tmp_path: Path) -> None:
+    exported, file = tmp_path / "rat.txt", tmp_path / "esa.toml"
+    exported.write_text("# exported\n.example.com ACCEPT\nALL REJECT\n")
+    code, out, talk = run("import-rat", str(exported))
+    assert (code, "esa config check" in talk) == (0, True)
+    file.write_text(out)
+    assert run("check", str(file))[0] == 0
+    exported.write_text("ALL ACCEPT\n")
+    code, _, talk = run("import-rat", str(exported))
+    assert (code, "open relay" in talk) == (1, True)
+    exported.write_text("example.com\n")
+    assert run("import-rat", str(exported))[0] == 3
+    assert run("import-rat", str(tmp_path / "none"))[0] == 3

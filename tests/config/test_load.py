@@ -10,8 +10,9 @@ import pytest
 
 import esa.config
 from esa.config.load import Fault, check, load
-from esa.config.schema import Configuration, Listener, split_route, table_of
+from esa.config.schema import Configuration, Listener, table_of
 from esa.config.text import write_text
+from esa.config.values import split_route
 from esa.errors import ConfigurationError
 
 

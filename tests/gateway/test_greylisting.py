@@ -15,10 +15,10 @@ from esa.gateway.limits import Limits
 from esa.gateway.metrics import Counter
 from esa.gateway.reception import ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
-from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import SHIPPED
+from esa.policy.recipient_access import RecipientAccess
 from esa.policy.reputation import Reputation
 from esa.store.greylist import FILE_NAME, Greylist, GreylistSettings
 from tests.gateway.sessions import Client, Listening, listening
@@ -42,7 +42,7 @@ class House(Bench):
         self.route.greylisting = Greylisting(self.greylist)
         facts = SenderFacts(NAMES, Reputation(), timeout=2.0, budget=10)
         relays = IncomingRelays([IncomingRelay("RELAY", hosts(RELAY))])
-        self.receiver = ListenerReceiver(self.route, RecipientAccess(["example.org"]), HostAccess(GROUPS), facts, relays=relays)
+        self.receiver = ListenerReceiver(self.route, RecipientAccess.of_domains(["example.org"]), HostAccess(GROUPS), facts, relays=relays)
 
 
 @asynccontextmanager

@@ -14,10 +14,10 @@ from esa.gateway import events
 from esa.gateway.limits import Limits
 from esa.gateway.reception import ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
-from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import SHIPPED
+from esa.policy.recipient_access import RecipientAccess
 from esa.policy.reputation import DnsZone, Reputation
 from tests.gateway.sessions import Listening, listening
 from tests.gateway.test_events import restored_logging  # noqa: F401
@@ -49,7 +49,7 @@ def spam(address: str) -> bytes:
 async def house(folder: Path, relay: IncomingRelay = HIGH) -> AsyncIterator[tuple[Bench, Listening]]:
     bench = Bench(folder)
     facts = SenderFacts(NAMES, Reputation([DnsZone(*one) for one in WEIGHTS.items()]), timeout=2.0, budget=10)
-    access = RecipientAccess(["example.org"])
+    access = RecipientAccess.of_domains(["example.org"])
     receiver = ListenerReceiver(bench.route, access, HostAccess(GROUPS), facts, relays=IncomingRelays([relay]))
     async with listening(receiver, limits=Limits(message_size=1 << 20, spill=1 << 16), spill_directory=bench.spool.incoming) as running:
         yield bench, running

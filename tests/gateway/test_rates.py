@@ -16,9 +16,9 @@ from esa.gateway.limits import Limits
 from esa.gateway.metrics import Counter
 from esa.gateway.rates import ALERT_WINDOW, HOUR, NodeRates, SenderCounts, create_memory
 from esa.gateway.reception import ListenerReceiver
-from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess
 from esa.policy.mail_flow import MailFlowPolicy
+from esa.policy.recipient_access import RecipientAccess
 from esa.policy.senders import network_of, read_address
 from esa.store.record import EventName
 from tests.gateway.sessions import Client, Listening, listening
@@ -49,7 +49,7 @@ class Node(Bench):
 
     def receiver_of(self, worker: int) -> ListenerReceiver:
         rates = NodeRates(self.memory, worker, clock=self.clock)
-        return ListenerReceiver(self.route, RecipientAccess(["example.org"]), HostAccess((), self.policy), None, rates)
+        return ListenerReceiver(self.route, RecipientAccess.of_domains(["example.org"]), HostAccess((), self.policy), None, rates)
 
 
 @asynccontextmanager

@@ -20,9 +20,9 @@ from esa.gateway.receiver import Transaction
 from esa.gateway.reception import ListenerReceiver
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
-from esa.policy.access import RecipientAccess
 from esa.policy.disposition import Action
 from esa.policy.mail_policy import MailPolicy
+from esa.policy.recipient_access import RecipientAccess
 from esa.store.record import EventName, Record
 from esa.store.segments import SpoolReader, Stored, read_message
 from esa.store.spool import Spool
@@ -112,7 +112,7 @@ class Bench:
             row=self.row,
             in_flight=in_flight,
         )
-        self.receiver = ListenerReceiver(self.route, RecipientAccess(["example.org"]))
+        self.receiver = ListenerReceiver(self.route, RecipientAccess.of_domains(["example.org"]))
 
     def append(self, records: Sequence[Record]) -> None:
         if self.failure is not None:

@@ -14,12 +14,13 @@ from esa.gateway import events as gateway_events
 from esa.gateway.events import Event as Log
 from esa.gateway.limits import Limits
 from esa.gateway.metrics import Counter
-from esa.gateway.reception import REFUSED_LIMIT, ListenerReceiver
+from esa.gateway.reception import ListenerReceiver
+from esa.gateway.recipients import REFUSED_LIMIT
 from esa.gateway.sender_facts import GIVE_UP_AFTER, SenderFacts
 from esa.gateway.tls import TlsSettings
-from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess, SenderGroup
 from esa.policy.mail_flow import SHIPPED, AccessRule, Demand, MailFlowPolicy, PipelineRule
+from esa.policy.recipient_access import RecipientAccess
 from esa.policy.reputation import DnsZone, Histories, Reputation
 from esa.policy.senders import parse_sender
 from esa.store.record import EventName
@@ -74,7 +75,7 @@ class House(Bench):
         super().__init__(folder)
         lists = [DnsZone(zone, weight) for zone, weight in (weights or {}).items()]
         facts = SenderFacts(names, Reputation(lists, histories), timeout=0.3, budget=10, row=self.row)
-        self.receiver = ListenerReceiver(self.route, RecipientAccess(["example.org"]), HostAccess(groups), facts)
+        self.receiver = ListenerReceiver(self.route, RecipientAccess.of_domains(["example.org"]), HostAccess(groups), facts)
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""`esa config init` writes a commented configuration, `check` says all that is wrong or odd with one, `import-hat` translates AsyncOS's HAT.
+"""`esa config`: writes a commented configuration, says all that is wrong or odd with one, and translates the tables of AsyncOS.
 
 Loaded only when called: reading a configuration needs the extra `gateway`.
 """
@@ -9,28 +9,36 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import click
 
 from esa.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from esa.config.importers.hat import Imported
     from esa.config.load import Fault
     from esa.config.schema import Configuration
 
 FOUND, FAILED = 1, 3  # exit codes, as of every command
 
 
-@click.group("config", short_help="Write a first esa.toml, check one, or import an AsyncOS HAT.")
+class Importer(Protocol):
+    """Translates an export of AsyncOS."""
+
+    def __call__(self, text: str, *, file: str, listener: str) -> Imported: ...
+
+
+@click.group("config", short_help="Write a first esa.toml, check one, or import AsyncOS's HAT and RAT.")
 def command() -> None:
-    """Write a first esa.toml, check one, or import an AsyncOS HAT.
+    """Write a first esa.toml, check one, or import AsyncOS's HAT and RAT.
 
     \b
     Examples:
       esa config init             write esa.toml with every setting, its default and what it means
       esa config check esa.toml   say all that is wrong with a file, and how to mend it
       esa config import-hat hat.txt >> esa.toml   add the sender groups that an appliance exported
+      esa config import-rat rat.txt >> esa.toml   add for whom an appliance accepted mail
       esa config password anna    print a line for the file of users
     """
 
@@ -68,6 +76,7 @@ def check(path: Path, as_json: bool) -> None:
         notes: list[str] = []
         if configuration is not None:
             faults, notes = _look_at_tls(configuration, path)
+            faults += _look_at_sources(configuration, path)
             configuration = None if faults else configuration
     except ConfigurationError as wrong:
         if as_json:
@@ -105,8 +114,26 @@ def import_hat(path: Path, listener: str) -> None:
     """
     from esa.config.importers import hat
 
+    _import(hat.import_hat, path, listener)
+
+
+@command.command("import-rat")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--listener", default="", metavar="NAME", help="The one listener that the entries are for; all if left out.")
+def import_rat(path: Path, listener: str) -> None:
+    """Translate PATH, a Recipient Access Table as AsyncOS exports it, into [[recipient_access]] for esa.toml on standard output.
+
+    On the appliance an import replaces what was there: take out what [[recipient_access]] and accept_domains say already. What is not
+    understood is told on standard error. Exit code 0: all was translated, 1: something was left out or is dangerous, 3: it cannot be read.
+    """
+    from esa.config.importers import rat
+
+    _import(rat.import_rat, path, listener)
+
+
+def _import(translate: Importer, path: Path, listener: str) -> None:
     try:
-        imported = hat.import_hat(path.read_text("utf-8"), file=str(path), listener=listener)
+        imported = translate(path.read_text("utf-8"), file=str(path), listener=listener)
     except OSError as wrong:
         _fail(f"{path}: the file cannot be read ({wrong.strerror})\nCheck its path and mode.")
     except UnicodeDecodeError as wrong:
@@ -152,6 +179,19 @@ def _look_at_tls(configuration: Configuration, path: Path) -> tuple[list[Fault],
             place = f"{wrong.where}: " if wrong.where else ""
             faults.append(Fault(str(path), f"{place}{wrong.what}", wrong.mend or "", table=table))
     return faults, notes
+
+
+def _look_at_sources(configuration: Configuration, path: Path) -> list[Fault]:
+    """The first source of recipients that cannot be served."""
+    from esa.config.load import Fault, resolve
+    from esa.gateway.directory.build import check_sources
+
+    try:
+        check_sources(resolve(configuration, path.parent))
+    except ConfigurationError as wrong:
+        place = f"{wrong.where}: " if wrong.where else ""
+        return [Fault(str(path), f"{place}{wrong.what}", wrong.mend or "mend it", table="sources of recipients")]
+    return []
 
 
 def _fail(text: str) -> NoReturn:

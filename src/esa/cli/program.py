@@ -26,7 +26,8 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 COMMANDS = {
     "scan": ("esa.cli.scan", "Scan messages and print verdict, score and reasons."),
     "serve": ("esa.cli.serve", "Run the mail gateway."),
-    "config": ("esa.cli.config", "Write a first esa.toml, check one, or import an AsyncOS HAT."),
+    "config": ("esa.cli.config", "Write a first esa.toml, check one, or import AsyncOS's HAT and RAT."),
+    "recipient": ("esa.cli.recipient", "Ask what becomes of a recipient."),
     "queue": ("esa.cli.queue", "See what waits for delivery."),
     "quarantine": ("esa.cli.quarantine", "See, release or delete held messages."),
     "track": ("esa.cli.track", "Find out what became of a message."),

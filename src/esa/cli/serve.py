@@ -59,7 +59,7 @@ def command(config_file: Path | None, state: Path | None, listen: str | None) ->
 
 
 def _listening(configuration: Configuration, listen: str) -> Configuration:
-    from esa.config.schema import split_route
+    from esa.config.values import split_route
     from esa.errors import ConfigurationError
 
     place = split_route(listen) or _any_port(listen)

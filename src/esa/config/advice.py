@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
+from esa.config.recipient_access import entries_of, says_anything
 from esa.config.relays import relays_of
 from esa.config.reputation import makes_points
 from esa.config.schema import Configuration
@@ -13,6 +14,7 @@ from esa.config.sender_groups import SHIPPED_GROUPS, groups_of
 from esa.policy.host_access import EVERYONE, HostAccess, Sender
 from esa.policy.host_access_audit import Finding, audit
 from esa.policy.mail_flow import UNLIMITED
+from esa.policy.recipient_access_audit import audit as audit_recipients
 from esa.policy.senders import NoReputation, ReputationRange
 
 ANTI_SPAM_OFF = "reputation is off, because anti-spam is ([scan] anti_spam = false): every sender is none"
@@ -25,6 +27,14 @@ def advise(configuration: Configuration, base: Path = Path()) -> list[Finding]:
 
 def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
     yield from _relays(configuration, base)
+    yield from _of_senders(configuration, base)
+    for listener in configuration.listener:
+        given = configuration.recipient_access, listener.accept_domains
+        if says_anything(*given, listener=listener.name):
+            yield from audit_recipients(entries_of(*given, listener=listener.name, base=base), listener.name)
+
+
+def _of_senders(configuration: Configuration, base: Path) -> Iterator[Finding]:
     is_shipped = configuration.sender_group == SHIPPED_GROUPS
     if not configuration.scan.anti_spam:
         yield Finding("", ANTI_SPAM_OFF, "set [scan] anti_spam = true, or take the ranges of reputation (SBRS) out of the groups")

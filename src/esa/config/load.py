@@ -20,7 +20,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from esa.config import units
+from esa.config import recipient_access, units
+from esa.config.recipient_sources import RecipientSource
 from esa.config.schema import Configuration
 from esa.config.sender_groups import entries_of_files
 from esa.config.values import Duration, Size
@@ -28,6 +29,7 @@ from esa.errors import ConfigurationError, SyntaxFault
 from esa.message.address import parse_domain
 
 DEFAULT_FILE = "esa.toml"
+SOURCE_FILES = ("file", "database", "authorities", "password_file")  # keys of sources of recipients that name files
 Location = tuple[str | int, ...]
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
 _HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"-]+)\s*\]\]?")
@@ -118,6 +120,10 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
         group.model_copy(update={"sender_files": tuple(str(base / name) for name in group.sender_files)})
         for group in configuration.sender_group
     )
+    accesses = tuple(
+        one.model_copy(update={"recipient_files": tuple(str(base / name) for name in one.recipient_files)})
+        for one in configuration.recipient_access
+    )
     certificates = tuple(
         one.model_copy(update={"chain": str(base / one.chain), "key": str(base / one.key)}) for one in configuration.certificate
     )
@@ -135,8 +141,16 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
             ),
             "scan": scan.model_copy(update=changed_scan),
             "sender_group": groups,
+            "recipient_access": accesses,
+            **{name: tuple(_absolute(one, base) for one in given) for name, given in configuration.recipient_sources},
         }
     )
+
+
+def _absolute(source: RecipientSource, base: Path) -> RecipientSource:
+    """A source of recipients with whole paths."""
+    keys = [key for key in SOURCE_FILES if getattr(source, key, "")]
+    return source.model_copy(update={key: str(base / getattr(source, key)) for key in keys})
 
 
 def _machine_name() -> str:
@@ -161,6 +175,13 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
             entries_of_files(group, base)
         except ConfigurationError as wrong:
             faults.append((("sender_group", number, "sender_files"), f"{wrong.where}: {wrong.what}", wrong.mend or "name text files"))
+    for number, table in enumerate(configuration.recipient_access):
+        try:
+            recipient_access.entries_of_files(table, base)
+        except ConfigurationError as wrong:
+            faults.append(
+                (("recipient_access", number, "recipient_files"), f"{wrong.where}: {wrong.what}", wrong.mend or "name text files")
+            )
     named = [
         (("certificate", number, key), getattr(one, key))
         for number, one in enumerate(configuration.certificate)
@@ -169,6 +190,12 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
     named += [
         (("listener", number, "tls_client_authorities"), one.tls_client_authorities) for number, one in enumerate(configuration.listener)
     ]
+    for name, sources in configuration.recipient_sources:
+        for number, source in enumerate(sources):
+            for key in SOURCE_FILES:
+                given = getattr(source, key, "")
+                if given and not (base / given).is_file():
+                    faults.append(((name, number, key), f"there is no file {base / given}", "name a file that is there"))
     users = configuration.authentication.users
     if users and not (base / users).is_file():
         faults.append((("authentication", "users"), f"there is no file {base / users}", "write one, a line name:hash for each user"))

@@ -19,14 +19,34 @@ from pydantic_core import PydanticCustomError
 from esa.config import units
 from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
+from esa.config.recipient_access import RecipientAccess, accepts_everyone
+from esa.config.recipient_access import contradictions_of as contradictions_of_recipients
+from esa.config.recipient_sources import RecipientCallAhead, RecipientFile, RecipientLdap, RecipientSource, RecipientSql
+from esa.config.recipient_sources import contradictions_of as contradictions_of_sources
 from esa.config.relays import IncomingRelay
 from esa.config.relays import contradictions_of as contradictions_of_relays
 from esa.config.reputation import DnsList, Reputation, repeated_zones
 from esa.config.sender_groups import SHIPPED_GROUPS, MailFlowPolicies, Offered, SenderGroup, contradictions_of, shipped_policies
-from esa.config.values import DAY, HOUR, KIB, LARGEST_MESSAGE, MIB, MINUTE, Duration, Name, Size, Table, Texts, fault
+from esa.config.values import (
+    DAY,
+    DISCARD,
+    HOUR,
+    KIB,
+    LARGEST_MESSAGE,
+    MIB,
+    MINUTE,
+    Domain,
+    Duration,
+    Name,
+    Route,
+    Size,
+    Table,
+    Texts,
+    domain,
+    fault,
+    split_route,
+)
 from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
-from esa.errors import SyntaxFault
-from esa.message.address import parse_domain
 
 
 def _address(value: str) -> str:
@@ -36,37 +56,8 @@ def _address(value: str) -> str:
         raise fault(f"{value!r} is no IP address", 'write an address of this machine, as "127.0.0.1", "0.0.0.0" or "::"') from wrong
 
 
-def _domain(value: str) -> str:
-    try:
-        parse_domain(value.removeprefix("."))
-    except SyntaxFault as wrong:
-        raise fault(f"{value!r} is no domain", "write example.org, or .example.org for all domains below it") from wrong
-    return value.lower()
-
-
 def _hostname(value: str) -> str:
-    return _domain(value) if value else value
-
-
-DISCARD = "/dev/null"  # the route that throws mail away, by AsyncOS's name
-
-
-def _route(value: str) -> str:
-    if value and value != DISCARD and split_route(value) is None:
-        raise fault(f"{value!r} is no SMTP route", f'write host:port, as "mail.example.org:25" or "[2001:db8::25]:25", or "{DISCARD}"')
-    return value
-
-
-def split_route(route: str) -> tuple[str, int] | None:
-    """Host (no brackets) and port of "host:port"; None if it is not one."""
-    host, colon, port = route.rpartition(":")
-    if not colon or not port.isdecimal() or not 1 <= int(port) <= 65_535:
-        return None
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        return None
-    return (host, int(port)) if re.fullmatch(r"[A-Za-z0-9_.:-]+", host) else None
+    return domain(value) if value else value
 
 
 def _name_server(value: str) -> str:
@@ -102,7 +93,6 @@ def _minimum(value: object) -> object:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-Domain = Annotated[str, AfterValidator(_domain)]
 PositiveAction = Literal["refuse", "quarantine", "drop", "deliver"]  # words of policy.disposition.Action
 SuspectAction = Literal["quarantine", "deliver", "refuse", "drop"]
 
@@ -144,8 +134,9 @@ class Listener(Table):
     accept_domains: Annotated[tuple[Domain, ...], Field(strict=False)] = Field(
         default=(),
         description=(
-            "Domains of recipients that mail is accepted for; .example.org takes all domains below it. Empty: all, which is allowed only "
-            "where mail goes to the Maildir or where only this machine can connect, for anything else would be an open relay."
+            "Domains of recipients that mail is accepted for; .example.org takes all domains below it. They stand behind the entries of "
+            "[[recipient_access]]. Neither: all, which is allowed only where mail goes to the Maildir or where only this machine can "
+            "connect, for anything else would be an open relay."
         ),
     )
     max_message_size: Size = Field(
@@ -253,7 +244,7 @@ class Dns(Table):
 class Delivery(Table):
     """Where accepted mail goes."""
 
-    route: Annotated[str, AfterValidator(_route)] = Field(
+    route: Route = Field(
         default="", description='Next hop for all mail, host:port. Empty: mail is delivered to the Maildir. "/dev/null": it is thrown away.'
     )
     maildir: str = Field(
@@ -362,6 +353,11 @@ class Configuration(Table):
     gateway: Gateway = Gateway()
     listener: Annotated[tuple[Listener, ...], Field(strict=False)] = (Listener(),)
     sender_group: Annotated[tuple[SenderGroup, ...], Field(strict=False)] = SHIPPED_GROUPS
+    recipient_access: Annotated[tuple[RecipientAccess, ...], Field(strict=False)] = ()
+    recipient_file: Annotated[tuple[RecipientFile, ...], Field(strict=False)] = ()
+    recipient_sql: Annotated[tuple[RecipientSql, ...], Field(strict=False)] = ()
+    recipient_ldap: Annotated[tuple[RecipientLdap, ...], Field(strict=False)] = ()
+    recipient_call_ahead: Annotated[tuple[RecipientCallAhead, ...], Field(strict=False)] = ()
     mail_flow_policy: MailFlowPolicies = Field(default_factory=shipped_policies)
     incoming_relay: Annotated[tuple[IncomingRelay, ...], Field(strict=False)] = ()
     dns_list: Annotated[tuple[DnsList, ...], Field(strict=False)] = ()
@@ -397,6 +393,16 @@ class Configuration(Table):
     def discards(self) -> bool:
         """Whether all accepted mail is thrown away."""
         return self.delivery.route == DISCARD
+
+    @property
+    def recipient_sources(self) -> tuple[tuple[str, tuple[RecipientSource, ...]], ...]:
+        """All tables of sources of recipients by the name of their table, in the order that they are asked in."""
+        return (
+            ("recipient_file", self.recipient_file),
+            ("recipient_sql", self.recipient_sql),
+            ("recipient_ldap", self.recipient_ldap),
+            ("recipient_call_ahead", self.recipient_call_ahead),
+        )
 
     def to_json(self) -> str:
         """For a child process; `from_json` reads it back as the same value."""
@@ -449,10 +455,12 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         if listener.port and place in places:
             what = f"two listeners use {listener.address} port {listener.port}"
             yield Contradiction(("listener", number, "port"), what, "choose another port for one of them")
-        is_open = not listener.accept_domains and listener.authentication != "required"
+        is_open = listener.authentication != "required" and accepts_everyone(
+            configuration.recipient_access, listener.accept_domains, listener=listener.name
+        )
         if route and is_open and not ipaddress.ip_address(listener.address).is_loopback:
             what = f"this would be an open relay: others reach {listener.address}, and mail for any domain goes to {route}"
-            mend = 'name the domains that mail is accepted for, as accept_domains = ["example.org"]'
+            mend = 'name the domains that mail is accepted for, as accept_domains = ["example.org"], and let no ALL accept the rest'
             yield Contradiction(("listener", number, "accept_domains"), what, mend)
         if listener.tls in ("required", "implicit") and not configuration.certificate:
             what = f"TLS is {listener.tls}, but there is no certificate"
@@ -479,6 +487,10 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     for where, what, mend in contradictions_of(configuration.sender_group, configuration.mail_flow_policy, listeners):
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_relays(configuration.incoming_relay):
+        yield Contradiction(where, what, mend)
+    for where, what, mend in contradictions_of_recipients(configuration.recipient_access, list(listeners)):
+        yield Contradiction(where, what, mend)
+    for where, what, mend in contradictions_of_sources(configuration.recipient_sources, list(listeners), route=route):
         yield Contradiction(where, what, mend)
     policy = configuration.mail_policy
     if policy.suspect_above > policy.positive_above:

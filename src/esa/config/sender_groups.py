@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from esa.config.units import format_duration, format_size
-from esa.config.values import DAY, KIB, LARGEST_MESSAGE, MINUTE, Duration, Name, Size, Table, Texts, fault
+from esa.config.values import DAY, KIB, LARGEST_MESSAGE, MINUTE, Duration, Name, ReplyText, Size, Table, Texts, fault
 from esa.errors import ConfigurationError, SyntaxFault
 from esa.policy.host_access import SenderGroup as Group
 from esa.policy.host_access_audit import relays_to_strangers
@@ -35,17 +35,10 @@ def _sender(value: str) -> str:
     return value
 
 
-def _line(value: str) -> str:
-    if not value.isascii() or not value.isprintable() or len(value) > 400:
-        raise fault(f"{value[:60]!r} cannot stand in a reply", "write printable ASCII, at most 400 characters")
-    return value
-
-
 def _policy_name(value: str) -> str:
     return value.removeprefix("$")
 
 
-ReplyText = Annotated[str, AfterValidator(_line)]
 PolicyName = Annotated[str, AfterValidator(_policy_name)]
 
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from esa.config import units
 from esa.errors import SyntaxFault
+from esa.message.address import parse_domain
 
 KIB, MIB = 1 << 10, 1 << 20
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -42,6 +43,41 @@ def _name(value: str) -> str:
     return value
 
 
+def _line(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or len(value) > 400:
+        raise fault(f"{value[:60]!r} cannot stand in a reply", "write printable ASCII, at most 400 characters")
+    return value
+
+
+def domain(value: str) -> str:
+    try:
+        parse_domain(value.removeprefix("."))
+    except SyntaxFault as wrong:
+        raise fault(f"{value!r} is no domain", "write example.org, or .example.org for all domains below it") from wrong
+    return value.lower()
+
+
+DISCARD = "/dev/null"  # the route that throws mail away, by AsyncOS's name
+
+
+def _route(value: str) -> str:
+    if value and value != DISCARD and split_route(value) is None:
+        raise fault(f"{value!r} is no SMTP route", f'write host:port, as "mail.example.org:25" or "[2001:db8::25]:25", or "{DISCARD}"')
+    return value
+
+
+def split_route(route: str) -> tuple[str, int] | None:
+    """Host (no brackets) and port of "host:port"; None if it is not one."""
+    host, colon, port = route.rpartition(":")
+    if not colon or not port.isdecimal() or not 1 <= int(port) <= 65_535:
+        return None
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return None
+    return (host, int(port)) if re.fullmatch(r"[A-Za-z0-9_.:-]+", host) else None
+
+
 Duration = Annotated[
     float,
     BeforeValidator(_quantity(units.parse_duration, 'write a time with its unit, as "20 s"')),
@@ -53,6 +89,9 @@ Size = Annotated[
     PlainSerializer(units.format_size, return_type=str),
 ]
 Name = Annotated[str, AfterValidator(_name)]
+Domain = Annotated[str, AfterValidator(domain)]
+Route = Annotated[str, AfterValidator(_route)]
+ReplyText = Annotated[str, AfterValidator(_line)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 

@@ -281,6 +281,30 @@ class Connection(asyncio.Protocol):
         self._needs_reset = not transaction.was_sent and transaction.mail is not None and transaction.mail.status == "delivered"
         return transaction.attempt("no reply", is_connection_usable=self.is_usable and not transaction.says_goodbye)
 
+    async def verify(self, address: str) -> RemoteReply:
+        """The reply to a RCPT with a null reverse-path; the transaction is dropped.
+
+        Raises RemoteError if that could not be asked; without replies if the connection turned out to be gone before anything was said.
+        """
+        self.sent += 1
+        if _CONTROL.search(address):
+            raise RemoteError("an address holds control characters")
+        if not self.is_usable:
+            raise RemoteError(self._lost or f"the next hop said {self._replies[0]}")
+        parameters = "" if address.isascii() else " SMTPUTF8"
+        if parameters and "SMTPUTF8" not in self.extensions:
+            raise RemoteError("the next hop does not offer SMTPUTF8, which this address needs")
+        commands = [f"MAIL FROM:<>{parameters}\r\n".encode(), f"RCPT TO:<{address}>\r\n".encode(), b"RSET\r\n"]
+        if "PIPELINING" in self.extensions:
+            self._write(b"".join(commands))
+            mail, path, reset = await self._read(3, self.timeouts.command, "MAIL, RCPT and RSET")
+        else:
+            mail, path, reset = [await self._ask(command, self.timeouts.command, "RCPT") for command in commands]
+        if mail.status != "delivered" or 421 in (path.code, reset.code):
+            self._lose("the next hop takes no questions")
+            raise RemoteError(f"the next hop says {mail if mail.status != 'delivered' else path} to a question", (mail, path, reset))
+        return path
+
     def _refusal(self, envelope: Envelope, addresses: Sequence[str], message: Sendable) -> str | None:
         """Why this message cannot be offered to this next hop at all, in words of a reply; None if it can."""
         if any(_CONTROL.search(path) for path in (envelope.reverse_path, *addresses)):

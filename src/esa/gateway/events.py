@@ -85,6 +85,11 @@ class Event(StrEnum):
     DNS_LIST_IGNORED = "dns_list.ignored"
     REPUTATION_OFF = "reputation.off"
     REPUTATION_LOST = "reputation.lost"
+    RECIPIENTS_LOADED = "recipients.loaded"
+    RECIPIENTS_REFUSED = "recipients.refused"
+    SOURCE_SILENT = "source.silent"
+    SOURCE_ANSWERS = "source.answers"
+    SOURCE_CATCHES_ALL = "source.catches_all"
 
 
 _logger = logging.getLogger("esa")

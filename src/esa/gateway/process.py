@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esa.config.advice import ANTI_SPAM_OFF
+from esa.config.recipient_access import entries_of
 from esa.config.relays import relays_of
 from esa.config.reputation import dns_zones_of, learning_of
 from esa.config.schema import Configuration, Listener
@@ -32,6 +33,7 @@ from esa.errors import EsaError
 from esa.gateway import events
 from esa.gateway.authentication import UserFile
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
+from esa.gateway.directory.build import directory_of, make_sources
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
 from esa.gateway.keep import KeepSettings, run_keep
@@ -46,11 +48,11 @@ from esa.gateway.reception import ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
-from esa.policy.access import RecipientAccess
 from esa.policy.disposition import Action
 from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelays
 from esa.policy.mail_policy import MailPolicy
+from esa.policy.recipient_access import RecipientAccess
 from esa.policy.reputation import Histories, Reputation
 from esa.store.greylist import Greylist, GreylistSettings
 from esa.store.numbers import Numbers
@@ -184,9 +186,20 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     per_network = configuration.senders.connections_per_network
     rates = None if task.rates is None else NodeRates(*task.rates, connections_per_network=per_network)
     users = UserFile(Path(configuration.authentication.users)) if configuration.authentication.users else None
+    sources = make_sources(configuration)
+    for placed in sources:
+        await placed.source.start()
     servers = [
         await serve(
-            ListenerReceiver(route, RecipientAccess(listeners[name].accept_domains), hosts[name], facts, rates, relays),
+            ListenerReceiver(
+                route,
+                make_recipient_access(configuration, listeners[name]),
+                hosts[name],
+                facts,
+                rates,
+                relays,
+                directory_of(sources, name),
+            ),
             socket.socket(fileno=descriptor),
             hostname=configuration.gateway.hostname,
             limits=make_limits(configuration, listeners[name]),
@@ -216,6 +229,8 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     await route.drain()
     if route.greylisting is not None:
         route.greylisting.close()
+    for placed in sources:
+        await placed.source.close()
     if resolver is not None:
         await resolver.close()
     spool.close()
@@ -294,6 +309,11 @@ def make_policy(configuration: Configuration) -> MailPolicy:
         suspect=Action(given.suspect),
         anti_spam=configuration.scan.anti_spam,
     )
+
+
+def make_recipient_access(configuration: Configuration, listener: Listener) -> RecipientAccess:
+    """For whom a listener accepts mail."""
+    return RecipientAccess(entries_of(configuration.recipient_access, listener.accept_domains, listener=listener.name))
 
 
 def make_resolver(configuration: Configuration, hosts: Iterable[HostAccess], reputation: Reputation) -> Dns | None:

@@ -9,43 +9,36 @@ told the group or the reason.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esa.gateway import events
 from esa.gateway.attempts import Attempts, invalid_recipients
+from esa.gateway.directory.sources import Directory
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter
 from esa.gateway.origin import find_origin
 from esa.gateway.rates import NodeRates, SenderCounts
 from esa.gateway.receive import Route
 from esa.gateway.receiver import Answer, Lines, Receiver, Transaction
+from esa.gateway.recipients import Recipients
 from esa.gateway.sender_facts import SenderFacts
 from esa.gateway.visit import Visit, visit_of
 from esa.message.reply import Reply
-from esa.policy.access import RecipientAccess
 from esa.policy.host_access import HostAccess, Needs, Sender
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import AccessRule, Demand, MailFlowPolicy, PipelineRule, names_path
+from esa.policy.recipient_access import RecipientAccess
 from esa.policy.senders import IpAddress, read_address
-from esa.store.record import Event, EventName
 
 if TYPE_CHECKING:
     from esa.gateway.protocol import Connection
 
-RELAYING_DENIED = Reply(550, "5.7.1", "relaying denied")
 NEEDS_TLS = Reply(530, "5.7.0", "Mail from this address is taken inside TLS only")
 SPOKE_TOO_EARLY = Reply(554, "5.5.0", "You sent on without waiting for the reply")
 NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages in one session, connect again")
-TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
-TOO_MANY_REFUSED = Reply(421, "4.7.0", "Too many refused recipients")
-REFUSED_LIMIT = 1_000  # recipients of one connection; no mail has so many that are wrong
-REFUSALS_KEPT = 1_000  # refused recipients of one message that tracking is told of
 EARLY_LOOK = 0.25  # seconds between looks for a client that speaks before the greeting
-SAMPLE = 5  # recipients of a directory harvest that the alert names
-_NO_POLICY = MailFlowPolicy()
 
 
 class ListenerReceiver(Receiver):
@@ -59,9 +52,14 @@ class ListenerReceiver(Receiver):
         facts: SenderFacts | None = None,
         rates: NodeRates | None = None,
         relays: IncomingRelays | None = None,
+        directory: Directory | None = None,
     ) -> None:
-        """`hosts` None treats every client alike; `facts` None finds nothing out; `rates` None counts nothing; `relays` None knows none."""
-        self._route, self._access, self._rates = route, access, rates
+        """None of `hosts` treats every client alike, of `facts` finds nothing out, of `rates` counts nothing, of `relays` knows none.
+
+        Without `directory` every recipient of an accepted domain is taken.
+        """
+        self._route, self._rates = route, rates
+        self._recipients = Recipients(route, access, directory)
         self._hosts = hosts or HostAccess(())
         self._facts = facts
         self._relays = relays or IncomingRelays()
@@ -192,101 +190,7 @@ class ListenerReceiver(Receiver):
         return None
 
     def recipient(self, transaction: Transaction, forward_path: str, parameters: Sequence[str]) -> Answer:
-        visit = visit_of(transaction.connection)
-        refusal = self._refusal_of(transaction, forward_path, visit)
-        if refusal is not None and visit is not None:
-            visit.refused += 1
-            if visit.refused > REFUSED_LIMIT:
-                return TOO_MANY_REFUSED
-        return refusal
-
-    def _refusal_of(self, transaction: Transaction, forward_path: str, visit: Visit | None) -> Reply | None:
-        policy = visit.policy if visit is not None else _NO_POLICY
-        counts = visit.counts if visit is not None else None
-        if visit is not None and counts is not None and counts.is_harvesting:  # before anything is looked up: the reply tells nothing
-            return self._refuse_harvest(transaction, visit, counts)
-        if len(transaction.recipients) >= policy.max_rcpts_per_msg:
-            return TOO_MANY_RECIPIENTS
-        may_relay = policy.access is AccessRule.RELAY or bool(transaction.connection.user)
-        if not may_relay and not self._access.accepts(forward_path):
-            self._tell_recipient_refused(transaction, forward_path, RELAYING_DENIED)
-            if counts is not None and counts.count_invalid():
-                self._tell_harvest(transaction, counts, policy, forward_path)
-            return RELAYING_DENIED
-        if counts is not None:
-            counts.count_valid()
-            if not counts.take_recipient():
-                reply = _refusal(policy.max_rcpts_per_hour_code, policy.max_rcpts_per_hour_text)
-                return self._put_off(transaction, forward_path, reply)
-            if not counts.take_of_reverse_path(transaction.reverse_path):
-                return self._put_off(transaction, forward_path, _refusal(policy.envelope_sender_code, policy.envelope_sender_text))
-        return self._greylist(transaction, forward_path, visit)
-
-    def _greylist(self, transaction: Transaction, forward_path: str, visit: Visit | None) -> Reply | None:
-        greylisting = self._route.greylisting
-        reply = greylisting.recipient(transaction, forward_path, visit) if greylisting is not None and visit is not None else None
-        if reply is not None:
-            self._route.row.add(Counter.GREYLISTED)
-            self._tell_recipient_refused(transaction, forward_path, reply, by="Greylisting")
-        return reply
-
-    def _put_off(self, transaction: Transaction, forward_path: str, reply: Reply) -> Reply:
-        self._tell_recipient_refused(transaction, forward_path, reply, by="Receiving Control")
-        return reply
-
-    # --- directory harvest
-
-    def _refuse_harvest(self, transaction: Transaction, visit: Visit, counts: SenderCounts) -> Reply:
-        """The same for valid and invalid recipients, without a look at them."""
-        counts.count_refused()
-        self._route.row.add(Counter.HARVESTS_REFUSED)
-        if not visit.is_told:
-            visit.is_told = True
-            fields = {"network": counts.network, **counts.harvest()}
-            self._route.note(transaction, Event(EventName.HARVEST_REFUSED, time.time(), fields))
-        if visit.policy.dhap_disconnect:
-            transaction.connection.ends_after_reply = True
-        return _refusal(visit.policy.dhap_code, visit.policy.dhap_text)
-
-    def _tell_harvest(self, transaction: Transaction, counts: SenderCounts, policy: MailFlowPolicy, forward_path: str) -> None:
-        """Once for each attack."""
-        visit = visit_of(transaction.connection)
-        group = None if visit is None else visit.match.group
-        refused = transaction.context if isinstance(transaction.context, list) else []
-        sample = [str(event.fields["recipient"]) for event in refused[-SAMPLE:]]
-        harvest = counts.harvest()
-        fields = {"network": counts.network, "limit": policy.dhap_limit, **harvest, "sample": sample}
-        self._route.note(transaction, Event(EventName.HARVEST_DETECTED, time.time(), fields))
-        events.warning(
-            Log.HARVEST_DETECTED,
-            client=transaction.session.client_address,
-            listener=transaction.session.listener,
-            network=counts.network,
-            limit=policy.dhap_limit,
-            group=group,
-            invalid=harvest["invalid"],
-            learned=harvest["learned"],
-            sample=" ".join(sample),
-        )
-
-    def _tell_recipient_refused(self, transaction: Transaction, forward_path: str, reply: Reply, *, by: str = "RAT") -> None:
-        self._route.row.add(Counter.RECIPIENTS_REFUSED)
-        refusals = transaction.context if isinstance(transaction.context, list) else []
-        if len(refusals) < REFUSALS_KEPT:
-            refusals.append(Event(EventName.RECIPIENT_REFUSED, time.time(), {"recipient": forward_path, "reply": str(reply)}))
-        transaction.context = refusals
-        session = transaction.session
-        events.info(
-            Log.RECIPIENT_REFUSED,
-            client=session.client_address,
-            listener=session.listener,
-            reverse_path=f"<{transaction.reverse_path}>",
-            recipient=f"<{forward_path}>",
-            reply=f"{reply.code}/{reply.enhanced}",
-            by=by,
-            icid=transaction.connection.number or None,
-            mid=transaction.number or None,
-        )
+        return self._recipients.answer(transaction, forward_path)
 
     def message(self, transaction: Transaction) -> None:
         self._route.journal.recipients(transaction)
@@ -324,7 +228,3 @@ def _demand(connection: Connection, policy: MailFlowPolicy) -> None:
         connection.needs_authentication = policy.auth is Demand.REQUIRED
     if Demand.OFF in (policy.tls, policy.auth):
         connection.withhold(tls=policy.tls is Demand.OFF, authentication=policy.auth is Demand.OFF)
-
-
-def _refusal(code: int, text: str) -> Reply:
-    return Reply(code, f"{code // 100}.7.1", text)

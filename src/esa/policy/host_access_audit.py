@@ -30,14 +30,18 @@ WIDE_V4, WIDE_V6 = 1 << 24, 1 << 96  # addresses: a /8 and a /32
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to look at. `group` is the name of the sender group it stands at; empty for the groups together."""
+    """One thing to look at. `group` is the name of the sender group it stands at; empty for the groups together.
+
+    `table` is what the name is of, where it is none of a sender group.
+    """
 
     group: str
     what: str
     advice: str
+    table: str = "sender group"
 
     def __str__(self) -> str:
-        place = f"sender group {self.group}" if self.group else "sender groups"
+        place = f"{self.table} {self.group}" if self.group else f"{self.table}s"
         return f"{place}: {self.what}.\n  {self.advice[:1].upper()}{self.advice[1:]}."
 
 

@@ -1,0 +1,1 @@
+"""Sources of recipients: who says which addresses there are."""

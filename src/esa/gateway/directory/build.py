@@ -1,0 +1,107 @@
+"""Makes the sources of recipients that a configuration names, and the directory of each listener of them.
+
+Receiving processes do, and `esa config check` and `esa recipient` to try them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from esa.config.recipient_sources import AskedSource, RecipientCallAhead, RecipientLdap, RecipientSource, RecipientSql, unknown_of
+from esa.config.schema import Configuration
+from esa.config.values import split_route
+from esa.errors import ConfigurationError, SyntaxFault
+from esa.gateway.directory.call_ahead import CallAhead, NextHop
+from esa.gateway.directory.file import FileSource, read_known
+from esa.gateway.directory.kept import Asker, Keeping, KeptSource
+from esa.gateway.directory.ldap import LdapAsker, LdapSettings, make_context, read_server
+from esa.gateway.directory.ldap_filter import Filter
+from esa.gateway.directory.sources import Directory, Scope, Source
+from esa.gateway.directory.sql import SqlAsker, check_query
+from esa.policy.recipient_access import recipient_of
+
+
+class Placed(NamedTuple):
+    """A source, and the listeners that ask it; none named: all."""
+
+    source: Source
+    listeners: tuple[str, ...]
+
+
+def make_sources(configuration: Configuration) -> list[Placed]:
+    """All sources, in the order that they are asked in: files, SQLite, LDAP, call-ahead. Raises ConfigurationError."""
+    placed = [
+        Placed(FileSource(_scope(one), Path(one.file), delimiter=one.extension), one.listeners) for one in configuration.recipient_file
+    ]
+    asked: list[AskedSource] = [*configuration.recipient_sql, *configuration.recipient_ldap, *configuration.recipient_call_ahead]
+    placed += [Placed(KeptSource(_scope(one), _asker(configuration, one), _keeping(one)), one.listeners) for one in asked]
+    return placed
+
+
+def directory_of(sources: Sequence[Placed], listener: str) -> Directory | None:
+    """What a listener asks; None if nothing."""
+    own = [placed.source for placed in sources if not placed.listeners or listener in placed.listeners]
+    return Directory(own) if own else None
+
+
+def _scope(given: RecipientSource) -> Scope:
+    domains = ["." * domain.startswith(".") + recipient_of(f"x@{domain.removeprefix('.')}").domain for domain in given.domains]
+    return Scope.of(given.name, domains, unknown_of(given))
+
+
+def _keeping(given: AskedSource) -> Keeping:
+    return Keeping(given.timeout, given.known_for, given.unknown_for, given.kept, given.outage, given.stale_for)
+
+
+def _asker(configuration: Configuration, given: AskedSource) -> Asker:
+    match given:
+        case RecipientSql():
+            check_query(Path(given.database), given.query)
+            return SqlAsker(Path(given.database), given.query, timeout=given.timeout)
+        case RecipientLdap():
+            return LdapAsker(_ldap_settings(given))
+        case RecipientCallAhead():
+            route = split_route(given.next_hop) or configuration.route
+            assert route is not None
+            hop = NextHop(*route, configuration.gateway.hostname, connections=given.connections, timeout=given.timeout)
+            return CallAhead(given.name, hop)
+    raise TypeError(type(given))
+
+
+def _ldap_settings(given: RecipientLdap) -> LdapSettings:
+    where = f'[[recipient_ldap]] "{given.name}"'
+    servers = []
+    for text in given.servers:
+        server = read_server(text, starttls=given.tls == "starttls")
+        if server is None:
+            raise ConfigurationError(
+                f"{text!r} is no LDAP server", where=f"{where}, servers", mend='write "ldap://host:389" or "ldaps://host"'
+            )
+        servers.append(server)
+    try:
+        condition = Filter(given.filter)
+    except SyntaxFault as fault:
+        raise ConfigurationError(fault.what, where=f"{where}, filter", mend=fault.mend) from fault
+    if not condition.has_places:
+        raise ConfigurationError(
+            "the filter does not ask for the recipient", where=f"{where}, filter", mend="write {a} where the address goes"
+        )
+    authorities = Path(given.authorities) if given.authorities else None
+    try:
+        make_context(authorities)
+        password = Path(given.password_file).read_text("utf-8").rstrip("\r\n") if given.password_file else ""
+    except (OSError, UnicodeDecodeError) as wrong:
+        name = given.password_file if isinstance(wrong, UnicodeDecodeError) or wrong.filename == given.password_file else given.authorities
+        raise ConfigurationError(f"the file cannot be read: {wrong}", where=name, mend="Check its path, mode and content.") from wrong
+    if given.bind_dn and not password:
+        raise ConfigurationError("the password is empty, which proves nothing (RFC 4513)", where=given.password_file, mend="write it there")
+    return LdapSettings(tuple(servers), given.base, condition, given.scope, given.bind_dn, password, authorities, given.timeout)
+
+
+def check_sources(configuration: Configuration) -> None:
+    """Look at everything that can be looked at without asking anybody. Raises ConfigurationError for the first that cannot be served."""
+    make_sources(configuration)
+    for given in configuration.recipient_file:
+        read_known(Path(given.file))
