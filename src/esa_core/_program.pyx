@@ -464,7 +464,7 @@ cdef class Program:
 
     @property
     def note(self):
-        return self.sections["note"].tobytes()
+        return memoryview(self.sections["note"])
 
     @property
     def nbytes(self):

@@ -261,7 +261,7 @@ def test_an_image_is_the_program() -> None:
     copy = Program.from_image(bytes(program.image))
     assert len(Counter(row[0] for row in table(program, raw))) == program.n_patterns
     assert table(copy, raw) == table(program, raw)
-    assert (copy.note, copy.n_patterns, copy.nbytes) == (b"version 7", 11, program.nbytes)
+    assert (bytes(copy.note), copy.n_patterns, copy.nbytes) == (b"version 7", 11, program.nbytes)
 
 
 def test_a_damaged_image_is_refused() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from esa.engine.checks.dictionaries import Dictionaries, Dictionary
+from esa import Scanner
+from esa.engine.checks.dictionaries import Dictionary
 from esa.errors import ConfigurationError
 
 
@@ -67,4 +68,4 @@ def test_a_file_that_is_absent_or_no_text_is_a_configuration_error(tmp_path: Pat
 
 def test_two_dictionaries_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="two dictionaries"):
-        Dictionaries([Dictionary("d", {"a": 1}), Dictionary("d", {"b": 1})])
+        Scanner(dictionaries=[Dictionary("d", {"a": 1}), Dictionary("d", {"b": 1})])

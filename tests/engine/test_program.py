@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,40 +168,66 @@ def test_a_damaged_file_is_refused_with_what_is_wrong_where(tmp_path: Path) -> N
         Program.load(tmp_path / "absent")
 
 
-def test_the_shared_file_is_made_where_it_is_absent_damaged_or_of_other_patterns(tmp_path: Path) -> None:
-    path = tmp_path / "patterns"
-    for prepare in (lambda: None, lambda: path.write_bytes(b"damaged"), lambda: Program([Pattern("other")]).save(path)):
-        prepare()
-        assert rows(Program.shared(PATTERNS, path), RAW) == rows(Program(PATTERNS), RAW)
-    made = path.stat().st_mtime_ns
-    Program.shared(PATTERNS, path)
-    assert path.stat().st_mtime_ns == made
-
-
 def test_who_maps_a_file_keeps_it_when_another_takes_its_place(tmp_path: Path) -> None:
     path = tmp_path / "patterns"
-    old = Program.shared(PATTERNS, path)
-    Program.shared([Pattern("other")], path)
+    Program(PATTERNS).save(path)
+    old = Program.load(path)
+    Program([Pattern("other")]).save(path)
     assert len(rows(old, RAW)) == 5
+    assert rows(Program.load(path), RAW) == []
+
+
+def test_tables_go_into_the_file_and_are_mapped_with_it(tmp_path: Path) -> None:
+    numbers, path = array("Q", range(5)), tmp_path / "patterns"
+    program = Program(PATTERNS, {"odd": b"abc", "numbers": numbers, "none": b""})
+    program.save(path)
+    for made in (program, Program.load(path)):
+        assert (bytes(made.tables["odd"]), made.tables["numbers"].cast("Q").tolist(), len(made.tables["none"])) == (b"abc", [*range(5)], 0)
+        assert made.tables["numbers"].readonly
 
 
 # --- in the scanner -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_dictionary_may_name_numbers_and_let_case_count(tmp_path: Path) -> None:
-    scanner = Scanner(
-        dictionaries=[
-            Dictionary.from_text("numbers", "*card, 5\n*iban\naccount, 2\n"),
-            Dictionary.from_text("countries", "US\nus\n", case_sensitive=True),
-        ],
-        compiled=tmp_path / "patterns",
-    )
-    report = scanner.scan(mail("Account 4111 1111 1111 1111 in the US, US"))
-    assert report.checks["dictionaries"] == {
+NUMBERS = [
+    Dictionary.from_text("numbers", "*card, 5\n*iban\naccount, 2\n"),
+    Dictionary.from_text("countries", "US\nus\n", case_sensitive=True),
+    Dictionary.from_text("more", "Account\nstraße, 3\n", whole_words=False),
+]
+NUMBERED = mail("Account 4111 1111 1111 1111 in the US, US, Hauptstraße")
+
+
+def test_a_dictionary_may_name_numbers_and_let_case_count() -> None:
+    assert Scanner(dictionaries=NUMBERS).scan(NUMBERED).checks["dictionaries"] == {
         "numbers": {"score": 7, "terms": {"*card": 1, "account": 1}},
         "countries": {"score": 2, "terms": {"US": 2}},
+        "more": {"score": 4, "terms": {"Account": 1, "straße": 1}},
     }
-    assert (tmp_path / "patterns").exists()
+
+
+def test_a_scanner_maps_what_another_saved_and_reports_the_same(tmp_path: Path) -> None:
+    made = Scanner(dictionaries=NUMBERS)
+    made.save(tmp_path / "patterns")
+    mapped = Scanner(compiled=tmp_path / "patterns")
+    for raw in (NUMBERED, mail("nothing"), mail("XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X")):
+        assert replace(mapped.scan(raw), micros=0.0) == replace(made.scan(raw), micros=0.0)
+    mapped.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "patterns").read_bytes()
+
+
+def test_a_file_of_other_checks_is_refused_and_what_was_there_stays(tmp_path: Path) -> None:
+    Scanner(dictionaries=NUMBERS, checks=["dictionaries"]).save(tmp_path / "fewer")
+    Program(PATTERNS).save(tmp_path / "bare")
+    scanner = Scanner(dictionaries=NUMBERS)
+    for name in ("fewer", "bare"):
+        with pytest.raises(ConfigurationError, match="the compiled patterns cannot be used"):
+            scanner.renew(compiled=tmp_path / name)
+    assert "numbers" in scanner.scan(NUMBERED).checks["dictionaries"]
+
+
+def test_a_scanner_that_listens_for_nothing_has_nothing_to_save(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="nothing to save"):
+        Scanner(checks=["spam"]).save(tmp_path / "patterns")
 
 
 def test_dictionaries_are_renewed_under_load_and_no_scan_is_lost_or_mixed() -> None:

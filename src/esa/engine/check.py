@@ -12,9 +12,9 @@ import importlib
 import importlib.metadata
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from esa.engine import checks as package
 from esa.engine.verdict import Reason
@@ -23,6 +23,8 @@ from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from esa.engine.checks.dictionaries import Dictionary
     from esa.engine.model import Model
     from esa_core import Batch
@@ -47,10 +49,11 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """What a scanner gives the checks to build from."""
+    """What a scanner gives the checks to build from. `saved`: by name of a check, the tables that another process saved of it (`Saving`)."""
 
     model: Model
     dictionaries: tuple[Dictionary, ...] = ()
+    saved: Mapping[str, Mapping[str, memoryview]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -91,6 +94,14 @@ class Check(Protocol):
 
     def examine(self, evidence: Evidence) -> Finding | None:
         """The facts of one message, or None. Raises nothing for content."""
+
+
+@runtime_checkable
+class Saving(Check, Protocol):
+    """A check with so many terms that they are saved with the compiled patterns: its factory finds the tables in `Materials.saved`."""
+
+    def save(self) -> Mapping[str, Buffer]:
+        """All that it is made of, as named tables of octets."""
 
 
 Factory = Callable[[Materials], Check | None]

@@ -1,21 +1,20 @@
 """All patterns of a configuration, compiled into one program that is saved, mapped and shared.
 
-Called by the scanner. Literals, words, addresses, names and checked numbers are the core's; regular expressions wait until the core has seen one of
-their required literals, which are patterns of the same program. Compiling is off the hot path: a file holds what was compiled, is mapped by every
-process, and is made anew when the patterns, its layout or its content are not what they should be.
+Called by `esa.engine.listening`. Literals, words, addresses, names and checked numbers are the core's; regular expressions wait until the core has
+seen one of their required literals, which are patterns of the same program. Compiling is off the hot path: a file holds what was compiled, with the
+tables of whoever compiled it, and is mapped by every process. One whose layout or content is not what it should be is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import mmap
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import esa_core
 from esa.engine.expressions import Expression, Expressions, Match, Where
@@ -23,16 +22,19 @@ from esa.errors import ConfigurationError
 from esa_core import PATTERN_KINDS, REGION_NAMES
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from esa.message.content import Message
     from esa_core import Batch
 
 KINDS = (*PATTERN_KINDS, "expression")
 NOT_FULLY_MATCHED = "not_fully_matched"  # flag: an expression was not tried on all of the message
 _EVERYWHERE = 0xFFFF
+_NO_TABLES: Mapping[str, Buffer] = MappingProxyType({})
+_ALIGNED = 8  # tables begin at multiples of it, so that they may be of any kind of number
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):  # and no dataclass: there may be a million, and each is hashed
     """What is looked for. `kind` is one of KINDS; `case`: whether case counts; `regions`: kinds of REGION_NAMES, all if empty.
 
     A number's kind (card, ssn, aba, cusip, iban) needs no text. An expression is in RE2's syntax.
@@ -51,16 +53,35 @@ def _mask(regions: frozenset[str]) -> int:
     return sum(1 << REGION_NAMES.index(name) for name in regions) if regions else _EVERYWHERE
 
 
-def digest_of(patterns: Sequence[Pattern]) -> str:
-    """SHA-256 of all that decides what is compiled."""
-    written = [(pattern.text, pattern.kind, pattern.case, sorted(pattern.regions)) for pattern in patterns]
-    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
+def _pack(head: Mapping[str, object], tables: Mapping[str, Buffer]) -> bytes:
+    """Octets of the head as JSON (8 octets, little endian), the head, and the tables, whose places stand in it."""
+    places: dict[str, tuple[int, int]] = {}
+    blocks: list[bytes] = []
+    at = 0
+    for name, table in tables.items():
+        octets = memoryview(table).cast("B")
+        places[name] = (at, len(octets))
+        blocks += (bytes(octets), bytes(-len(octets) % _ALIGNED))
+        at += len(octets) + -len(octets) % _ALIGNED
+    written = json.dumps({**head, "tables": places}).encode()
+    return b"".join([len(written).to_bytes(_ALIGNED, "little"), written, bytes(-len(written) % _ALIGNED), *blocks])
+
+
+def _unpack(note: memoryview) -> tuple[Mapping[str, object], dict[str, memoryview]]:
+    """Raises ValueError for octets that `_pack` did not write."""
+    size = int.from_bytes(note[:_ALIGNED], "little")
+    head = json.loads(bytes(note[_ALIGNED : _ALIGNED + size]))
+    first = _ALIGNED + size + -size % _ALIGNED
+    return head, {name: note[first + at : first + at + length] for name, (at, length) in head["tables"].items()}
 
 
 class Program:
-    """Compiled patterns; immutable, shared by threads. Raises ConfigurationError for a pattern that cannot be used."""
+    """Compiled patterns; immutable, shared by threads. Raises ConfigurationError for a pattern that cannot be used.
 
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
+    `tables` are octets of the caller's that go with them, into the file and out of it, where they are mapped too.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern], tables: Mapping[str, Buffer] = _NO_TABLES) -> None:
         expressions = Expressions(
             [
                 Expression(number, pattern.text, pattern.case, pattern.regions)
@@ -78,8 +99,7 @@ class Program:
         texts = [b"" if pattern.kind == "expression" else pattern.text.encode("utf-8", "surrogatepass") for pattern in patterns]
         kinds = ["text" if pattern.kind == "expression" else pattern.kind for pattern in patterns]
         n = len(wakes)
-        note = {
-            "digest": digest_of(patterns),
+        head = {
             "patterns": len(patterns),
             "wakes": [[number, clause] for _, number, clause in wakes],
             "expressions": [[e.pattern, e.text, e.case, sorted(e.regions)] for e in expressions.expressions],
@@ -90,21 +110,23 @@ class Program:
                 [*kinds, *["text"] * n],
                 cased=[*(pattern.case for pattern in patterns), *[False] * n],
                 regions=[*(_mask(pattern.regions) for pattern in patterns), *[_EVERYWHERE] * n],
-                note=json.dumps(note).encode(),
+                note=_pack(head, tables),
             )
         except ValueError as error:
             raise ConfigurationError(f"the patterns cannot be compiled: {error}", mend="Shorten or remove that one.") from error
-        self._take(native, expressions, note)
+        self._take(native, expressions)
 
-    def _take(self, native: esa_core.Program, expressions: Expressions, note: Mapping[str, object]) -> None:
+    def _take(self, native: esa_core.Program, expressions: Expressions | None = None) -> None:
+        head, self.tables = _unpack(native.note)
+        patterns, wakes, written = head["patterns"], head["wakes"], head["expressions"]
+        if not (isinstance(patterns, int) and isinstance(wakes, list) and isinstance(written, list)):
+            raise TypeError("its head is not of this version")
         self.native = native
-        self.digest = str(note["digest"])
-        self._expressions = expressions
-        patterns, wakes = note["patterns"], note["wakes"]
-        assert isinstance(patterns, int)
-        assert isinstance(wakes, list)
         self.n_patterns: int = patterns
         self._wakes: list[tuple[int, int]] = [(number, clause) for number, clause in wakes]
+        self._expressions = expressions or Expressions(
+            [Expression(number, text, case, frozenset(regions)) for number, text, case, regions in written]
+        )
 
     # --- files ------------------------------------------------------------------------------------------------------------------------
 
@@ -115,13 +137,8 @@ class Program:
         try:
             with path.open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            native = esa_core.Program.from_image(mapped)
-            note = json.loads(native.note)
-            expressions = Expressions(
-                [Expression(number, text, case, frozenset(regions)) for number, text, case, regions in note["expressions"]]
-            )
             program = cls.__new__(cls)
-            program._take(native, expressions, note)
+            program._take(esa_core.Program.from_image(mapped))
         except OSError as error:
             raise ConfigurationError(f"the compiled patterns cannot be read: {error.strerror}", where=str(path), mend=mend) from error
         except (ValueError, TypeError, KeyError) as error:
@@ -140,18 +157,6 @@ class Program:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-
-    @classmethod
-    def shared(cls, patterns: Sequence[Pattern], path: Path) -> Program:
-        """The program of these patterns, mapped from `path`; compiled and saved there if the file is absent, damaged or of other patterns."""
-        try:
-            program = cls.load(path)
-            if program.digest == digest_of(patterns):
-                return program
-        except ConfigurationError:
-            pass
-        cls(patterns).save(path)
-        return cls.load(path)
 
     # --- what a message has -------------------------------------------------------------------------------------------------------------
 

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 from esa.engine.check import Check, Evidence, Finding, Materials, build
 from esa.engine.checks.dictionaries import Dictionary
 from esa.engine.judge import native_engine
+from esa.engine.listening import Listening
 from esa.engine.model import DEFAULT_MODEL, Model
-from esa.engine.program import Pattern, Program
 from esa.engine.verdict import Reason, Report, Verdict, score_of
-from esa.errors import ConfigurationError
 from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
-from esa_core import Engine, flag_names, fold
+from esa_core import Engine, flag_names
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 BATCH_MESSAGES = 256  # past some tens of messages a batch is no faster (flat from 4 up); this bounds the wait for the first report
 BATCH_OCTETS = 8 << 20  # and this the memory that one batch keeps alive
 INLINE_OCTETS = 16 << 10  # below it a scan takes less time (under 200 µs) than handing it to another thread
-
-_TEXTS = frozenset({"text", "words", "address", "domain", "suffix"})  # kinds of pattern that are folded
 
 PRIOR_LOGIT = -0.6190392084062235  # log-odds of the shipped prior, 35 % unwanted: the score where no check judges
 
@@ -80,11 +77,8 @@ class _Reasons(Sequence[Reason]):
 class _Compiled(NamedTuple):
     """All that a scan reads, so that one assignment changes it whole."""
 
-    dictionaries: tuple[Dictionary, ...]
-    checks: tuple[Check, ...]
+    listening: Listening
     always: tuple[Check, ...]
-    listeners: _Listeners
-    program: Program | None
     engine: Engine
     judges: bool
 
@@ -93,8 +87,8 @@ class Scanner:
     """Scans messages with one model, one set of checks and one set of dictionaries.
 
     `model` is a loaded Model, the path of a model file, or None for the bundled one; `checks` are names of checks or checks themselves,
-    None for all that are installed; `dictionaries` are matched in every message. `compiled` is a file that keeps the compiled patterns, shared by
-    all processes that name it. Raises ModelError and ConfigurationError.
+    None for all that are installed; `dictionaries` are matched in every message. `compiled`, in the place of dictionaries, is a file that `save`
+    wrote in this or another process: it is mapped, not read. Raises ModelError and ConfigurationError.
     """
 
     def __init__(
@@ -107,36 +101,32 @@ class Scanner:
     ) -> None:
         self.model: Model = model if isinstance(model, Model) else Model.load(DEFAULT_MODEL if model is None else Path(model))
         self._chosen = checks
-        self._file = compiled
-        self._compiled = self._compile(tuple(dictionaries))
+        self.renew(dictionaries, compiled=compiled)
 
-    def _compile(self, dictionaries: tuple[Dictionary, ...]) -> _Compiled:
-        checks = tuple(build(self._chosen, Materials(self.model, dictionaries)))
-        listeners, program = _compile(checks, self._file)
-        return _Compiled(
-            dictionaries,
-            checks,
-            tuple(check for check in checks if not check.terms),
-            listeners,
-            program,
-            native_engine(self.model, None if program is None else program.native),
-            any(check.name == "spam" for check in checks),
-        )
-
-    def renew(self, dictionaries: Iterable[Dictionary]) -> None:
-        """Compile other dictionaries, then take them. Scans that run meanwhile end with those they began with; none waits or is lost.
+    def renew(self, dictionaries: Iterable[Dictionary] = (), *, compiled: Path | None = None) -> None:
+        """Compile other dictionaries, or map a file of compiled ones, then take them. Scans that run meanwhile end with those they began with;
+        none waits or is lost.
 
         Raises ConfigurationError, and keeps what it had.
         """
-        self._compiled = self._compile(tuple(dictionaries))
+        if compiled is None:
+            listening = Listening.to(build(self._chosen, Materials(self.model, tuple(dictionaries))))
+        else:
+            listening = Listening.load(compiled, lambda saved: build(self._chosen, Materials(self.model, saved=saved)))
+        self._compiled = _Compiled(
+            listening,
+            tuple(check for check in listening.checks if not check.terms),
+            native_engine(self.model, None if listening.program is None else listening.program.native),
+            any(check.name == "spam" for check in listening.checks),
+        )
 
-    @property
-    def dictionaries(self) -> tuple[Dictionary, ...]:
-        return self._compiled.dictionaries
+    def save(self, path: Path) -> None:
+        """Write the compiled dictionaries to a file, whole or not at all, for `compiled`. Raises OSError."""
+        self._compiled.listening.save(path)
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        return self._compiled.checks
+        return self._compiled.listening.checks
 
     def scan(self, raw: Buffer, *, session: Session | None = None, envelope: Envelope | None = None) -> Report:
         """Scan one message. Odd content is a flag in the report, never an exception."""
@@ -172,6 +162,7 @@ class Scanner:
     ) -> list[Report]:
         """Scan all of `raws` in one native call; `sessions` and `envelopes`, if given, go with them one to one."""
         compiled = self._compiled  # one reading: another thread may renew it
+        program = compiled.listening.program
         batch = compiled.engine.scan(raws)
         logits, flags, micros = batch.logits.tolist(), batch.flags.tolist(), batch.micros.tolist()
         starts = batch.match_starts.tolist()
@@ -180,9 +171,9 @@ class Scanner:
             message = Message(raw)
             names = _flags(flags[row])
             heard: Mapping[Check, Mapping[int, int]] = {}
-            if compiled.program is not None and (starts[row] != starts[row + 1] or compiled.program.tries_all):
-                counts, more = compiled.program.counts(batch, row, message, is_capped="too_many_matches" in names)
-                heard = _heard(compiled.listeners, counts)
+            if program is not None and (starts[row] != starts[row + 1] or program.tries_all):
+                counts, more = program.counts(batch, row, message, is_capped="too_many_matches" in names)
+                heard = compiled.listening.heard(counts)
                 names += more
             evidence = Evidence(
                 message,
@@ -194,18 +185,6 @@ class Scanner:
             )
             reports.append(_report(compiled, _examine(compiled.always, evidence, heard), names, micros[row]))
         return reports
-
-
-_Listeners = list[list[tuple[Check, int]]]
-
-
-def _heard(listeners: _Listeners, counts: Mapping[int, int]) -> dict[Check, dict[int, int]]:
-    """Counts of patterns handed to the checks that asked for them."""
-    heard: dict[Check, dict[int, int]] = {}
-    for pattern, count in counts.items():
-        for check, index in listeners[pattern]:
-            heard.setdefault(check, {})[index] = count
-    return heard
 
 
 def _examine(always: Sequence[Check], evidence: Evidence, heard: Mapping[Check, Mapping[int, int]]) -> dict[str, Finding]:
@@ -232,33 +211,6 @@ def _report(compiled: _Compiled, findings: Mapping[str, Finding], flags: tuple[s
     score = score_of(logit)
     facts = {name: finding.facts for name, finding in findings.items()}
     return Report(Verdict.at(score), score, logit, _Reasons(tuple(parts)), flags, facts, micros)
-
-
-def _compile(checks: Sequence[Check], file: Path | None) -> tuple[_Listeners, Program | None]:
-    """One program of the terms of all checks, and per pattern of it who listens. None if nobody does."""
-    numbers: dict[Pattern, int] = {}
-    listeners: _Listeners = []
-    for check in checks:
-        for index, term in enumerate(check.terms):
-            kind = term.kind or ("words" if term.whole_word else "text")
-            folded = kind in _TEXTS and not term.case
-            pattern = Pattern(
-                fold(term.text.encode()).decode("utf-8", "surrogatepass") if folded else term.text, kind, term.case, term.regions
-            )
-            if kind in _TEXTS and not pattern.text:
-                continue  # nothing is left of it that could stand in a text
-            if pattern not in numbers:
-                numbers[pattern] = len(listeners)
-                listeners.append([])
-            listeners[numbers[pattern]].append((check, index))
-    if not listeners:
-        return listeners, None
-    try:
-        return listeners, Program(tuple(numbers)) if file is None else Program.shared(tuple(numbers), file)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the compiled patterns cannot be written: {error.strerror}", where=str(file), mend="free space, or name another file"
-        ) from error
 
 
 _flags = functools.lru_cache(maxsize=1024)(flag_names)  # few combinations occur
