@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import ctypes
 import gc
 import os
 import signal
@@ -27,11 +25,10 @@ from esa.config.relays import relays_of
 from esa.config.reputation import dns_zones_of, learning_of
 from esa.config.schema import Configuration, Listener
 from esa.config.sender_groups import groups_of
-from esa.engine.checks.dictionaries import Dictionary
-from esa.engine.scanner import Scanner
 from esa.errors import EsaError
 from esa.gateway import events
 from esa.gateway.authentication import UserFile
+from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
 from esa.gateway.directory.build import directory_of, make_sources
 from esa.gateway.events import Event as Log
@@ -41,6 +38,7 @@ from esa.gateway.learned import TABLE, LearnSettings
 from esa.gateway.limits import Limits
 from esa.gateway.listener import serve
 from esa.gateway.metrics import Counter, Counters, Row
+from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
@@ -63,7 +61,6 @@ if TYPE_CHECKING:
     from esa.gateway.dns import Dns
 
 FAILED = 3
-_PR_SET_PDEATHSIG = 1
 _WARM_UP = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nThe first scan of a process pays for what is loaded late.\r\n"
 NICENESS = {"receive": 0, "deliver": 10, "keep": 10}  # who waits for a reply goes first; what is kept safe can be handed on a little later
 ROTATE_SECONDS = 60.0  # age at which a live segment is closed, so that it can go once all in it is done
@@ -91,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     task = _read_task(sys.argv[1:] if arguments is None else arguments)
     gateway = task.configuration.gateway
     events.configure(task.name, log_format=gateway.log_format, steps=gateway.log_steps)
-    if not _die_with_parent():
+    if not die_with_parent():  # with SIGTERM, so that we drain
         return FAILED
     try:
         import uvloop
@@ -117,20 +114,10 @@ def _read_task(arguments: Sequence[str]) -> Task:
     parser.add_argument("--number", type=int, default=0)
     parser.add_argument("--socket", action="append", default=[], metavar="LISTENER=FD")
     given = parser.parse_args(arguments)
-    size = os.fstat(given.configuration).st_size
-    configuration = Configuration.from_json(os.pread(given.configuration, size, 0).decode())
-    os.close(given.configuration)
+    configuration = configuration_of(given.configuration)
     sockets = tuple((name, int(descriptor)) for name, _, descriptor in (one.rpartition("=") for one in given.socket))
     rates = (given.rates, given.number) if given.rates >= 0 else None
     return Task(given.name, configuration, given.row, given.ready, sockets, rates)
-
-
-def _die_with_parent() -> bool:
-    """Have the kernel send SIGTERM when the parent is gone, so that we drain; False if it is gone already."""
-    parent = os.getppid()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    return os.getppid() == parent and parent != 1
 
 
 async def _run(task: Task) -> None:
@@ -162,7 +149,7 @@ async def _run(task: Task) -> None:
 async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     configuration = task.configuration
     listeners = {listener.name: listener for listener in configuration.listener}
-    scanner = make_scanner(configuration)
+    scanner = open_scanner(configuration)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
     route = Route(
@@ -276,13 +263,6 @@ async def _deliver(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
 
 async def _keep(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     await run_keep(keep_settings(task.configuration), stop, ready=ready, row=row)
-
-
-def make_scanner(configuration: Configuration) -> Scanner:
-    """The scanner that this configuration asks for. Raises ModelError and ConfigurationError."""
-    scan = configuration.scan
-    dictionaries = [Dictionary.from_file(Path(name)) for name in scan.dictionaries]
-    return Scanner(model=scan.model or None, dictionaries=dictionaries)
 
 
 def make_numbers(configuration: Configuration) -> Numbers:

@@ -13,7 +13,7 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -456,6 +456,7 @@ class Route:
             user=arrival.session.user or None,
             verdict=None if report is None else arrival.verdict,
             score=None if report is None else round(report.score, 1),
+            dictionaries=None if report is None else " ".join(f"{name}:{score}" for name, score in _scores(report).items()) or None,
             disposition="+".join(dict.fromkeys(splinter.action for splinter in arrival.plan.splinters)) or None,
             reply=f"{reply.code}/{reply.enhanced}",
             reason=reason,
@@ -475,6 +476,12 @@ class Route:
 def _reply(words: tuple[int, str, str], identifier: str) -> Reply:
     code, enhanced, text = words
     return Reply(code, enhanced, f"{text} ({identifier})")
+
+
+def _scores(report: Report) -> dict[str, int]:
+    """Scores of the dictionaries of which a term stands in the message."""
+    found = report.checks.get("dictionaries", {})
+    return {name: facts["score"] for name, facts in found.items() if isinstance(facts, Mapping)}
 
 
 def _splinter(disposition: Disposition) -> Splinter:
@@ -527,6 +534,8 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple
         }
         if report.flags:
             fields["flags"] = list(report.flags)
+        if scores := _scores(report):
+            fields["dictionaries"] = scores
     now = time.time()
     told.append(Event(outcome, now, fields))
     for splinter in arrival.plan.splinters:

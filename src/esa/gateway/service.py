@@ -27,12 +27,13 @@ from esa.gateway.metrics import ROLES, Counter, Counters
 from esa.gateway.process import COUNTERS
 from esa.gateway.rates import create_memory
 from esa.gateway.sockets import cannot_listen, open_listener, passed_sockets
-from esa.gateway.supervisor import Child, Job
+from esa.gateway.supervisor import Child, Job, run_to_end
 from esa.store.folder import make_private, store_error, take_lock
 
 PREDECESSOR_SECONDS = 15.0  # how long children of a killed parent may take to drain
 KILL_SECONDS = 2.0  # past the drain time, a child that still runs is killed
 GENERATIONS = 3  # of receivers at one time: those that work, those that retire, and their successors
+PATTERNS = "esa.gateway.patterns"  # compiles dictionaries
 STOREKEEPER_SECONDS = 5.0  # deliver and keep finish what is in flight
 
 
@@ -83,6 +84,7 @@ class Service:
             held.callback(lambda: os.close(self._descriptor))
             rates = create_memory(GENERATIONS * self.configuration.gateway.workers)
             held.callback(os.close, rates)
+            await self._compile(self.configuration)
             self._sockets, self._lock, self._rates = sockets, children_lock, rates
             self._children = [self._child(Job("deliver", 0)), self._child(Job("keep", 1)), *self._receivers(0)]
             health = HealthServer(counters, lambda: self._health(counters))
@@ -198,8 +200,10 @@ class Service:
         if generation is None:
             raise EsaError("receivers of the last reload still finish their sessions", mend="reload again when they have ended")
         before, self._descriptor = self._descriptor, _configuration_descriptor(configuration)
-        new = self._receivers(generation)
+        new: list[Child] = []
         try:
+            await self._compile(configuration)
+            new = self._receivers(generation)
             for child in new:
                 self._start(child)
             if not await self._all_ready(new):
@@ -221,6 +225,13 @@ class Service:
             child.begin_anew(self._descriptor)
         self._children = [*storekeepers, *new]
         os.close(before)
+
+    async def _compile(self, configuration: Configuration) -> None:
+        """Have the dictionaries compiled, in a process of its own: a million terms would hold up the event loop of this one."""
+        if configuration.scan.dictionaries and await run_to_end(PATTERNS, self._descriptor):
+            raise EsaError(
+                "the dictionaries cannot be used", mend="what is wrong stands in the log, in the line event=dictionaries.refused"
+            )
 
     def _forget_retired(self, counters: Counters) -> int:
         """Let go of receivers that have ended after a reload; how often they were started again in their time."""

@@ -152,6 +152,19 @@ class Child:
                 self._process.send_signal(number)
 
 
+async def run_to_end(module: str, configuration: int) -> int:
+    """Run a process that does one thing; its exit status. Cancelled, it ends the process."""
+    command = (sys.executable, "-m", module, f"--configuration={configuration}")
+    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, pass_fds=[configuration])
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+
+
 def _describe(status: int) -> str:
     """An exit status in words: `exit 3`, or the name of the signal."""
     if status >= 0:
