@@ -54,6 +54,7 @@ cdef uint32_t find_charset(const uint8_t *label, size_t length) noexcept nogil:
     cdef size_t at
     cdef uint8_t octet
     cdef uint32_t found
+    plain[0] = 0                 # of a label without a letter or digit nothing else is written
     for at in range(length):
         octet = lower(label[at])
         if 97 <= octet <= 122 or 48 <= octet <= 57:
