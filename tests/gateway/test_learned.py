@@ -99,6 +99,11 @@ def test_our_own_senders_are_not_learned_of() -> None:
     assert len(observations_of(record(), {"RELAYED"})) == 1
 
 
+@pytest.mark.parametrize("client", ["127.0.0.1", "::1"])
+def test_programs_of_this_machine_are_not_learned_of(client: str) -> None:
+    assert Observation(client, Seen(1, 1)).subjects() == []
+
+
 def test_mail_that_was_never_scanned_says_nothing() -> None:
     made = dataclasses.replace(record(), events=(Event(EventName.ACCEPTED, NOW, {"reply": "250 ok"}),))
     assert observations_of(made, ()) == []

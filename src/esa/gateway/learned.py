@@ -37,6 +37,9 @@ FORGET_SHARE = 0.1  # of a kind that is full go at once: looking for those that 
 NAME_LIMIT = 255  # octets of a domain name (RFC 1035 section 2.3.4)
 
 
+THIS_MACHINE = frozenset({"127.0.0.1", "::1"})  # programs beside the gateway, which cannot be kept out by their address
+
+
 @dataclass(frozen=True, slots=True)
 class LearnSettings:
     """How to learn. `relaying`: names of mail flow policies whose senders are our own, and are not learned of."""
@@ -60,7 +63,7 @@ class Observation:
     def subjects(self) -> list[Subject]:
         """All whose history this is of."""
         address = read_address(self.client)
-        if address is None:
+        if address is None or str(address) in THIS_MACHINE:
             return []
         named = [(Kind.HELO, _host(self.helo)), (Kind.DOMAIN, _host(self.domain)), *((Kind.SIGNER, _host(one)) for one in self.signers)]
         return [*subjects_of(address), *(Subject(kind, name) for kind, name in named if name)]
