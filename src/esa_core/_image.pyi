@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 def pack(sections: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]: ...
 def unpack(image: Buffer) -> dict[str, npt.NDArray[np.uint8]]: ...
