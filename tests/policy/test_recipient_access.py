@@ -9,7 +9,7 @@ import pytest
 
 from esa.errors import SyntaxFault
 from esa.message.reply import Reply
-from esa.policy.recipient_access import Form, RecipientAccess, RecipientEntry, RecipientRule, parse_entry, read_entries, recipient_of
+from esa.policy.recipient_access import Form, RecipientAccess, RecipientEntry, RecipientRule, parse_entry, recipient_of
 
 ACCEPT, REJECT = RecipientRule(), RecipientRule(accepts=False, reply=Reply(550, "5.1.1", "no"))
 
@@ -91,12 +91,6 @@ def test_what_names_no_recipients_is_a_fault_that_shows_the_forms(text: str) -> 
     with pytest.raises(SyntaxFault) as caught:
         parse_entry(text)
     assert "user@example.org" in (caught.value.mend or "")
-
-
-def test_a_file_of_entries_has_comments_and_its_faults_have_lines() -> None:
-    entries, faults = read_entries(["# ours", "example.org  # main", "", "exa mple", ".example.net"])
-    assert [entry.text for entry in entries] == ["example.org", ".example.net"]
-    assert [line for line, _ in faults] == [4]
 
 
 def matches(entry: RecipientEntry, local_part: str, domain: str) -> bool:

@@ -18,7 +18,6 @@ from esa.policy.senders import (
     ReverseFault,
     parse_sender,
     read_address,
-    read_senders,
 )
 
 
@@ -97,12 +96,6 @@ def test_what_names_no_sender_is_told(text: str) -> None:
     with pytest.raises(SyntaxFault) as told:
         parse_sender(text)
     assert told.value.mend
-
-
-def test_a_file_has_one_entry_a_line_and_comments_and_tells_wrong_lines_by_number() -> None:
-    entries, faults = read_senders(["# ours", "10.1.1.1  # gateway", "", "not an entry", ".example.org"])
-    assert [entry.text for entry in entries] == ["10.1.1.1", ".example.org"]
-    assert [number for number, _ in faults] == [4]
 
 
 def test_an_ipv4_address_in_ipv6_clothes_is_ipv4() -> None:

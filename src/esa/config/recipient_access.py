@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from esa.config.entries import read_entries
 from esa.config.values import ReplyText, Table, Texts, fault
 from esa.errors import ConfigurationError, SyntaxFault
 from esa.message.reply import Reply
-from esa.policy.recipient_access import EVERYONE, Form, RecipientEntry, RecipientRule, parse_entry, read_entries
+from esa.policy.recipient_access import EVERYONE, Form, RecipientEntry, RecipientRule, parse_entry
 from esa.policy.recipient_access import RecipientAccess as Access
 
 _ENHANCED = re.compile(r"([245])(\.\d{1,3}\.\d{1,3})(?: |\Z)")
@@ -109,14 +110,7 @@ def entries_of_files(table: RecipientAccess, base: Path = Path()) -> list[Recipi
     found: list[RecipientEntry] = []
     for name in table.recipient_files:
         path = base / name
-        try:
-            entries, faults = read_entries(path.read_text("utf-8").splitlines())
-        except (OSError, UnicodeDecodeError) as wrong:
-            reason = wrong.strerror if isinstance(wrong, OSError) else "it is not UTF-8"
-            raise ConfigurationError(f"the recipients cannot be read: {reason}", where=str(path), mend="name text files") from wrong
-        if faults:
-            line, first = faults[0]
-            raise ConfigurationError(first.what, where=f"{path}, line {line}", mend=first.mend)
+        entries = read_entries(path, parse_entry, "the recipients")
         if any(entry.form is Form.EVERYONE for entry in entries):
             raise ConfigurationError("ALL cannot stand in a file", where=str(path), mend="write it in esa.toml, where it is seen")
         found += entries

@@ -14,14 +14,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from esa.config.entries import read_entries
 from esa.config.units import format_duration, format_size
 from esa.config.values import DAY, KIB, LARGEST_MESSAGE, MINUTE, Duration, Name, ReplyText, Size, Table, Texts, fault
-from esa.errors import ConfigurationError, SyntaxFault
+from esa.errors import SyntaxFault
 from esa.policy.host_access import SenderGroup as Group
 from esa.policy.host_access_audit import relays_to_strangers
 from esa.policy.mail_flow import SHIPPED, UNLIMITED, AccessRule, Demand, PipelineRule
 from esa.policy.mail_flow import MailFlowPolicy as Policy
-from esa.policy.senders import SenderEntry, parse_sender, read_senders
+from esa.policy.senders import SenderEntry, parse_sender
 
 DEFAULT = "DEFAULT"  # name of the policy that gives the others what they leave out
 _GIVEN = Policy()
@@ -229,19 +230,8 @@ def groups_of(
 
 def entries_of_files(group: SenderGroup, base: Path = Path()) -> list[SenderEntry]:
     """Entries of a group's files. Raises ConfigurationError that names file, line and mend."""
-    found: list[SenderEntry] = []
-    for name in group.sender_files:
-        path = base / name
-        try:
-            entries, faults = read_senders(path.read_text("utf-8").splitlines())
-        except (OSError, UnicodeDecodeError) as wrong:
-            reason = wrong.strerror if isinstance(wrong, OSError) else "it is not UTF-8"
-            raise ConfigurationError(f"the senders of {group.name} cannot be read: {reason}", where=str(path)) from wrong
-        if faults:
-            line, first = faults[0]
-            raise ConfigurationError(first.what, where=f"{path}, line {line}", mend=first.mend)
-        found += entries
-    return found
+    parts = [read_entries(base / name, parse_sender, f"the senders of {group.name}") for name in group.sender_files]
+    return [entry for entries in parts for entry in entries]
 
 
 class Offered(NamedTuple):

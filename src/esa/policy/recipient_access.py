@@ -125,19 +125,6 @@ def parse_entry(text: str) -> RecipientEntry:
         raise SyntaxFault(f"{text!r} names no recipients ({fault.what})", mend=f"write {FORMS}") from fault
 
 
-def read_entries(lines: Iterable[str]) -> tuple[list[RecipientEntry], list[tuple[int, SyntaxFault]]]:
-    """Entries of a file, one a line; `#` begins a comment. The second list holds line numbers, from 1, and what is wrong there."""
-    entries, faults = [], []
-    for number, line in enumerate(lines, start=1):
-        text = line.partition("#")[0].strip()
-        if text:
-            try:
-                entries.append(parse_entry(text))
-            except SyntaxFault as fault:
-                faults.append((number, fault))
-    return entries, faults
-
-
 class RecipientAccess:
     """The entries of a listener, in order; without any, nobody is accepted."""
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -127,20 +126,6 @@ def parse_sender(text: str) -> SenderEntry:
         return HostName(text, parse_domain(word.removeprefix(".")), below)
     except SyntaxFault:
         raise _no_sender(text) from None
-
-
-def read_senders(lines: Iterable[str]) -> tuple[list[SenderEntry], list[tuple[int, SyntaxFault]]]:
-    """Entries of a file, one a line; `#` begins a comment. Returns them, and for each wrong line its number (from 1) and the fault."""
-    entries: list[SenderEntry] = []
-    faults: list[tuple[int, SyntaxFault]] = []
-    for number, line in enumerate(lines, start=1):
-        text = line.partition("#")[0].strip()
-        if text:
-            try:
-                entries.append(parse_sender(text))
-            except SyntaxFault as fault:
-                faults.append((number, fault))
-    return entries, faults
 
 
 def read_address(text: str) -> IpAddress | None:
