@@ -149,6 +149,7 @@ class Route:
         self._limit = in_flight
         self._in_scan = self._in_commit = 0
         self._unhurried: list[Record] = []
+        self._is_drained = False
         self._unhurried_timer: asyncio.TimerHandle | None = None
         self._free, self._free_until, self._told_until = 0, 0.0, 0.0
         self._empty = asyncio.Event()
@@ -346,6 +347,8 @@ class Route:
             self._commit_unhurried(Record(arrival.id, arrival.envelope, arrival.session, events=told))
 
     def _commit_unhurried(self, record: Record) -> None:
+        if self._is_drained:  # a session that was cut at the end; nothing of it was promised
+            return
         self._unhurried.append(record)
         if len(self._unhurried) >= UNHURRIED_ITEMS:
             self._flush_unhurried()
@@ -433,6 +436,7 @@ class Route:
         while self._in_scan or self._in_commit or self._unhurried:
             self._flush_unhurried()
             await self._empty.wait()
+        self._is_drained = True
         for stage in (self._small, self._large, self._commit):
             stage.close()
 
