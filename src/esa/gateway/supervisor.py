@@ -83,9 +83,7 @@ class Child:
         watcher = None
         try:
             try:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
+                self._process = await _start(
                     "esa.gateway.process",
                     self.job.name,
                     f"--configuration={self._configuration}",
@@ -93,8 +91,7 @@ class Child:
                     f"--ready={ready_write}",
                     *(() if rates is None else (f"--rates={rates[0]}", f"--number={rates[1]}")),
                     *(f"--socket={listener}={descriptor}" for listener, descriptor in self.job.sockets),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=descriptors,
+                    descriptors=descriptors,
                 )
             finally:
                 os.close(ready_write)
@@ -152,10 +149,15 @@ class Child:
                 self._process.send_signal(number)
 
 
+async def _start(module: str, *words: str, descriptors: Sequence[int]) -> asyncio.subprocess.Process:
+    """Start a module of ours as a process that inherits these descriptors; `words` are made by esa alone (decision 0012)."""
+    command = (sys.executable, "-m", module, *words)
+    return await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, pass_fds=descriptors)
+
+
 async def run_to_end(module: str, configuration: int) -> int:
     """Run a process that does one thing; its exit status. Cancelled, it ends the process."""
-    command = (sys.executable, "-m", module, f"--configuration={configuration}")
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, pass_fds=[configuration])
+    process = await _start(module, f"--configuration={configuration}", descriptors=[configuration])
     try:
         return await process.wait()
     except asyncio.CancelledError:
