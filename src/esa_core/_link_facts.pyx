@@ -177,13 +177,13 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
     """All facts of links and images."""
     cdef Seen seen[48]
     cdef uint64_t targets[16]    # one bit per hash of a target: distinct targets, from the bits set
-    cdef Domain domain, shown
+    cdef Domain domain, pictured, shown
     cdef Url url, shown_url
     cdef const Link *link
     cdef const uint8_t *text
     cdef uint32_t i, k, n, n_seen = 0, links = 0, own = 0, odd = 0, hyphen = 0, social = 0, top = 0
     cdef uint32_t images = 0, own_images = 0, alt = 0, distinct = 0
-    cdef uint64_t mask, before_host = 0, domain_host = 0, h
+    cdef uint64_t mask, before_host = 0, pictured_host = 0, h
     cdef uint16_t brand
     cdef bint unsubscribe_own = False, is_own, visited, named
     memset(targets, 0, sizeof(targets))
@@ -196,10 +196,10 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
             alt += link.shown.length > 0
             if identity.origin.hash and images <= 64 and read_url(text, n, &url):
                 h = esa_hash(url.host, url.host_length)
-                if h != domain_host:
-                    read_domain(lexicon, url.host, url.host_length, &domain)
-                    domain_host = h
-                own_images += same_organisation(&domain, &identity.origin)
+                if h != pictured_host:
+                    read_domain(lexicon, url.host, url.host_length, &pictured)
+                    pictured_host = h
+                own_images += same_organisation(&pictured, &identity.origin)
             continue
         if link.kind == LINK_FORM:
             facts[<int> FORM] = 1
@@ -214,9 +214,8 @@ cdef void count_links(const Document *d, const Table *lexicon, Identity *identit
         h = esa_hash(url.host, url.host_length)
         visited = h == before_host
         if not visited:
-            if h != domain_host:
-                read_domain(lexicon, url.host, url.host_length, &domain)
-            before_host = domain_host = h
+            read_domain(lexicon, url.host, url.host_length, &domain)
+            before_host = h
         is_own = same_organisation(&domain, &identity.origin)
         own += is_own
         if domain.numeric:

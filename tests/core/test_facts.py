@@ -181,6 +181,14 @@ def test_links_that_hide_where_they_lead(target: str, fact: str) -> None:
     assert facts_of(message(links("https://www.example.com/page"), html=True))[fact] == 0
 
 
+def test_a_picture_between_two_links_is_not_taken_for_what_they_lead_to() -> None:
+    link, picture = '<a href="https://other.example/a">here</a>', '<img src="https://pictures.shop.example/b.png">'
+    apart = facts_of(message(link + link + picture, html=True, author="Shop <anna@shop.example>"))
+    between = facts_of(message(link + picture + link, html=True, author="Shop <anna@shop.example>"))
+    assert apart["link_own_share"] == between["link_own_share"] == 0
+    assert apart["link_domains"] == between["link_domains"] == 1
+
+
 def test_an_ordinary_port_is_no_odd_port() -> None:
     assert facts_of(message(links("https://example.com:443/", "http://example.com:80/"), html=True))["link_port"] == 0
 
