@@ -80,7 +80,7 @@ def test_what_cannot_be_served_is_a_fault_at_its_key(tmp_path: Path, table: str,
     [
         ("ldaps://ldap", "http://ldap", "no LDAP server"),
         ('base = "dc=example"', 'filter = "(mail={a)"', "at '"),
-        ('base = "dc=example"', 'filter = "(mail=*)"', "does not ask for the recipient"),
+        ('base = "dc=example"', 'filter = "(mail=*)"', "does not ask for anybody"),
         ('base = "dc=example"', 'authorities = "staff.txt"', "cannot be read"),
         ('database = "c.sqlite"', 'database = "staff.txt"', "cannot be asked"),
         ('database = "c.sqlite"', 'database = "c.sqlite"\nquery = "SELECT 1 FROM nobody"', "no such table: nobody"),

@@ -152,7 +152,7 @@ def _import(translate: Importer, path: Path, listener: str) -> None:
 @click.argument("name")
 def password(name: str) -> None:
     """Ask for a password and print the line for the file of users ([authentication], users)."""
-    from esa.gateway.authentication import hash_password
+    from esa.gateway.user_file import hash_password
 
     given = click.prompt("password", hide_input=True, confirmation_prompt=sys.stdin.isatty(), err=True)
     click.echo(f"{name}:{hash_password(given)}")
@@ -182,7 +182,7 @@ def _look_at_tls(configuration: Configuration, path: Path) -> tuple[list[Fault],
 
 
 def _look_at_sources(configuration: Configuration, path: Path) -> list[Fault]:
-    """The first source of recipients that cannot be served."""
+    """The first source of recipients or users that cannot be served."""
     from esa.config.load import Fault, resolve
     from esa.gateway.directory.build import check_sources
 
@@ -190,7 +190,7 @@ def _look_at_sources(configuration: Configuration, path: Path) -> list[Fault]:
         check_sources(resolve(configuration, path.parent))
     except ConfigurationError as wrong:
         place = f"{wrong.where}: " if wrong.where else ""
-        return [Fault(str(path), f"{place}{wrong.what}", wrong.mend or "mend it", table="sources of recipients")]
+        return [Fault(str(path), f"{place}{wrong.what}", wrong.mend or "mend it", table="sources of recipients and users")]
     return []
 
 

@@ -18,6 +18,7 @@ from esa.policy.recipient_access_audit import audit as audit_recipients
 from esa.policy.senders import NoReputation, ReputationRange
 
 ANTI_SPAM_OFF = "reputation is off, because anti-spam is ([scan] anti_spam = false): every sender is none"
+USERS_UNASKED = 'set authentication = "offered" or "required" at a [[listener]]'
 
 
 def advise(configuration: Configuration, base: Path = Path()) -> list[Finding]:
@@ -26,6 +27,8 @@ def advise(configuration: Configuration, base: Path = Path()) -> list[Finding]:
 
 
 def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
+    if configuration.has_users and all(listener.authentication == "off" for listener in configuration.listener):
+        yield Finding("[authentication]", "users are named, and no listener offers AUTH", USERS_UNASKED, table="table")
     yield from _relays(configuration, base)
     yield from _of_senders(configuration, base)
     for listener in configuration.listener:

@@ -21,15 +21,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from esa.config import recipient_access, units
-from esa.config.recipient_sources import RecipientSource
 from esa.config.schema import Configuration
 from esa.config.sender_groups import entries_of_files
-from esa.config.values import Duration, Size
+from esa.config.values import Duration, Size, Table
 from esa.errors import ConfigurationError, SyntaxFault
 from esa.message.address import parse_domain
 
 DEFAULT_FILE = "esa.toml"
-SOURCE_FILES = ("file", "database", "authorities", "password_file")  # keys of sources of recipients that name files
+SOURCE_FILES = ("file", "database", "authorities", "password_file")  # keys of sources of recipients and users that name files
 Location = tuple[str | int, ...]
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
 _HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"-]+)\s*\]\]?")
@@ -142,13 +141,18 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
             "scan": scan.model_copy(update=changed_scan),
             "sender_group": groups,
             "recipient_access": accesses,
-            **{name: tuple(_absolute(one, base) for one in given) for name, given in configuration.recipient_sources},
+            **{name: tuple(_absolute(one, base) for one in given) for name, given in _that_ask(configuration)},
         }
     )
 
 
-def _absolute(source: RecipientSource, base: Path) -> RecipientSource:
-    """A source of recipients with whole paths."""
+def _that_ask(configuration: Configuration) -> list[tuple[str, Sequence[Table]]]:
+    """Tables with keys of SOURCE_FILES, by name."""
+    return [*configuration.recipient_sources, ("user_ldap", configuration.user_ldap)]
+
+
+def _absolute(source: Table, base: Path) -> Table:
+    """A source of recipients or users with whole paths."""
     keys = [key for key in SOURCE_FILES if getattr(source, key, "")]
     return source.model_copy(update={key: str(base / getattr(source, key)) for key in keys})
 
@@ -190,7 +194,7 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
     named += [
         (("listener", number, "tls_client_authorities"), one.tls_client_authorities) for number, one in enumerate(configuration.listener)
     ]
-    for name, sources in configuration.recipient_sources:
+    for name, sources in _that_ask(configuration):
         for number, source in enumerate(sources):
             for key in SOURCE_FILES:
                 given = getattr(source, key, "")

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from esa.config.ldap import LdapDirectory, contradictions_of_ldap
 from esa.config.recipient_access import reply_of
 from esa.config.values import DAY, HOUR, MINUTE, Domain, Duration, Name, ReplyText, Route, Table, Texts
 from esa.errors import SyntaxFault
@@ -69,24 +70,9 @@ class RecipientSql(AskedSource):
     )
 
 
-class RecipientLdap(AskedSource):
+class RecipientLdap(LdapDirectory, AskedSource):
     """Recipients of an LDAP directory."""
 
-    servers: Texts = Field(
-        default=("ldap://ldap.example.org",),
-        description='Servers in order, as "ldap://host:389" or "ldaps://host". The next is asked if one fails.',
-    )
-    tls: Literal["starttls", "off"] = Field(
-        default="starttls", description='For ldap:// servers: TLS by StartTLS, or "off". ldaps:// has TLS from the first octet.'
-    )
-    authorities: str = Field(
-        default="",
-        description="File of the authorities that vouch for the servers, in PEM. Empty: those of the machine. Relative to this file.",
-    )
-    bind_dn: str = Field(default="", description="Name to bind with. Empty: anonymous.")
-    password_file: str = Field(default="", description="File that holds its password and nothing else. Relative to this file.")
-    base: str = Field(default="", description="Where the search begins, as dc=example,dc=org.")
-    scope: Literal["subtree", "one", "base"] = Field(default="subtree", description="How deep it goes.")
     filter: str = Field(
         default="(mail={a})",
         min_length=1,
@@ -128,21 +114,6 @@ def contradictions_of(
             except SyntaxFault as wrong:
                 yield (*place, "text"), wrong.what, wrong.mend or "write one line of printable ASCII"
             if isinstance(source, RecipientLdap):
-                yield from ((((*place, key)), what, mend) for key, what, mend in _of_ldap(source))
+                yield from ((((*place, key)), what, mend) for key, what, mend in contradictions_of_ldap(source))
             if isinstance(source, RecipientCallAhead) and not source.next_hop and not route:
                 yield (*place, "next_hop"), "there is nobody to ask", "name the next hop as host:port, or a route under [delivery]"
-
-
-def _of_ldap(source: RecipientLdap) -> Iterator[tuple[str, str, str]]:
-    if not source.servers:
-        yield "servers", "there is nobody to ask", 'name a server, as "ldap://ldap.example.org"'
-    if bool(source.bind_dn) != bool(source.password_file):
-        mend = "give both bind_dn and password_file, or neither for an anonymous search"
-        yield "bind_dn", "a name and a password belong together: an empty password proves nothing (RFC 4513 section 5.1.2)", mend
-    clear = [one for one in source.servers if one.lower().startswith("ldap://")]
-    if source.password_file and source.tls == "off" and any(not _is_near(one) for one in clear):
-        yield "tls", "the password would cross the network in the clear", 'leave tls at "starttls", or use ldaps://'
-
-
-def _is_near(server: str) -> bool:
-    return server.partition("://")[2].startswith(("127.", "localhost", "[::1]"))

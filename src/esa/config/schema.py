@@ -27,6 +27,8 @@ from esa.config.relays import IncomingRelay
 from esa.config.relays import contradictions_of as contradictions_of_relays
 from esa.config.reputation import DnsList, Reputation, repeated_zones
 from esa.config.sender_groups import SHIPPED_GROUPS, MailFlowPolicies, Offered, SenderGroup, contradictions_of, shipped_policies
+from esa.config.users import Authentication, UserLdap
+from esa.config.users import contradictions_of as contradictions_of_users
 from esa.config.values import (
     DAY,
     DISCARD,
@@ -206,15 +208,6 @@ class Listener(Table):
     )
 
 
-class Authentication(Table):
-    """Who may authenticate, at listeners that offer it. Passwords are only heard inside TLS."""
-
-    users: str = Field(
-        default="",
-        description="File of users, a line name:hash for each; esa config password prints one. Relative to this file.",
-    )
-
-
 class Certificate(Table):
     """A certificate of this server, for all listeners. With several (ECDSA and RSA, other names) each client gets the one that fits."""
 
@@ -365,6 +358,7 @@ class Configuration(Table):
     reputation: Reputation = Reputation()
     certificate: Annotated[tuple[Certificate, ...], Field(strict=False)] = ()
     authentication: Authentication = Authentication()
+    user_ldap: Annotated[tuple[UserLdap, ...], Field(strict=False)] = ()
     delivery: Delivery = Delivery()
     mail_policy: MailPolicy = MailPolicy()
     scan: Scan = Scan()
@@ -388,6 +382,11 @@ class Configuration(Table):
     def route(self) -> tuple[str, int] | None:
         """Host and port of the next hop, or None where mail goes to the Maildir or is thrown away."""
         return split_route(self.delivery.route)
+
+    @property
+    def has_users(self) -> bool:
+        """Whether anybody can authenticate."""
+        return bool(self.authentication.users or self.user_ldap)
 
     @property
     def discards(self) -> bool:
@@ -468,8 +467,9 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         if listener.authentication != "off":
             there = ("listener", number, "authentication")
             what = f"authentication is {listener.authentication}"
-            if not configuration.authentication.users:
-                yield Contradiction(there, f"{what}, but there are no users", "name their file under [authentication], as users")
+            if not configuration.has_users:
+                mend = "name their file under [authentication], as users, or a directory, as [[user_ldap]]"
+                yield Contradiction(there, f"{what}, but there are no users", mend)
             if listener.tls == "off" or not configuration.certificate:
                 yield Contradiction(there, f"{what}, but passwords are only heard inside TLS", "add a [[certificate]], and leave tls on")
         if listener.tls_client_certificates != "ignored" and not listener.tls_client_authorities:
@@ -491,6 +491,8 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     for where, what, mend in contradictions_of_recipients(configuration.recipient_access, list(listeners)):
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_sources(configuration.recipient_sources, list(listeners), route=route):
+        yield Contradiction(where, what, mend)
+    for where, what, mend in contradictions_of_users(configuration.authentication, configuration.user_ldap):
         yield Contradiction(where, what, mend)
     policy = configuration.mail_policy
     if policy.suspect_above > policy.positive_above:

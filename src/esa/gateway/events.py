@@ -46,6 +46,7 @@ class Event(StrEnum):
     PIPELINING_VIOLATION = "pipelining.violation"
     PROXY_REFUSED = "proxy.refused"
     USERS_REFUSED = "users.refused"
+    USER_AMBIGUOUS = "user.ambiguous"
     CERTIFICATE_EXPIRED = "certificate.expired"
     CERTIFICATE_REFUSED = "certificate.refused"
     CERTIFICATES_LOADED = "certificates.loaded"

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from esa.gateway import events, replies
-from esa.gateway.authentication import Credentials, Exchange, TooManyFailures
+from esa.gateway.authentication import CannotTell, Credentials, Exchange
 from esa.gateway.events import Event as Log
+from esa.gateway.patience import TooManyFailures
 from esa.gateway.proxies import read_header, read_xclient
 from esa.gateway.receiver import Answer, Lines
 from esa.gateway.replies import encode
@@ -371,6 +372,8 @@ class Opening(Stream):
             reply = replies.AUTHENTICATION_FAILED
         except TooManyFailures:
             reply, reason = replies.AUTHENTICATION_TOO_OFTEN, "too_often"
+        except CannotTell as outage:
+            reply, reason = replies.AUTHENTICATION_IMPOSSIBLE, f"outage: {outage}"
         events.warning(
             Log.AUTHENTICATION_FAILED,
             client=self.client_address,

@@ -27,10 +27,10 @@ from esa.config.schema import Configuration, Listener
 from esa.config.sender_groups import groups_of
 from esa.errors import EsaError
 from esa.gateway import events
-from esa.gateway.authentication import UserFile
+from esa.gateway.authentication import Users
 from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
-from esa.gateway.directory.build import directory_of, make_sources
+from esa.gateway.directory.build import directory_of, make_sources, make_users
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
 from esa.gateway.keep import KeepSettings, run_keep
@@ -172,7 +172,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     relays = IncomingRelays(relays_of(configuration.incoming_relay))
     per_network = configuration.senders.connections_per_network
     rates = None if task.rates is None else NodeRates(*task.rates, connections_per_network=per_network)
-    users = UserFile(Path(configuration.authentication.users)) if configuration.authentication.users else None
+    users = make_users(configuration, rates)
     sources = make_sources(configuration)
     for placed in sources:
         await placed.source.start()
@@ -200,7 +200,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         )
         for name, descriptor in task.sockets
     ]
-    contexts: list[Tls | UserFile] = [server.tls for server in servers if server.tls is not None]
+    contexts: list[Tls | Users] = [server.tls for server in servers if server.tls is not None]
     contexts += [users] if users is not None else []
     retired = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, retired.set)
@@ -218,6 +218,8 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         route.greylisting.close()
     for placed in sources:
         await placed.source.close()
+    if users is not None:
+        await users.close()
     if resolver is not None:
         await resolver.close()
     spool.close()
@@ -239,7 +241,7 @@ async def _first_of(stop: asyncio.Event, *others: asyncio.Event, patience: float
         wait.cancel()
 
 
-async def _renew(contexts: Sequence[Tls | UserFile]) -> None:
+async def _renew(contexts: Sequence[Tls | Users]) -> None:
     """Read certificates again now and then: new session ticket keys, and a renewed certificate that nobody told us of."""
     while True:
         await asyncio.sleep(RENEW_SECONDS)

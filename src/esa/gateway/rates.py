@@ -78,6 +78,9 @@ class NodeRates:
     def hold(self, key: int, limit: int) -> int:
         return self._rates.hold(key, limit, self.clock())
 
+    def held(self, key: int) -> int:
+        return self._rates.held(key)
+
     def release(self, ticket: int) -> None:
         self._rates.release(ticket)
 

@@ -43,6 +43,7 @@ NO_SUCH_MECHANISM = _octets(504, "5.5.4", "Authentication mechanism not known")
 NEEDS_TLS_FOR_AUTH = _octets(538, "5.7.11", "Encryption required for authentication")
 NEEDS_AUTH = _octets(530, "5.7.0", "Authentication required")
 AUTHENTICATION_FAILED = Reply(535, "5.7.8", "Authentication credentials invalid")
+AUTHENTICATION_IMPOSSIBLE = Reply(454, "4.7.0", "Temporary authentication failure")  # RFC 4954 section 6
 AUTHENTICATION_TOO_OFTEN = Reply(454, "4.7.0", "Too many failures, try again later")
 BAD_XCLIENT = _octets(501, "5.5.4", "Syntax: XCLIENT attribute=value ...")
 GO_AHEAD = _octets(354, None, "End data with <CR><LF>.<CR><LF>")

@@ -19,6 +19,7 @@ uid: {uid}
 cn: {uid}
 sn: {uid}
 mail: {uid}@example.org
+userPassword: {uid}'s secret
 """
 ROOT = f"""
 dn: {BASE}

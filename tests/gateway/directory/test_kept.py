@@ -10,7 +10,8 @@ import pytest
 
 from esa.errors import ConfigurationError
 from esa.gateway import events
-from esa.gateway.directory.kept import GIVE_UP_AFTER, Keeping, KeptSource, Outage, SourceFailure
+from esa.gateway.directory.kept import Keeping, KeptSource, Outage
+from esa.gateway.directory.silence import GIVE_UP_AFTER, SourceFailure
 from esa.gateway.directory.sources import Directory, Finding, Scope, Standing
 from esa.gateway.directory.sql import SqlAsker, check_query
 from esa.gateway.events import Event as Log
@@ -163,7 +164,7 @@ async def test_a_stale_answer_does_during_an_outage() -> None:
 
 
 async def test_a_source_that_answers_again_is_believed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("esa.gateway.directory.kept.PAUSE", 0.05)
+    monkeypatch.setattr("esa.gateway.directory.silence.PAUSE", 0.05)
     told: list[Log] = []
     monkeypatch.setattr(events, "error", lambda event, **fields: told.append(event))
     monkeypatch.setattr(events, "warning", lambda event, **fields: told.append(event))

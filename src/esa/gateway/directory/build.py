@@ -1,4 +1,4 @@
-"""Makes the sources of recipients that a configuration names, and the directory of each listener of them.
+"""Makes the sources of recipients and of users that a configuration names, and the directory of recipients of each listener.
 
 Receiving processes do, and `esa config check` and `esa recipient` to try them.
 """
@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from esa.config.recipient_sources import AskedSource, RecipientCallAhead, RecipientLdap, RecipientSource, RecipientSql, unknown_of
 from esa.config.schema import Configuration
+from esa.config.users import UserLdap
 from esa.config.values import split_route
 from esa.errors import ConfigurationError, SyntaxFault
+from esa.gateway.authentication import Users, UserSource
 from esa.gateway.directory.call_ahead import CallAhead, NextHop
 from esa.gateway.directory.file import FileSource, read_known
 from esa.gateway.directory.kept import Asker, Keeping, KeptSource
@@ -20,6 +22,10 @@ from esa.gateway.directory.ldap import LdapAsker, LdapSettings, make_context, re
 from esa.gateway.directory.ldap_filter import Filter
 from esa.gateway.directory.sources import Directory, Scope, Source
 from esa.gateway.directory.sql import SqlAsker, check_query
+from esa.gateway.directory.users import LdapUsers
+from esa.gateway.patience import FailureLimits, Patience
+from esa.gateway.rates import NodeRates
+from esa.gateway.user_file import UserFile
 from esa.policy.recipient_access import recipient_of
 
 
@@ -61,7 +67,7 @@ def _asker(configuration: Configuration, given: AskedSource) -> Asker:
             check_query(Path(given.database), given.query)
             return SqlAsker(Path(given.database), given.query, timeout=given.timeout)
         case RecipientLdap():
-            return LdapAsker(_ldap_settings(given))
+            return LdapAsker(_ldap_settings("recipient_ldap", given))
         case RecipientCallAhead():
             route = split_route(given.next_hop) or configuration.route
             assert route is not None
@@ -70,8 +76,8 @@ def _asker(configuration: Configuration, given: AskedSource) -> Asker:
     raise TypeError(type(given))
 
 
-def _ldap_settings(given: RecipientLdap) -> LdapSettings:
-    where = f'[[recipient_ldap]] "{given.name}"'
+def _ldap_settings(table: str, given: RecipientLdap | UserLdap) -> LdapSettings:
+    where = f'[[{table}]] "{given.name}"'
     servers = []
     for text in given.servers:
         server = read_server(text, starttls=given.tls == "starttls")
@@ -86,7 +92,7 @@ def _ldap_settings(given: RecipientLdap) -> LdapSettings:
         raise ConfigurationError(fault.what, where=f"{where}, filter", mend=fault.mend) from fault
     if not condition.has_places:
         raise ConfigurationError(
-            "the filter does not ask for the recipient", where=f"{where}, filter", mend="write {a} where the address goes"
+            "the filter does not ask for anybody", where=f"{where}, filter", mend="write {a} where the address or the name goes"
         )
     authorities = Path(given.authorities) if given.authorities else None
     try:
@@ -100,8 +106,23 @@ def _ldap_settings(given: RecipientLdap) -> LdapSettings:
     return LdapSettings(tuple(servers), given.base, condition, given.scope, given.bind_dn, password, authorities, given.timeout)
 
 
+def make_users(configuration: Configuration, rates: NodeRates | None) -> Users | None:
+    """Those who may authenticate, first of the file and then of directories; None if nobody may. Raises ConfigurationError.
+
+    `rates`: where failures are counted; None: in this process alone.
+    """
+    if not configuration.has_users:
+        return None
+    given = configuration.authentication
+    sources: list[UserSource] = [UserFile(Path(given.users))] if given.users else []
+    sources += [LdapUsers(one.name, _ldap_settings("user_ldap", one), proven_for=one.proven_for) for one in configuration.user_ldap]
+    limits = FailureLimits(given.max_failures, given.max_failures_per_address, given.failure_window)
+    return Users(sources, Patience(rates, limits) if rates is not None else Patience.of_one_process(limits))
+
+
 def check_sources(configuration: Configuration) -> None:
     """Look at everything that can be looked at without asking anybody. Raises ConfigurationError for the first that cannot be served."""
     make_sources(configuration)
+    make_users(configuration, None)
     for given in configuration.recipient_file:
         read_known(Path(given.file))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from esa.gateway import events
 from esa.gateway.client import Connection, RemoteError, RemoteReply, Timeouts, connect
-from esa.gateway.directory.kept import SourceFailure
+from esa.gateway.directory.silence import SourceFailure
 from esa.gateway.events import Event as Log
 from esa.policy.recipient_access import Recipient
 

@@ -14,17 +14,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from esa.gateway import events
+from esa.gateway.directory.silence import Silence, SourceFailure
 from esa.gateway.directory.sources import Scope, Standing
-from esa.gateway.events import Event as Log
 from esa.policy.recipient_access import Recipient
 
-GIVE_UP_AFTER, PAUSE = 3, 10.0  # failures in a row, and seconds without questions then
 UNDER_WAY = 1_000  # questions of one source at one time; more is a flood, and is treated as an outage
 Outage = Literal["defer", "accept", "stale"]
-
-
-class SourceFailure(Exception):
-    """A source could not be asked; the text says why."""
 
 
 class Asker(Protocol):
@@ -56,8 +51,8 @@ class KeptSource:
         self._scope, self._asker, self._keeping = scope, asker, keeping
         self._answers: dict[bool, OrderedDict[Recipient, float]] = {True: OrderedDict(), False: OrderedDict()}  # → loop seconds
         self._under_way: dict[Recipient, asyncio.Task[Standing]] = {}
-        self._failures = 0
-        self._silent_until = 0.0
+        consequence = {"defer": "its recipients are put off", "accept": "its recipients are taken", "stale": "kept answers are used"}
+        self._silence = Silence(scope.name, consequence[keeping.outage])
 
     @property
     def scope(self) -> Scope:
@@ -82,7 +77,7 @@ class KeptSource:
         task = self._under_way.get(recipient)
         if task is not None:
             return task
-        if now < self._silent_until or len(self._under_way) >= UNDER_WAY:
+        if self._silence.is_on(now) or len(self._under_way) >= UNDER_WAY:
             return self._without(recipient)
         task = self._under_way[recipient] = asyncio.ensure_future(self._ask(recipient))
         return task
@@ -92,14 +87,14 @@ class KeptSource:
             async with asyncio.timeout(self._keeping.timeout):
                 is_known = await self._asker.ask(recipient)
         except (SourceFailure, OSError) as failure:  # TimeoutError is an OSError
-            self._fail(str(failure) or f"no answer within {self._keeping.timeout:g} s")
+            self._silence.failed(str(failure) or f"no answer within {self._keeping.timeout:g} s")
             return self._without(recipient)
         except Exception as error:
-            self._fail(events.describe(error))
+            self._silence.failed(events.describe(error))
             return self._without(recipient)
         finally:
             del self._under_way[recipient]
-        self._succeed()
+        self._silence.ended()
         if is_known is None:
             return Standing.ASSUMED
         kept = self._answers[is_known]
@@ -121,22 +116,3 @@ class KeptSource:
                 if at is not None and now - at < self._keeping.stale:
                     return standing
         return Standing.UNSURE
-
-    def _fail(self, reason: str) -> None:
-        self._failures += 1
-        now = asyncio.get_running_loop().time()
-        if self._failures >= GIVE_UP_AFTER and now >= self._silent_until:
-            self._silent_until = now + PAUSE
-            if self._failures == GIVE_UP_AFTER:  # told once, until it answers again
-                consequence = {
-                    "defer": "its recipients are put off",
-                    "accept": "its recipients are taken",
-                    "stale": "kept answers are used",
-                }
-                events.error(Log.SOURCE_SILENT, source=self._scope.name, reason=reason, consequence=consequence[self._keeping.outage])
-
-    def _succeed(self) -> None:
-        if self._failures >= GIVE_UP_AFTER:
-            events.warning(Log.SOURCE_ANSWERS, source=self._scope.name)
-        self._failures = 0
-        self._silent_until = 0.0

@@ -17,6 +17,7 @@ ABANDON, EXTENDED, EXTENDED_ANSWER = 0x50, 0x77, 0x78
 START_TLS: Final = b"1.3.6.1.4.1.1466.20037"  # RFC 4511 section 4.14
 NO_ATTRIBUTES: Final = b"1.1"  # RFC 4511 section 4.5.1.8
 SUCCESS, TIME_LIMIT, SIZE_LIMIT = 0, 3, 4
+REFUSALS: Final = frozenset((19, 32, 34, 48, 49, 50, 53))  # of a bind: of who binds, and not because the server is not well
 _RESULTS: Final = {
     1: "operations error",
     2: "protocol error",
@@ -25,6 +26,7 @@ _RESULTS: Final = {
     8: "stronger authentication required",
     10: "referral",
     13: "confidentiality required",
+    19: "constraint violation",
     32: "no such object",
     34: "invalid DN syntax",
     48: "inappropriate authentication",
@@ -118,11 +120,22 @@ def read_result(content: bytes) -> tuple[int, str]:
     return value, f"{_RESULTS.get(value, f'result {value}')}{f': {text[:200]}' if text else ''}"
 
 
-def bind_request(name: str, password: str) -> bytes:
+def entry_name(content: bytes) -> str:
+    """The name of an entry that a search found (RFC 4511 section 4.5.2). Raises MessageFault."""
+    tag, name, _ = read_element(content)
+    if tag != OCTETS:
+        raise MessageFault("an entry without a name")
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        raise MessageFault("the name of an entry is no UTF-8") from wrong
+
+
+def bind_request(name: str, password: bytes) -> bytes:
     """A simple bind (RFC 4513 section 5.1). A name without a password would be taken for anonymous: that is never sent."""
     if name and not password:
         raise ValueError("a name without a password proves nothing")
-    return element(BIND, integer(3), element(OCTETS, name.encode()), element(0x80, password.encode()))
+    return element(BIND, integer(3), element(OCTETS, name.encode()), element(0x80, password))
 
 
 def search_request(base: str, scope: int, condition: bytes, *, size_limit: int, time_limit: int, attributes: Sequence[bytes] = ()) -> bytes:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from esa.errors import ConfigurationError
-from esa.gateway.directory.kept import SourceFailure
+from esa.gateway.directory.silence import SourceFailure
 from esa.policy.recipient_access import Recipient
 
 THREADS = 2
