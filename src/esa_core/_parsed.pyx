@@ -462,16 +462,17 @@ cdef class Parsed:
     def regions(self):
         """Each stretch of decoded text of one kind, in the order of the folded text, as a Region."""
         cdef EsaRegion *region
-        cdef uint32_t index, origin = 0
+        cdef uint32_t index, origin, at = 0
         cdef list found = []
         self.fold()
         for index in range(self.document.n_regions):
             region = &self.document.regions[index]
             if region.kind == REGION_DISGUISED:
-                while origin < index and (
-                    self.document.regions[origin].text.start != region.text.start or self.document.regions[origin].part != region.part
+                while at < index and (
+                    self.document.regions[at].text.start != region.text.start or self.document.regions[at].part != region.part
                 ):
-                    origin += 1
+                    at += 1
+                origin = at
             else:
                 origin = index
             found.append(Region(

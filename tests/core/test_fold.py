@@ -116,6 +116,12 @@ def test_real_mail_folds_as_unicodedata_says(corpus: Callable[[str], Path], name
         assert fold(text.encode()).decode() == reference_fold(text)
 
 
+def test_disguised_words_name_the_region_they_stand_in() -> None:
+    raw = "Subject: your p\u0430ypal\r\nFrom: p\u0430ypal <a@example.net>\r\n\r\nplain\r\n".encode()
+    regions = parse(raw).regions
+    assert [regions[one.origin].kind for one in regions if one.kind == "disguised"] == ["subject", "from_name"]
+
+
 def test_regions_are_folded_with_line_feeds_between_them() -> None:
     parsed = parse(
         b"From: Ann <ann@example.org>\nSubject: =?utf-8?q?GR=C3=9C=C3=9FE?=\nContent-Type: text/html\n\n<p>BUY<i hidden>NOT</i> NOW"
