@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from esa.engine.checks.dictionaries import Dictionary as Dictionary
+    from esa.engine.dictionary import Dictionary as Dictionary
     from esa.engine.scanner import Scanner as Scanner
     from esa.engine.scanner import scan as scan
     from esa.engine.scanner import scan_async as scan_async
@@ -48,7 +48,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Dictionary": "esa.engine.checks.dictionaries",
+    "Dictionary": "esa.engine.dictionary",
     "Envelope": "esa.message.envelope",
     "EsaError": "esa.errors",
     "Message": "esa.message.content",

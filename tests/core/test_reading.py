@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import esa
-from esa.engine.checks.dictionaries import Dictionary
+from esa.engine.dictionary import Dictionary
 from esa_core import Parsed, parse
 
 HEAD = b"From: ann@example.org\n"
@@ -62,7 +62,7 @@ def test_what_only_one_reading_shows_is_scanned_and_the_reason_is_told(name: str
 
 def test_the_report_and_its_dictionaries_see_every_reading() -> None:
     raw = HEAD + READINGS["the second boundary"][0] % base64.encodebytes(b"hidden marker here\n")
-    scanner = esa.Scanner(dictionaries=[Dictionary("markers", {"hidden marker": 1})])
+    scanner = esa.Scanner(dictionaries=[Dictionary.of("markers", {"hidden marker": 1})])
     report = scanner.scan(raw)
     assert {"ambiguous", "several_boundaries"} <= set(report.flags)
     assert "markers" in report.checks["dictionaries"]

@@ -1,71 +1,149 @@
-"""Dictionary files: one term a line, weights, comments; and what is said about lines that are wrong."""
+"""What dictionaries report of a message: sums as AsyncOS counts, places, last days, and counts that a plain reading of the text gives too."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from datetime import date
+from email.message import EmailMessage
 
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from esa import Scanner
-from esa.engine.checks.dictionaries import Dictionary
-from esa.errors import ConfigurationError
-
-
-def test_a_line_is_a_term_and_its_weight_is_one() -> None:
-    assert dict(Dictionary.from_text("d", "ABA\naccount\n").terms) == {"ABA": 1, "account": 1}
-
-
-def test_a_weight_follows_the_last_comma() -> None:
-    assert dict(Dictionary.from_text("d", "ABA, 3\ndear sir, or madam,2\n").terms) == {"ABA": 3, "dear sir, or madam": 2}
+from esa import Dictionary, Scanner
+from esa.engine.checks.dictionaries import Dictionaries, Entries
+from esa.engine.dictionary import Entry
 
 
-def test_three_digits_behind_a_comma_are_no_weight() -> None:
-    assert dict(Dictionary.from_text("d", "win 1,000\n").terms) == {"win 1,000": 1}
+def facts(dictionary: Dictionary, raw: bytes, today: date = date(2026, 1, 1)) -> dict[str, object]:
+    """What is reported of one dictionary; empty if nothing of it stands there."""
+    check = Dictionaries(Entries.of([dictionary]), today=lambda: today)
+    found = Scanner(checks=[check]).scan(raw).checks.get("dictionaries", {}).get(dictionary.name, {})
+    assert isinstance(found, dict)
+    return found
 
 
-def test_a_quoted_term_is_taken_as_it_stands() -> None:
-    assert dict(Dictionary.from_text("d", '"bank, 5"\n"a b", 4\n').terms) == {"bank, 5": 1, "a b": 4}
+def plain(text: str, *, subject: str = "x") -> bytes:
+    return f"From: a@example.net\r\nSubject: {subject}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n".encode()
 
 
-def test_comments_and_empty_lines_are_no_terms_and_a_bracketed_sign_is_no_comment() -> None:
-    text = "# head\n\naccount # of anybody\n[#]1 offer, 2\n"
-    assert dict(Dictionary.from_text("d", text).terms) == {"account": 1, "#1 offer": 2}
+FINANCE = Dictionary.from_text("finance", "ABA, 3\naccount, 2\nbank, 1\n")
+THRESHOLD = 6
 
 
-@pytest.mark.parametrize(
-    ("text", "where", "what"),
-    [
-        ("bank\naccount, 11\n", "d.txt, line 2", "0 to 10, not 11"),
-        ("bank, -1\n", "d.txt, line 1", "not -1"),
-        (", 4\n", "d.txt, line 1", "without a term"),
-        ("bank\nBANK\n", "d.txt, line 2", "twice"),
-        ("x" * 2000, "d.txt, line 1", "1024 octets"),
-        ("# nothing\n", "d.txt", "no term"),
-    ],
+def test_sum_of_weights_and_occurrences_meets_a_threshold() -> None:
+    """ABA 3, account 2, bank 1, threshold 6."""
+
+    def score(text: str) -> object:
+        return facts(FINANCE, plain(text)).get("score", 0)
+
+    assert score("account account account") == THRESHOLD
+    assert score("ABA of the account at the bank") == THRESHOLD
+    assert score("bank bank bank bank bank") == THRESHOLD - 1
+    assert score("nothing of it") == 0
+
+
+def test_of_numbers_that_overlap_the_one_that_passes_its_check_is_found() -> None:
+    raw = plain("9999 4321 9999 9999 9995 1234 5678 9000")
+    assert facts(Dictionary.from_text("d", "*credit, 3\n"), raw) == {"score": 3, "terms": {"*credit": 1}, "places": {"body": 3}}
+
+
+def test_an_entry_of_weight_zero_is_told_and_adds_nothing() -> None:
+    assert facts(Dictionary.of("d", {"bank": 0}), plain("my bank")) == {"score": 0, "terms": {"bank": 1}, "places": {"body": 0}}
+
+
+def test_expressions_count_each_match_and_keep_to_whole_words_and_case() -> None:
+    raw = plain("invoice 12345 and INVOICE 67890, preinvoice 11111, invoice 123456")
+    assert facts(Dictionary.from_text("d", "/invoice \\d{5}/, 2\n"), raw)["score"] == 4
+    assert facts(Dictionary.from_text("d", "/invoice \\d{5}/, 2\n", whole_words=False), raw)["score"] == 8
+    assert facts(Dictionary.from_text("d", "/INVOICE \\d{5}/, 2\n", case_sensitive=True), raw)["score"] == 2
+    assert facts(Dictionary.from_text("d", "/\\$\\d+/\n"), plain("pay $500 now, US$20"))["score"] == 2
+
+
+def test_typed_entries_stand_in_text_as_what_they_are() -> None:
+    raw = plain("write to bob@example.com or xbob@example.com, see www.example.org, example.org and bad.example.edu.")
+    assert facts(Dictionary.from_text("d", "# esa: kind = addresses\nbob@example.com\n"), raw)["score"] == 1
+    assert facts(Dictionary.from_text("d", "# esa: kind = domains\nexample.org\n.example.edu\n"), raw)["terms"] == {
+        "example.org": 1,
+        ".example.edu": 1,
+    }
+    assert facts(Dictionary.from_text("d", f"# esa: kind = hashes\n{'ab' * 32}\n"), plain("ab" * 32)) == {}
+
+
+def attached() -> bytes:
+    message = EmailMessage()
+    message["From"], message["Subject"], message["X-Note"] = "Alpha <a@example.net>", "alpha", "alpha"
+    message.set_content("alpha beta\n")
+    message.add_alternative("<p>alpha <b>beta</b></p>", subtype="html")
+    message.add_attachment("alpha alpha beta\n", filename="alpha.txt")
+    inner = EmailMessage()
+    inner["Subject"] = "alpha"
+    inner.set_content("alpha\n")
+    message.add_attachment(inner)
+    return message.as_bytes()
+
+
+def test_places_say_where_and_sum_to_the_score() -> None:
+    found = facts(Dictionary.from_text("d", "alpha, 2\nbeta\n"), attached())
+    places = found["places"]
+    assert isinstance(places, dict)
+    assert sum(places.values()) == found["score"]
+    assert places["subject"] == 2
+    assert places["header"] >= 2
+    assert places["body"] == 2 * 2 + 2
+    assert places["attachment"] == 2 * (1 + 2) + 1 + 2 * 2  # the name and text of the file, the message and its subject
+
+
+def test_places_of_expressions_and_of_disguised_words() -> None:
+    found = facts(Dictionary.from_text("d", "/alph[a]/, 2\nbeta\n"), attached())
+    assert found["places"] == facts(Dictionary.from_text("d", "alpha, 2\nbeta\n"), attached())["places"]
+    disguised = facts(Dictionary.of("d", {"paypal": 1}), plain("hello", subject="your p\u0430ypal"))
+    assert disguised["places"] == {"subject": 1}
+
+
+def test_an_entry_counts_on_its_last_day_and_no_more_on_the_next_without_a_new_scanner() -> None:
+    days = iter([date(2027, 1, 1), date(2027, 1, 2)])
+    dictionary = Dictionary.from_text("d", "alpha # until 2027-01-01\n")
+    scanner = Scanner(checks=[Dictionaries(Entries.of([dictionary]), today=lambda: next(days))])
+    assert "dictionaries" in scanner.scan(plain("alpha")).checks
+    assert "dictionaries" not in scanner.scan(plain("alpha")).checks
+
+
+def test_who_has_no_last_day_is_counted_beside_those_who_have() -> None:
+    dictionary = Dictionary.from_text("d", "alpha # until 2027-01-01\nbeta, 4\ngamma # until 2029-01-01\n")
+    assert facts(dictionary, plain("alpha beta gamma"), date(2028, 1, 1))["terms"] == {"beta": 1, "gamma": 1}
+
+
+def test_a_dictionary_without_entries_finds_nothing() -> None:
+    scanner = Scanner(dictionaries=[Dictionary.from_text("d", "# nobody yet\n")])
+    assert "dictionaries" not in scanner.scan(plain("alpha")).checks
+
+
+# --- beside a plain reading of the text
+
+WORDS = ["alpha", "beta", "gamma", "alp", "ha", "beta gamma", "alpha beta", "a1"]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.dictionaries(st.sampled_from(WORDS), st.integers(0, 10), min_size=1),
+    st.lists(st.sampled_from(["alpha", "Beta", "GAMMA", "alp", "alphabeta", "a1", "a12", "x"]), min_size=1, max_size=30),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
 )
-def test_a_wrong_line_is_named(text: str, where: str, what: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        Dictionary.from_text("d", text, where="d.txt")
-    assert caught.value.where == where
-    assert what in caught.value.what
-
-
-def test_a_file_gives_its_name_and_a_byte_order_mark_is_no_part_of_a_term(tmp_path: Path) -> None:
-    path = tmp_path / "finance.txt"
-    path.write_bytes(b"\xef\xbb\xbfbank, 2\r\n")
-    dictionary = Dictionary.from_file(path)
-    assert (dictionary.name, dict(dictionary.terms)) == ("finance", {"bank": 2})
-
-
-def test_a_file_that_is_absent_or_no_text_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be read"):
-        Dictionary.from_file(tmp_path / "absent.txt")
-    path = tmp_path / "binary.txt"
-    path.write_bytes(b"bank\n\xff\xfe")
-    with pytest.raises(ConfigurationError, match="UTF-8"):
-        Dictionary.from_file(path)
-
-
-def test_two_dictionaries_of_one_name_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="two dictionaries"):
-        Scanner(dictionaries=[Dictionary("d", {"a": 1}), Dictionary("d", {"b": 1})])
+def test_counts_are_those_of_a_plain_reading(
+    weights: dict[str, int], words: list[str], whole_words: bool, case_sensitive: bool, as_expressions: bool
+) -> None:
+    text = " ".join(words)
+    kind = "expression" if as_expressions else "term"
+    entries = [Entry(term, weight, kind) for term, weight in weights.items()]
+    found = facts(Dictionary("d", entries, whole_words, case_sensitive), plain(text))
+    expected: dict[str, int] = {}
+    for term in weights:
+        pattern = rf"\b{term}\b" if whole_words else term
+        # a phrase may begin where one of its kind ends its first word: occurrences overlap
+        pattern = pattern if as_expressions else f"(?={pattern})"
+        if count := len(re.findall(pattern, text, 0 if case_sensitive else re.IGNORECASE)):
+            expected[term] = count
+    assert found.get("terms", {}) == expected
+    assert found.get("score", 0) == sum(weights[term] * count for term, count in expected.items())

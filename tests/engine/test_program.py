@@ -12,7 +12,7 @@ import re2
 
 from esa import Scanner
 from esa.engine import expressions
-from esa.engine.checks.dictionaries import Dictionary
+from esa.engine.dictionary import Dictionary
 from esa.engine.program import NOT_FULLY_MATCHED, Pattern, Program
 from esa.errors import ConfigurationError
 from esa.message.content import Message
@@ -199,9 +199,9 @@ NUMBERED = mail("Account 4111 1111 1111 1111 in the US, US, Hauptstraße")
 
 def test_a_dictionary_may_name_numbers_and_let_case_count() -> None:
     assert Scanner(dictionaries=NUMBERS).scan(NUMBERED).checks["dictionaries"] == {
-        "numbers": {"score": 7, "terms": {"*card": 1, "account": 1}},
-        "countries": {"score": 2, "terms": {"US": 2}},
-        "more": {"score": 4, "terms": {"Account": 1, "straße": 1}},
+        "numbers": {"score": 7, "terms": {"*card": 1, "account": 1}, "places": {"body": 7}},
+        "countries": {"score": 2, "terms": {"US": 2}, "places": {"body": 2}},
+        "more": {"score": 4, "terms": {"Account": 1, "straße": 1}, "places": {"body": 4}},
     }
 
 
@@ -232,7 +232,7 @@ def test_a_scanner_that_listens_for_nothing_has_nothing_to_save(tmp_path: Path) 
 
 def test_dictionaries_are_renewed_under_load_and_no_scan_is_lost_or_mixed() -> None:
     def dictionary(number: int) -> Dictionary:
-        return Dictionary(f"d{number}", {f"word{number}": 1, "common": 1, **{f"filler{number}x{i}": 1 for i in range(200)}})
+        return Dictionary.of(f"d{number}", {f"word{number}": 1, "common": 1, **{f"filler{number}x{i}": 1 for i in range(200)}})
 
     scanner = Scanner(dictionaries=[dictionary(0)])
     raw = mail("common " + " ".join(f"word{number}" for number in range(30)))
@@ -266,7 +266,7 @@ def test_dictionaries_are_renewed_under_load_and_no_scan_is_lost_or_mixed() -> N
 
 
 def test_dictionaries_that_cannot_be_compiled_leave_the_old_ones() -> None:
-    scanner = Scanner(dictionaries=[Dictionary("d", {"word": 1})])
+    scanner = Scanner(dictionaries=[Dictionary.of("d", {"word": 1})])
     with pytest.raises(ConfigurationError):
-        scanner.renew([Dictionary("a", {"x" * 5000: 1})])
+        scanner.renew([Dictionary.of("a", {"x" * 5000: 1})])
     assert "dictionaries" in scanner.scan(mail("word")).checks

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from esa.engine.check import Evidence, Finding, Term
-from esa.engine.checks.dictionaries import Dictionary
 from esa.engine.checks.markers import GTUBE
+from esa.engine.dictionary import Dictionary
 from esa.engine.scanner import BATCH_MESSAGES, PRIOR_LOGIT, Scanner
 from esa.engine.verdict import Verdict, score_of
 from esa.errors import ConfigurationError, ModelError
@@ -100,21 +100,21 @@ def test_the_marker_pack_is_judged_as_it_says(scanner: Scanner, pack: Callable[[
 
 def test_dictionaries_report_terms_counts_and_the_weighted_score() -> None:
     """The example of AsyncOS: ABA 3, account 2, bank 1."""
-    scanner = Scanner(dictionaries=[Dictionary("finance", {"ABA": 3, "account": 2, "bank": 1})])
+    scanner = Scanner(dictionaries=[Dictionary.of("finance", {"ABA": 3, "account": 2, "bank": 1})])
     found = scanner.scan(message("Account, account; aba! The banker is no match.", subject="Your account")).checks["dictionaries"]
-    assert found == {"finance": {"score": 9, "terms": {"ABA": 1, "account": 3}}}
+    assert found == {"finance": {"score": 9, "terms": {"ABA": 1, "account": 3}, "places": {"subject": 2, "body": 7}}}
     assert "dictionaries" not in scanner.scan(message("nothing of it")).checks
 
 
 def test_dictionary_terms_match_folded_text() -> None:
-    scanner = Scanner(dictionaries=[Dictionary("d", {"Straße": 1, "café au lait": 1})])
+    scanner = Scanner(dictionaries=[Dictionary.of("d", {"Straße": 1, "café au lait": 1})])
     found = scanner.scan(message("STRASSE und CAFÉ AU LAIT")).checks["dictionaries"]
-    assert found == {"d": {"score": 2, "terms": {"Straße": 1, "café au lait": 1}}}
+    assert found == {"d": {"score": 2, "terms": {"Straße": 1, "café au lait": 1}, "places": {"body": 2}}}
 
 
 def test_one_term_in_two_dictionaries_is_reported_in_both() -> None:
     scanner = Scanner(
-        dictionaries=[Dictionary("a", {"bank": 1}), Dictionary("b", {"Bank": 5}), Dictionary("c", {"an": 1}, whole_words=False)]
+        dictionaries=[Dictionary.of("a", {"bank": 1}), Dictionary.of("b", {"Bank": 5}), Dictionary.of("c", {"an": 1}, whole_words=False)]
     )
     found = scanner.scan(message("my bank")).checks["dictionaries"]
     assert {name: facts["score"] for name, facts in found.items() if isinstance(facts, dict)} == {"a": 1, "b": 5, "c": 1}
@@ -122,7 +122,7 @@ def test_one_term_in_two_dictionaries_is_reported_in_both() -> None:
 
 def test_dictionaries_do_not_move_the_score(scanner: Scanner) -> None:
     raw = message("the bank")
-    assert Scanner(dictionaries=[Dictionary("d", {"bank": 10})]).scan(raw).score == scanner.scan(raw).score
+    assert Scanner(dictionaries=[Dictionary.of("d", {"bank": 10})]).scan(raw).score == scanner.scan(raw).score
 
 
 class Curious:

@@ -54,7 +54,7 @@ def command(paths: tuple[str, ...], as_json: bool, model: Path | None, dictionar
 
     Exit status: 0 all clean, 1 something was suspect or positive, 2 used wrongly, 3 some inputs could not be read.
     """
-    from esa.engine.checks.dictionaries import Dictionary
+    from esa.engine.dictionary import Dictionary
     from esa.engine.scanner import Scanner
     from esa.learning.corpora import iter_corpora
 

@@ -25,7 +25,8 @@ from esa.message.envelope import Envelope, Session
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from esa.engine.checks.dictionaries import Dictionary
+    from esa.engine.dictionary import Dictionary
+    from esa.engine.expressions import Match
     from esa.engine.model import Model
     from esa_core import Batch
 
@@ -60,6 +61,10 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 _NO_MATCHES: Mapping[int, int] = MappingProxyType({})
 
 
+def _nowhere() -> Sequence[tuple[int, Match]]:
+    return ()
+
+
 # Named tuples, not dataclasses: one of each is made a message, and a frozen dataclass costs a microsecond more.
 class Evidence(NamedTuple):
     """One message of a batch as a check sees it. `batch` and `row` are the native results; `message.parsed` is made when asked for."""
@@ -71,6 +76,7 @@ class Evidence(NamedTuple):
     session: Session | None = None
     envelope: Envelope | None = None
     matches: Mapping[int, int] = _NO_MATCHES  # index in the check's `terms` → times it stands there
+    where: Callable[[], Sequence[tuple[int, Match]]] = _nowhere  # the same by kind of region and part, made when asked for
 
 
 class Finding(NamedTuple):

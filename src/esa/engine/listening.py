@@ -10,17 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from esa.engine.check import Check, Saving, Term
+from esa.engine.expressions import Match
 from esa.engine.program import Pattern, Program
 from esa.errors import ConfigurationError
 from esa_core import fold
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from esa.message.content import Message
+    from esa_core import Batch
 
 _TEXTS = frozenset({"text", "words", "address", "domain", "suffix"})  # kinds of pattern that are folded
 _NUMBERS: Final = "I"  # array type of the tables: pattern, check and term numbers
@@ -48,7 +52,7 @@ class Listening:
                     patterns.append(numbers.setdefault(pattern, len(numbers)))
                     askers.append(asker)
                     terms.append(index)
-        if not numbers:
+        if not numbers and not any(isinstance(check, Saving) for check in checks):
             return cls(checks, None, _NOTHING, _NOTHING, _NOTHING)
         order = sorted(range(len(patterns)), key=patterns.__getitem__)
         starts = array(_NUMBERS, bytes(4 * (len(numbers) + 1)))
@@ -107,6 +111,26 @@ class Listening:
             for at in range(self._starts[pattern], self._starts[pattern + 1]):
                 heard.setdefault(self.checks[self._askers[at]], {})[self._terms[at]] = count
         return heard
+
+    def where(
+        self, check: Check, heard: Mapping[int, int], batch: Batch, row: int, message: Message, *, is_capped: bool = False
+    ) -> list[tuple[int, Match]]:
+        """In which regions and parts the terms stand that a check heard of one message. Expressions are searched once more for it."""
+        program = self.program
+        assert program is not None
+        found = self._asked(check, (Match(*match) for match in batch.table(row) if match[0] < program.n_patterns))
+        if len({term for term, _ in found}) < len(heard):
+            found = self._asked(check, program.table(batch, row, message, is_capped=is_capped))
+        return found
+
+    def _asked(self, check: Check, matches: Iterable[Match]) -> list[tuple[int, Match]]:
+        asker = self.checks.index(check)
+        return [
+            (self._terms[at], match)
+            for match in matches
+            for at in range(self._starts[match.pattern], self._starts[match.pattern + 1])
+            if self._askers[at] == asker
+        ]
 
 
 def _pattern_of(term: Term) -> Pattern | None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from esa.engine.check import Check, Evidence, Finding, Materials, build
-from esa.engine.checks.dictionaries import Dictionary
+from esa.engine.dictionary import Dictionary
 from esa.engine.judge import native_engine
 from esa.engine.listening import Listening
+from esa.engine.lookup import Lookup
 from esa.engine.model import DEFAULT_MODEL, Model
 from esa.engine.verdict import Reason, Report, Verdict, score_of
 from esa.message.content import Message
@@ -81,6 +82,7 @@ class _Compiled(NamedTuple):
     always: tuple[Check, ...]
     engine: Engine
     judges: bool
+    lookup: Lookup
 
 
 class Scanner:
@@ -118,11 +120,17 @@ class Scanner:
             tuple(check for check in listening.checks if not check.terms),
             native_engine(self.model, None if listening.program is None else listening.program.native),
             any(check.name == "spam" for check in listening.checks),
+            Lookup(listening),
         )
 
     def save(self, path: Path) -> None:
         """Write the compiled dictionaries to a file, whole or not at all, for `compiled`. Raises OSError."""
         self._compiled.listening.save(path)
+
+    @property
+    def lookup(self) -> Lookup:
+        """The dictionaries as they are now, for what stands outside of messages: addresses, names, networks, hashes."""
+        return self._compiled.lookup
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -171,8 +179,10 @@ class Scanner:
             message = Message(raw)
             names = _flags(flags[row])
             heard: Mapping[Check, Mapping[int, int]] = {}
+            is_capped = False
             if program is not None and (starts[row] != starts[row + 1] or program.tries_all):
-                counts, more = program.counts(batch, row, message, is_capped="too_many_matches" in names)
+                is_capped = "too_many_matches" in names
+                counts, more = program.counts(batch, row, message, is_capped=is_capped)
                 heard = compiled.listening.heard(counts)
                 names += more
             evidence = Evidence(
@@ -183,18 +193,21 @@ class Scanner:
                 sessions[row] if sessions else None,
                 envelopes[row] if envelopes else None,
             )
-            reports.append(_report(compiled, _examine(compiled.always, evidence, heard), names, micros[row]))
+            reports.append(_report(compiled, _examine(compiled, evidence, heard, is_capped), names, micros[row]))
         return reports
 
 
-def _examine(always: Sequence[Check], evidence: Evidence, heard: Mapping[Check, Mapping[int, int]]) -> dict[str, Finding]:
+def _examine(compiled: _Compiled, evidence: Evidence, heard: Mapping[Check, Mapping[int, int]], is_capped: bool) -> dict[str, Finding]:
     found: dict[str, Finding] = {}
-    for check in always:
+    for check in compiled.always:
         finding = check.examine(evidence)
         if finding is not None:
             found[check.name] = finding
     for check, matches in heard.items():
-        finding = check.examine(evidence._replace(matches=matches))
+        where = functools.partial(
+            compiled.listening.where, check, matches, evidence.batch, evidence.row, evidence.message, is_capped=is_capped
+        )
+        finding = check.examine(evidence._replace(matches=matches, where=where))
         if finding is not None:
             found[check.name] = finding
     return found

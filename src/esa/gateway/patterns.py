@@ -22,7 +22,7 @@ from pathlib import Path
 
 import esa_core
 from esa.config.schema import Configuration
-from esa.engine.checks.dictionaries import Dictionary
+from esa.engine.dictionary import Dictionary
 from esa.engine.model import DEFAULT_MODEL, Model
 from esa.engine.scanner import Scanner
 from esa.errors import ConfigurationError, EsaError

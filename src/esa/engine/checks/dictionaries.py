@@ -1,123 +1,198 @@
-"""Content dictionaries: lists of weighted terms, matched in subject and text of every message in the one pass of the automaton.
+"""Content dictionaries: lists of weighted entries, matched in subject, header and text of every message in the one pass of the core.
 
-A dictionary file has one term a line, with an optional weight after a comma, and comments:
-
-    # words of the finance department
-    ABA, 3
-    account, 2
-    "dear sir, 1"        a term in double quotes is taken as it stands
-    [#]1 offer           [#] stands for a # that begins no comment
-
-    *card                a number that passes its own check: *card, *ssn, *aba, *cusip, *iban
-
-What a match means is for the policy to say: dictionaries report facts and add nothing to the score.
+Reports per dictionary the score (sum of weight × occurrences), which entries stand there how often, and the score by place in the message: subject,
+header, body, attachment. What a match means is for the policy to say: dictionaries report facts and add nothing to the score of a message.
+Entries that are looked up only, networks and hashes, are no text to match; `esa.engine.lookup` finds them in the tables that stand here.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from array import array
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import accumulate
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Final, get_args, overload
 
 from esa.engine.check import Check, Evidence, Finding, Materials, Term
+from esa.engine.dictionary import IDENTIFIERS, MAX_WEIGHT, Dictionary, EntryKind
 from esa.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-MAX_WEIGHT = 10  # as AsyncOS has it: a term weighs 0 to 10
-MAX_TERM_OCTETS = 1024  # bounds one line of a wrong file; the longest phrases in use have some tens
+    from esa.engine.expressions import Match
+    from esa.message.content import Message
 
-IDENTIFIERS = frozenset({"*card", "*ssn", "*aba", "*cusip", "*iban"})
+PLACES = ("subject", "header", "body", "attachment")
 
+_KINDS: Final[tuple[EntryKind, ...]] = get_args(EntryKind)
 _LENGTHS: Final = "Q"  # array type of places in all texts together
-_COMMENT = re.compile(r"(?<!\[)#|#(?!\])")
-_LINE = re.compile(r"""(?:"(?P<quoted>[^"]*)"|(?P<plain>.*?))(?:\s*,\s*(?P<weight>-?\d{1,2}))?\Z""")
+_NUMBERS: Final = "I"  # array type of days (as date.toordinal has them, 0: none) and of numbers of entries
+_NETWORK_OCTETS = 17  # 16 of an IPv6 address, in which IPv4 is mapped (RFC 4291 section 2.5.5.2), and the length of the prefix
+_HASH_OCTETS = 32
+_NETWORK_LIKE = re.compile(r"[0-9a-fA-F:.]*[:.][0-9a-fA-F:.]*(?:/[0-9]{1,3})?\Z")
+_HASH_LIKE = re.compile(r"[0-9a-fA-F]{64}\Z")
+_BEGINS_WORD = re.compile(r"(?:\((?:\?[:a-zA-Z]+:?|\?P?<\w+>)?)*(?:\w|\\[wd]|\[(?:\w|\\[wd]))")
+_ENDS_WORD = re.compile(r"(?:(?<!\\)\w|\\[wd]|(?:\w|\\[wd])\])(?:[*+?)]|\{[\d,]+\})*\Z")
+_PLACE_OF = {"subject": "subject", "header": "header", "from_name": "header", "file_name": "attachment"}
 
 
-@dataclass(frozen=True, slots=True)
-class Dictionary:
-    """A named list of terms with weights 0–10. `whole_words`: a term matches only between word boundaries; `case_sensitive`: as it is written."""
+def network_of(text: str) -> bytes | None:
+    """The key of a network or address, or None for what is none."""
+    if not _NETWORK_LIKE.match(text):
+        return None
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return None
+    address, length = network.network_address, network.prefixlen
+    if address.version == 4:
+        return b"\0" * 10 + b"\xff\xff" + address.packed + bytes([96 + length])
+    return address.packed + bytes([length])
 
-    name: str
-    terms: Mapping[str, int]
-    whole_words: bool = True
-    case_sensitive: bool = False
+
+class _Keys(Sequence[bytes]):
+    """Sorted keys of one width, one behind another."""
+
+    def __init__(self, octets: memoryview, width: int) -> None:
+        self._octets, self._width = octets, width
+
+    def __len__(self) -> int:
+        return len(self._octets) // self._width
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return bytes(self._octets[index * self._width : (index + 1) * self._width])
+
+    def places(self, key: bytes) -> range:
+        """Where keys equal to this one stand."""
+        first = last = bisect_left(self, key)
+        while last < len(self) and self[last] == key:
+            last += 1
+        return range(first, last)
+
+
+class Entries:
+    """Entries of all dictionaries as flat tables, which a million of them share among processes.
+
+    `books` are (name, number of its first entry, whole words, case); `ends` the octets of `texts` at which each text ends; `weights` and `kinds` an
+    octet each; `days` the last day of each, or empty if none ends. Networks and hashes are sorted keys, with the number of the entry of each.
+    """
+
+    def __init__(self, books: Sequence[tuple[str, int, bool, bool]], tables: Mapping[str, memoryview]) -> None:
+        """Raises ValueError and KeyError for tables that do not go together."""
+        self.books, self._tables = books, tables
+        self.ends, self.texts = tables["ends"].cast(_LENGTHS), tables["texts"]
+        self.weights, self.kinds, self._days = tables["weights"], tables["kinds"], tables["days"].cast(_NUMBERS)
+        self._networks, self._network_entries = _Keys(tables["networks"], _NETWORK_OCTETS), tables["network_entries"].cast(_NUMBERS)
+        self._hashes, self._hash_entries = _Keys(tables["hashes"], _HASH_OCTETS), tables["hash_entries"].cast(_NUMBERS)
+        n = len(self.ends)
+        if not n == len(self.weights) == len(self.kinds) or len(self._days) not in (0, n):
+            raise ValueError("the dictionaries have tables of different lengths")
+        if len(self._networks) != len(self._network_entries) or len(self._hashes) != len(self._hash_entries):
+            raise ValueError("the dictionaries have more or fewer keys than entries for them")
+        self._lengths = bytes(tables["lengths"])  # of prefixes that there are
+        self._firsts = [first for _, first, _, _ in books]
+
+    def __len__(self) -> int:
+        return len(self.ends)
 
     @classmethod
-    def from_text(
-        cls, name: str, text: str, *, whole_words: bool = True, case_sensitive: bool = False, where: str | None = None
-    ) -> Dictionary:
-        """Read the lines of a dictionary file. Raises ConfigurationError with the line at fault."""
-        terms: dict[str, int] = {}
-        lines: dict[str, int] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            at = f"{where or name}, line {number}"
-            term, weight = _read_line(line, at)
-            if not term:
-                continue
-            key = term if case_sensitive else term.casefold()
-            if key in lines:
-                raise ConfigurationError(f"{term!r} stands there twice", where=at, mend=f"remove this line or line {lines[key]}")
-            lines[key] = number
-            terms[term] = weight
-        if not terms:
-            raise ConfigurationError("the dictionary has no term", where=where or name, mend="write one term a line")
-        return cls(name, terms, whole_words, case_sensitive)
+    def of(cls, dictionaries: Sequence[Dictionary]) -> Entries:
+        books: list[tuple[str, int, bool, bool]] = []
+        pieces: list[bytes] = []
+        weights, kinds, days = bytearray(), bytearray(), array(_NUMBERS)
+        networks: list[tuple[bytes, int]] = []
+        hashes: list[tuple[bytes, int]] = []
+        numbers = {kind: number for number, kind in enumerate(_KINDS)}
+        for dictionary in dictionaries:
+            books.append((dictionary.name, len(weights), dictionary.whole_words, dictionary.case_sensitive))
+            for entry in dictionary.entries:
+                if not 0 <= entry.weight <= MAX_WEIGHT:
+                    what = f"a term weighs 0 to {MAX_WEIGHT}, not {entry.weight}"
+                    raise ConfigurationError(what, where=f"{dictionary.name}, {entry.text!r}")
+                if entry.kind in ("network", "term") and (key := network_of(entry.text)) is not None:
+                    networks.append((key, len(pieces)))
+                elif entry.kind in ("hash", "term") and _HASH_LIKE.match(entry.text):
+                    hashes.append((bytes.fromhex(entry.text), len(pieces)))
+                pieces.append(entry.text.encode("utf-8", "surrogatepass"))
+                weights.append(entry.weight)
+                kinds.append(numbers[entry.kind])
+                days.append(entry.until.toordinal() if entry.until else 0)
+        networks.sort()
+        hashes.sort()
+        tables: dict[str, Buffer] = {
+            "ends": array(_LENGTHS, accumulate(map(len, pieces))),
+            "texts": b"".join(pieces),
+            "weights": bytes(weights),
+            "kinds": bytes(kinds),
+            "days": days if any(days) else b"",
+            "networks": b"".join(key for key, _ in networks),
+            "lengths": bytes(sorted({key[-1] for key, _ in networks})),
+            "network_entries": array(_NUMBERS, (number for _, number in networks)),
+            "hashes": b"".join(key for key, _ in hashes),
+            "hash_entries": array(_NUMBERS, (number for _, number in hashes)),
+        }
+        return cls(books, {name: memoryview(table).cast("B") for name, table in tables.items()})
 
     @classmethod
-    def from_file(cls, path: Path, *, name: str | None = None, whole_words: bool = True, case_sensitive: bool = False) -> Dictionary:
-        """Read a dictionary file (UTF-8); its name is that of the file without the ending unless given."""
-        try:
-            octets = path.read_bytes()
-        except OSError as error:
-            raise ConfigurationError(f"the dictionary cannot be read: {error.strerror}", where=str(path)) from error
-        return cls.from_octets(name or path.stem, octets, whole_words=whole_words, case_sensitive=case_sensitive, where=str(path))
+    def saved(cls, tables: Mapping[str, memoryview]) -> Entries:
+        books = [(str(name), int(first), bool(words), bool(case)) for name, first, words, case in json.loads(bytes(tables["books"]))]
+        return cls(books, tables)
 
-    @classmethod
-    def from_octets(cls, name: str, octets: bytes, *, whole_words: bool = True, case_sensitive: bool = False, where: str) -> Dictionary:
-        """Read the content of a dictionary file."""
-        try:
-            text = octets.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ConfigurationError(f"this is no UTF-8 text: {error.reason} at octet {error.start}", where=where) from error
-        return cls.from_text(name, text, whole_words=whole_words, case_sensitive=case_sensitive, where=where)
+    def tables(self) -> dict[str, Buffer]:
+        return {**self._tables, "books": json.dumps(self.books).encode()}
 
+    def text(self, index: int) -> str:
+        if not 0 <= index < len(self.ends):
+            raise IndexError(index)
+        return str(self.texts[self.ends[index - 1] if index else 0 : self.ends[index]], "utf-8", "surrogatepass")
 
-def _read_line(line: str, where: str) -> tuple[str, int]:
-    """Term and weight of one line; the term is empty for a comment or an empty line."""
-    body = _COMMENT.split(line, maxsplit=1)[0].strip().replace("[#]", "#")
-    if not body:
-        return "", 1
-    found = _LINE.match(body)
-    assert found is not None
-    quoted = found["quoted"]
-    term = (found["plain"] if quoted is None else quoted).strip()
-    weight = int(found["weight"] or 1)
-    if not 0 <= weight <= MAX_WEIGHT:
-        mend = "if the comma belongs to the term, put the term in double quotes"
-        raise ConfigurationError(f"a term weighs 0 to {MAX_WEIGHT}, not {weight}", where=where, mend=mend)
-    if not term:
-        raise ConfigurationError("a weight without a term", where=where)
-    if len(term.encode()) > MAX_TERM_OCTETS:
-        raise ConfigurationError(f"a term has at most {MAX_TERM_OCTETS} octets", where=where)
-    return term, weight
+    def kind(self, index: int) -> EntryKind:
+        return _KINDS[self.kinds[index]]
+
+    def book(self, index: int) -> int:
+        """Which dictionary an entry is of."""
+        return bisect_right(self._firsts, index) - 1
+
+    def counts_on(self, index: int, today: Callable[[], date]) -> bool:
+        """Whether the last day of an entry is not over; `today` is asked only if it has one."""
+        return not self._days or not self._days[index] or today().toordinal() <= self._days[index]
+
+    def networks_of(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Iterator[int]:
+        """Entries that are networks which hold an address: a look for each length of prefix that there is."""
+        packed = b"\0" * 10 + b"\xff\xff" + address.packed if address.version == 4 else address.packed
+        value = int.from_bytes(packed)
+        for length in self._lengths:
+            key = (value >> 128 - length << 128 - length).to_bytes(16) + bytes([length])
+            for place in self._networks.places(key):
+                yield self._network_entries[place]
+
+    def hashes_of(self, digest: bytes) -> Iterator[int]:
+        """Entries that are this SHA-256 digest, of 32 octets."""
+        for place in self._hashes.places(digest):
+            yield self._hash_entries[place]
 
 
 class _Terms(Sequence[Term]):
-    """The terms of all dictionaries, one after another, made when asked for."""
+    """What is listened for by all entries, one after another, made when asked for. Networks and hashes listen for nothing."""
 
-    def __init__(self, entries: _Entries) -> None:
+    def __init__(self, entries: Entries) -> None:
         self._entries = entries
 
     def __len__(self) -> int:
-        return len(self._entries.weights)
+        return len(self._entries)
 
     @overload
     def __getitem__(self, index: int) -> Term: ...
@@ -127,85 +202,112 @@ class _Terms(Sequence[Term]):
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
         text = self._entries.text(index)
-        if text in IDENTIFIERS:
-            return Term("", kind=text[1:])
         _, _, whole_words, case = self._entries.books[self._entries.book(index)]
-        return Term(text, whole_words, case=case)
+        match self._entries.kind(index):
+            case "term":
+                return Term(text, whole_words, case=case)
+            case "expression":
+                return Term(_bounded(text) if whole_words else text, kind="expression", case=case)
+            case "identifier":
+                return Term("", kind=IDENTIFIERS[text])
+            case "address":
+                return Term(text, kind="address")
+            case "domain":
+                return Term(text.removeprefix("."), kind="suffix" if text.startswith(".") else "domain")
+            case "network" | "hash":
+                return Term("")
 
 
-class _Entries:
-    """Terms and weights of dictionaries as flat tables, which a million of them share among processes.
-
-    `books` are (name, index of its first term, whole words, case); `ends` the octets of `texts` at which each term ends; `weights` an octet each.
-    """
-
-    def __init__(self, books: Sequence[tuple[str, int, bool, bool]], ends: memoryview, texts: memoryview, weights: memoryview) -> None:
-        self.books, self.ends, self.texts, self.weights = books, ends, texts, weights
-        self._firsts = [first for _, first, _, _ in books]
-
-    @classmethod
-    def of(cls, dictionaries: Sequence[Dictionary]) -> _Entries:
-        books, texts, weights = [], array(_LENGTHS), bytearray()
-        pieces: list[bytes] = []
-        for dictionary in dictionaries:
-            books.append((dictionary.name, len(weights), dictionary.whole_words, dictionary.case_sensitive))
-            pieces += (term.encode() for term in dictionary.terms)
-            wrong = next((one for one in dictionary.terms.items() if not 0 <= one[1] <= MAX_WEIGHT), None)
-            if wrong is not None:
-                raise ConfigurationError(f"a term weighs 0 to {MAX_WEIGHT}, not {wrong[1]}", where=f"{dictionary.name}, {wrong[0]!r}")
-            weights += bytes(dictionary.terms.values())
-        texts.extend(accumulate(map(len, pieces)))
-        return cls(books, memoryview(texts), memoryview(b"".join(pieces)), memoryview(weights))
-
-    @classmethod
-    def saved(cls, tables: Mapping[str, memoryview]) -> _Entries:
-        books = [(str(name), int(first), bool(words), bool(case)) for name, first, words, case in json.loads(bytes(tables["books"]))]
-        ends, weights = tables["ends"].cast(_LENGTHS), tables["weights"]
-        if len(ends) != len(weights):
-            raise ValueError("the dictionaries have more or fewer weights than terms")
-        return cls(books, ends, tables["texts"], weights)
-
-    def tables(self) -> dict[str, Buffer]:
-        return {"books": json.dumps(self.books).encode(), "ends": self.ends, "texts": self.texts, "weights": self.weights}
-
-    def text(self, index: int) -> str:
-        if not 0 <= index < len(self.ends):
-            raise IndexError(index)
-        return str(self.texts[self.ends[index - 1] if index else 0 : self.ends[index]], "utf-8")
-
-    def book(self, index: int) -> int:
-        """Which dictionary a term is of."""
-        return bisect_right(self._firsts, index) - 1
+def _bounded(expression: str) -> str:
+    """The expression between word boundaries, at each end at which it begins or ends with a word character."""
+    begin = r"\b" if _BEGINS_WORD.match(expression) else ""
+    end = r"\b" if _ENDS_WORD.search(expression) else ""
+    return f"{begin}(?:{expression}){end}" if begin or end else expression
 
 
 class Dictionaries:
-    """Reports per dictionary the terms that stand in a message, how often, and the weighted sum of their occurrences."""
+    """Reports per dictionary the entries that stand in a message, how often, and the weighted sum of their occurrences, also by place."""
 
     name = "dictionaries"
 
-    def __init__(self, entries: _Entries) -> None:
+    def __init__(self, entries: Entries, *, today: Callable[[], date] = date.today) -> None:
+        """`today`: the day by which entries end, in the time of this machine."""
         names = [name for name, _, _, _ in entries.books]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigurationError(f"two dictionaries are called {twice!r}", mend="give one of them another name")
-        self._entries = entries
+        self.entries, self.today = entries, today
         self.terms: Sequence[Term] = _Terms(entries)
 
     def save(self) -> Mapping[str, Buffer]:
-        return self._entries.tables()
+        return self.entries.tables()
 
     def examine(self, evidence: Evidence) -> Finding | None:
-        found: dict[str, dict[str, int]] = {}
-        scores: dict[str, int] = {}
-        entries = self._entries
+        """Facts: {dictionary: {"score": int, "terms": {text: times}, "places": {one of PLACES: score}}}; places sum to the score."""
+        entries = self.entries
+        places = _places(evidence)
+        found: dict[str, _Found] = {}
         for index, count in evidence.matches.items():
-            name = entries.books[entries.book(index)][0]
-            found.setdefault(name, {})[entries.text(index)] = count
-            scores[name] = scores.get(name, 0) + entries.weights[index] * count
-        return Finding({name: {"score": scores[name], "terms": terms} for name, terms in found.items()})
+            if not entries.counts_on(index, self.today):
+                continue
+            one = found.setdefault(entries.books[entries.book(index)][0], _Found())
+            one.add(entries.text(index), entries.weights[index], count, places.get(index, {}))
+        return Finding({name: one.facts() for name, one in found.items()}) if found else None
+
+
+class _Found:
+    """What of one dictionary stands in a message."""
+
+    __slots__ = ("places", "score", "terms")
+
+    def __init__(self) -> None:
+        self.score = 0
+        self.terms: dict[str, int] = {}
+        self.places: dict[str, int] = {}
+
+    def add(self, text: str, weight: int, count: int, places: Mapping[str, int]) -> None:
+        self.score += weight * count
+        self.terms[text] = self.terms.get(text, 0) + count
+        for place, times in places.items():
+            self.places[place] = self.places.get(place, 0) + weight * times
+
+    def facts(self) -> dict[str, object]:
+        return {"score": self.score, "terms": self.terms, "places": self.places}
+
+
+def _places(evidence: Evidence) -> dict[int, dict[str, int]]:
+    """How often each entry stands in each place."""
+    attached: set[int] | None = None
+    counts: dict[int, dict[str, int]] = {}
+    for index, match in evidence.where():
+        if attached is None:
+            attached = _attached(evidence.message)
+        place = _place_of(match, attached, evidence.message)
+        of_entry = counts.setdefault(index, {})
+        of_entry[place] = of_entry.get(place, 0) + match.times
+    return counts
+
+
+def _place_of(match: Match, attached: set[int], message: Message) -> str:
+    if match.part in attached:
+        return "attachment"
+    kind = match.kind
+    if kind == "disguised":  # words told among others of their context: they stand where these do
+        regions = message.parsed.regions
+        kind = next((regions[one.origin].kind for one in regions if one.kind == kind and one.part == match.part), kind)
+    return _PLACE_OF.get(kind, "body")
+
+
+def _attached(message: Message) -> set[int]:
+    """Parts that are attachments, or stand in one, or were taken out of one; the message itself is never one."""
+    attached: set[int] = set()
+    for part in message.parsed.parts[1:]:
+        if part.attachment or part.origin >= 0 or part.parent in attached:
+            attached.add(part.index)
+    return attached
 
 
 def check(materials: Materials) -> Check | None:
     if Dictionaries.name in materials.saved:
-        return Dictionaries(_Entries.saved(materials.saved[Dictionaries.name]))
-    return Dictionaries(_Entries.of(materials.dictionaries)) if materials.dictionaries else None
+        return Dictionaries(Entries.saved(materials.saved[Dictionaries.name]))
+    return Dictionaries(Entries.of(materials.dictionaries)) if materials.dictionaries else None

@@ -1,0 +1,120 @@
+"""Looking up in dictionaries what stands outside of messages: envelope addresses, host names, header values; client addresses; hashes of files.
+
+Offered by the scanner, asked by policy. All stands in the tables and patterns that are compiled once and mapped by every process: nothing is
+loaded for it, and a look takes microseconds whether a dictionary has ten entries or a million. Texts are matched by the same program as
+messages are, as a message of one line each. A name is more than text, though: `brien@example.org` is not found in `o'brien@example.org`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from esa.engine.checks.dictionaries import Dictionaries
+from esa.message.content import Message
+from esa_core import Engine, fold
+
+if TYPE_CHECKING:
+    from esa.engine.listening import Listening
+
+_HEAD = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+_LINES = str.maketrans("\r\n", "  ")
+LONGEST = 65_536  # characters of a text that are looked at: longer ones stand in messages, and are scanned there
+
+
+class Found(NamedTuple):
+    """What of one dictionary was found: the sum of weight × occurrences, and entries with how often."""
+
+    score: int
+    terms: Mapping[str, int]
+
+
+Founds = Mapping[str, Found]  # by dictionary; those of which nothing was found are not there
+_NOTHING: Founds = MappingProxyType({})
+
+
+class Lookup:
+    """Immutable, shared by threads."""
+
+    def __init__(self, listening: Listening) -> None:
+        self._listening = listening
+        self._check = next((check for check in listening.checks if isinstance(check, Dictionaries)), None)
+        has_patterns = self._check is not None and listening.program is not None and listening.program.n_patterns
+        self._engine = Engine(program=listening.program.native) if has_patterns and listening.program is not None else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dictionaries there are."""
+        return () if self._check is None else tuple(name for name, _, _, _ in self._check.entries.books)
+
+    def text(self, text: str) -> Founds:
+        """What stands in an address, a host name, or the value of a header field; see `texts`."""
+        return self.texts((text,))[0]
+
+    def texts(self, texts: Sequence[str]) -> list[Founds]:
+        """The same for many, in one call. Of an address (local@domain, no brackets): entries that are this address, `@domain`, its domain,
+        `.domain` above it, and terms and expressions that stand in it. Counts are as in a message."""
+        program = self._listening.program
+        if self._engine is None or program is None or self._check is None:
+            return [_NOTHING] * len(texts)
+        raws = [_HEAD + text[:LONGEST].translate(_LINES).encode("utf-8", "replace") for text in texts]
+        batch = self._engine.scan(raws)
+        starts = batch.match_starts.tolist()
+        founds: list[Founds] = []
+        for row, text in enumerate(texts):
+            if starts[row] == starts[row + 1] and not program.tries_all:
+                founds.append(_NOTHING)
+                continue
+            counts, _ = program.counts(batch, row, Message(raws[row]))
+            heard = self._listening.heard(counts).get(self._check, {})
+            folded = fold(text.encode("utf-8", "replace"))
+            founds.append(self._founds((index, count) for index, count in heard.items() if self._holds(index, folded)))
+        return founds
+
+    def client(self, address: str | ipaddress.IPv4Address | ipaddress.IPv6Address) -> Founds:
+        """Networks that an IP address is of; each counts once. Nothing for what is no address."""
+        if self._check is None:
+            return _NOTHING
+        if isinstance(address, str):
+            try:
+                address = ipaddress.ip_address(address)
+            except ValueError:
+                return _NOTHING
+        return self._founds((index, 1) for index in self._check.entries.networks_of(address))
+
+    def digest(self, sha256: bytes) -> Founds:
+        """Entries that are the hash of a file: 32 octets of SHA-256."""
+        return _NOTHING if self._check is None else self._founds((index, 1) for index in self._check.entries.hashes_of(sha256))
+
+    def _founds(self, counts: Iterable[tuple[int, int]]) -> Founds:
+        assert self._check is not None
+        entries, today = self._check.entries, self._check.today
+        scores: dict[str, int] = {}
+        terms: dict[str, dict[str, int]] = {}
+        for index, count in counts:
+            if entries.counts_on(index, today):
+                name = entries.books[entries.book(index)][0]
+                scores[name] = scores.get(name, 0) + entries.weights[index] * count
+                terms.setdefault(name, {})[entries.text(index)] = count
+        return {name: Found(score, terms[name]) for name, score in scores.items()}
+
+    def _holds(self, index: int, folded: bytes) -> bool:
+        """Whether an entry that stands in this text is what the text names, where entry and text are addresses or names."""
+        assert self._check is not None
+        entries = self._check.entries
+        kind, (_, _, whole_words, _) = entries.kind(index), entries.books[entries.book(index)]
+        if kind not in ("address", "domain") and not (kind == "term" and whole_words):
+            return True
+        local_part, at, domain = folded.rpartition(b"@")
+        if not at and kind == "term":
+            return True
+        entry = fold(entries.text(index).encode())
+        if kind == "domain":
+            return domain == entry or (entry.startswith(b".") and (domain == entry[1:] or domain.endswith(entry)))
+        if b" " in entry or b" " in folded:
+            return True  # a phrase, or a sentence
+        if b"@" in entry:
+            return domain == entry[1:] if entry.startswith(b"@") else folded == entry
+        return b"." not in entry or domain == entry or domain.endswith(b"." + entry) or entry in local_part
