@@ -121,7 +121,7 @@ def test_dictionaries_are_reported(tmp_path: Path, clean: Path) -> None:
     dictionary = tmp_path / "food.txt"
     dictionary.write_text("lunch, 3\n")
     line = esa("scan", "--json", "--dictionary", dictionary, clean).lines[0]
-    assert line["checks"]["dictionaries"] == {"food": {"score": 3, "terms": {"lunch": 1}}}  # type: ignore[index]
+    assert line["checks"]["dictionaries"] == {"food": {"score": 3, "terms": {"lunch": 1}, "places": {"subject": 3}}}  # type: ignore[index]
     assert "dictionary food, score 3: lunch × 1" in esa("scan", "--dictionary", dictionary, clean).out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -141,3 +142,29 @@ def test_a_gateway_does_not_start_with_a_dictionary_that_cannot_be_used(tmp_path
     with pytest.raises(RuntimeError, match=r"(?s)stands there twice.*dictionaries cannot be used"):
         gateway.start()
     gateway.end()
+
+
+def test_an_entry_added_by_command_is_in_use_without_a_restart_and_its_hits_are_counted(gateway: Gateway) -> None:
+    heard = gateway.command("dictionary", "add", "words", "beta", "--weight", "4", "--owner", "tests", "--json")
+    assert json.loads(heard)["reload"] is True
+    until(lambda: len(logged(gateway, "dictionaries.loaded")) == 4)
+    until(lambda: not {"receive-0", "receive-1"} & gateway.children().keys())
+    gateway.send(MAIL)
+    until(lambda: kept(gateway) == ["words:5"])
+
+    def hits() -> dict[str, int]:
+        lines = gateway.command("dictionary", "show", "words", "--json").splitlines()
+        return {one["entry"]: one["hits"] for one in map(json.loads, lines)}
+
+    until(lambda: hits() == {"alpha": 1, "beta": 1})
+    assert json.loads(gateway.command("dictionary", "remove", "words", "alpha", "--json"))["reload"] is True
+    until(lambda: len(logged(gateway, "dictionaries.loaded")) == 6)
+    until(lambda: {"receive-0", "receive-1"} <= gateway.children().keys() and not {"receive-2", "receive-3"} & gateway.children().keys())
+    gateway.send(MAIL)
+    until(lambda: kept(gateway) == ["words:5", "words:4"])
+
+
+def test_a_gateway_whose_dictionaries_are_empty_takes_mail(tmp_path: Path, words: Path) -> None:
+    words.write_text("# nobody yet\n")
+    for gateway in running(tmp_path, workers=1, more=MORE):
+        assert gateway.send(MAIL)[0] == 250

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from esa import Dictionary, Scanner
 from esa.engine.checks.dictionaries import Dictionaries, Entries
-from esa.engine.dictionary import Entry
+from esa.engine.dictionary import Entry, EntryKind
 
 
 def facts(dictionary: Dictionary, raw: bytes, today: date = date(2026, 1, 1)) -> dict[str, object]:
@@ -135,7 +135,7 @@ def test_counts_are_those_of_a_plain_reading(
     weights: dict[str, int], words: list[str], whole_words: bool, case_sensitive: bool, as_expressions: bool
 ) -> None:
     text = " ".join(words)
-    kind = "expression" if as_expressions else "term"
+    kind: EntryKind = "expression" if as_expressions else "term"
     entries = [Entry(term, weight, kind) for term, weight in weights.items()]
     found = facts(Dictionary("d", entries, whole_words, case_sensitive), plain(text))
     expected: dict[str, int] = {}

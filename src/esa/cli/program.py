@@ -27,6 +27,7 @@ COMMANDS = {
     "scan": ("esa.cli.scan", "Scan messages and print verdict, score and reasons."),
     "serve": ("esa.cli.serve", "Run the mail gateway."),
     "config": ("esa.cli.config", "Write a first esa.toml, check one, or import AsyncOS's HAT and RAT."),
+    "dictionary": ("esa.cli.dictionary", "See, change, check, import and export dictionaries."),
     "recipient": ("esa.cli.recipient", "Ask what becomes of a recipient."),
     "queue": ("esa.cli.queue", "See what waits for delivery."),
     "quarantine": ("esa.cli.quarantine", "See, release or delete held messages."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -94,6 +96,21 @@ def ask_or_do(socket: Path, request: Mapping[str, object], do: Callable[[], obje
             if is_second or not fault.is_in_use:
                 raise
         is_second = True
+
+
+def ask_for_reload(state: Path) -> int | None:
+    """Have the `esa serve` of this state folder read its configuration and files again. Returns its process id; None if none runs."""
+    from esa.store.folder import is_locked
+
+    run = state / "run"
+    if not is_locked(run / "lock"):
+        return None
+    try:
+        process = int((run / "pid").read_text())
+        os.kill(process, signal.SIGHUP)
+    except (OSError, ValueError):  # it is just starting or ending, and reads the files as they are now
+        return None
+    return process
 
 
 def nothing_like(keys: tuple[str, ...], place: str, listing: str) -> StoreError:

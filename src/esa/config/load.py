@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from esa.config import recipient_access, units
+from esa.config import dictionary_file, recipient_access, units
 from esa.config.schema import Configuration
 from esa.config.sender_groups import entries_of_files
 from esa.config.values import Duration, Size, Table
@@ -113,7 +113,7 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
     }
     changed_scan = {
         "model": str(base / scan.model) if scan.model else "",
-        "dictionaries": tuple(str(base / name) for name in scan.dictionaries),
+        "dictionaries": tuple(str(path) for name in scan.dictionaries for path in dictionary_file.files_of(base / name)),
     }
     groups = tuple(
         group.model_copy(update={"sender_files": tuple(str(base / name) for name in group.sender_files)})
@@ -172,8 +172,9 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
             (("scan", "model"), f"there is no {base / scan.model}", "name a model file, or leave it empty for the one esa comes with")
         )
     for number, name in enumerate(scan.dictionaries):
-        if not (base / name).is_file():
-            faults.append((("scan", "dictionaries", number), f"there is no file {base / name}", "name text files with one term a line"))
+        if not (base / name).is_file() and not (base / name).is_dir():
+            mend = "name text files with one entry a line, or a folder of them"
+            faults.append((("scan", "dictionaries", number), f"there is no file {base / name}", mend))
     for number, group in enumerate(configuration.sender_group):
         try:
             entries_of_files(group, base)

@@ -285,7 +285,9 @@ class Scan(Table):
         ),
     )
     model: str = Field(default="", description="Model file or folder. Empty: the one that esa comes with. Relative to this file.")
-    dictionaries: Texts = Field(default=(), description="Files of terms to count, one term a line. Relative to this file.")
+    dictionaries: Texts = Field(
+        default=(), description="Dictionaries: files with one entry a line, and folders, of which each *.txt is one. Relative to this file."
+    )
 
 
 class Limits(Table):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -301,6 +301,19 @@ def _term(body: str, weight: int, kind: Kind, is_quoted: bool) -> Entry:
     return Entry(body, weight)
 
 
+def make_entry(text: str, kind: Kind = "terms", *, weight: int = 1, comment: str = "", owner: str = "", until: date | None = None) -> Entry:
+    """An entry from its text alone, with the marks that it has in a file of this kind. Raises SyntaxFault."""
+    body = text.strip()
+    is_quoted = len(body) > 2 and body[0] == body[-1] == '"'
+    body = body[1:-1].replace('""', '"').strip() if is_quoted else body
+    if not body or "\n" in body or len(body.encode("utf-8", "surrogatepass")) > MAX_TERM_OCTETS:
+        raise SyntaxFault(f"an entry is one line of 1 to {MAX_TERM_OCTETS} octets", where=text[:80], mend="write one")
+    entry = _typed(body, weight, kind, is_quoted)
+    if entry.kind == "expression" and (wrong := expression_fault(entry.text)) is not None:
+        raise SyntaxFault(f"column {wrong.column} of {entry.text!r}: {wrong.what}", mend=wrong.mend)
+    return entry._replace(comment=comment.strip(), owner=owner.strip(), until=until)
+
+
 def network_text(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
     """As people write it: without a mask if it is one address."""
     return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
@@ -359,7 +372,7 @@ def write_entry(entry: Entry, kind: Kind = "terms") -> str:
     body = next((body for body in _bodies(entry, kind) if _is_read_as(entry, body, kind)), None)
     if body is None:
         raise SyntaxFault(f"a dictionary of {kind} cannot hold this {entry.kind}", where=entry.text, mend="choose another dictionary")
-    note = _write_note(entry)
+    note = write_note(entry)
     return f"{body}  # {note}" if note else body
 
 
@@ -386,7 +399,8 @@ def _is_read_as(entry: Entry, body: str, kind: Kind) -> bool:
         return False
 
 
-def _write_note(entry: Entry) -> str:
+def write_note(entry: Entry) -> str:
+    """What stands behind the entry, without the #."""
     pieces = [f"until {entry.until.isoformat()}"] if entry.until else []
     if entry.owner:
         pieces.append(f"owner: {entry.owner}")
@@ -394,8 +408,3 @@ def _write_note(entry: Entry) -> str:
     if comment:
         pieces.append(f"; {comment}" if comment[0] == ";" or _read_note(comment) != ("", "", comment) else comment)
     return "; ".join(pieces)
-
-
-def expired(entries: Iterable[Entry], today: date) -> Iterator[Entry]:
-    """Entries whose last day is over."""
-    return (entry for entry in entries if entry.until is not None and entry.until < today)

@@ -13,7 +13,7 @@ _GROUPS = {  # what begins behind a parenthesis → what it is, and what to do
     "?<=": ("look-behind", "match the text before it too, as in `abc(def)` for `(?<=abc)def`; or \\b for the begin of a word"),
     "?<!": ("negative look-behind", "write \\b where a word shall begin, or [^…] for the character that may stand before it"),
     "?=": ("look-ahead", "match the text behind it too, as in `abcdef` for `abc(?=def)`; or \\b for the end of a word"),
-    "?!": ("negative look-ahead", "write [^…] for the character that may follow, or a second entry of weight 0 for what shall not count"),
+    "?!": ("negative look-ahead", "write [^…] for the character that may follow"),
     "?>": ("an atomic group", "write (?: for (?>: RE2 never backtracks"),
     "?P=": ("a reference to what a group matched", "write the text that shall repeat once more"),
     "?(": ("a condition on a group", "write both cases with |"),

@@ -56,6 +56,7 @@ class Event(StrEnum):
     DICTIONARIES_COMPILED = "dictionaries.compiled"
     DICTIONARIES_LOADED = "dictionaries.loaded"
     DICTIONARIES_REFUSED = "dictionaries.refused"
+    DICTIONARY_HITS_LOST = "dictionaries.hits_lost"
     RECIPIENT_REFUSED = "recipient.refused"
     MESSAGE_ABORTED = "message.aborted"
     RELAY_READ = "relay.read"

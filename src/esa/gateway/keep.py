@@ -25,6 +25,7 @@ from esa.gateway.learned import Learner, LearnSettings
 from esa.gateway.metrics import Counter, Row
 from esa.policy.history import Kind, Subject
 from esa.store.control import ControlServer, Request
+from esa.store.dictionary_hits import DictionaryHits
 from esa.store.folder import make_private, sync_directory, take_lock, telling
 from esa.store.quarantine import Item, Quarantine
 from esa.store.queue import QueueView
@@ -75,6 +76,8 @@ class OpenKeep:
             stack.callback(self.quarantine.close)
             self.learner = Learner(settings.state, settings.learning)
             stack.callback(self.learner.close)
+            self.hits = DictionaryHits(settings.state)
+            stack.callback(self.hits.close)
             self._spool = Spool(self._spool_folder, WRITER)
             stack.callback(self._spool.close)
             self._reader = SpoolReader(self._spool_folder, self.tracking.cursors())
@@ -137,6 +140,7 @@ class OpenKeep:
                     Log.QUARANTINE_KEPT, id=item.id, mid=item.envelope.number or None, recipients=len(item.recipients), reason=item.reason
                 )
             self.learner.learn(batch)
+            self._count(batch)
             if batch.is_complete:
                 self.tracking.add(batch, told, outbox=outbox)
                 self._reader.advance(batch)
@@ -144,6 +148,13 @@ class OpenKeep:
             self.tracking.add(batch)
             self._reader.advance(batch)
         return False
+
+    def _count(self, batch: Batch) -> None:
+        """Count what was found of dictionaries. Raises StoreError, unless the counts are damaged: they begin anew then, and it is told."""
+        self.hits.add(batch)
+        if self.hits.lost:
+            events.error(Log.DICTIONARY_HITS_LOST, kept_as=self.hits.lost, consequence="hits of entries are counted anew")
+            self.hits.lost = ""
 
     def _read(self, location: Location) -> StoredMessage:
         return read_message(self._spool_folder, location)
@@ -247,6 +258,7 @@ class OpenKeep:
         if done or gone:
             self.tracking.forget([*done, *gone])
             self.learner.forget_segments([*done, *gone])
+            self.hits.forget_segments([*done, *gone])
             for key in (*done, *gone):
                 self._reader.forget(*key)
         return done

@@ -35,6 +35,7 @@ from esa.message.subject import message_id_of, subject_of
 from esa.message.trace import REASONS_SHOWN, header_end, received_field, result_field_ranges, result_fields, strip_result_fields
 from esa.policy.disposition import Action, Disposition, Plan, plan
 from esa.policy.mail_policy import MailPolicy, decide, verdict_of
+from esa.store.dictionary_hits import TERMS, terms_told
 from esa.store.identifier import new_identifier
 from esa.store.numbers import Numbers
 from esa.store.record import Event, EventName, Record, Splinter
@@ -540,6 +541,7 @@ def _tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple
             fields["flags"] = list(report.flags)
         if scores := _scores(report):
             fields["dictionaries"] = scores
+            fields[TERMS] = terms_told(report)
     now = time.time()
     told.append(Event(outcome, now, fields))
     for splinter in arrival.plan.splinters:
