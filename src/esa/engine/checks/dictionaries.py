@@ -11,7 +11,7 @@ import ipaddress
 import json
 import re
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import accumulate
@@ -55,7 +55,7 @@ def network_of(text: str) -> bytes | None:
     return address.packed + bytes([length])
 
 
-class _Keys(Sequence[bytes]):
+class _Keys:
     """Sorted keys of one width, one behind another."""
 
     def __init__(self, octets: memoryview, width: int) -> None:
@@ -64,23 +64,20 @@ class _Keys(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self._octets) // self._width
 
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return bytes(self._octets[index * self._width : (index + 1) * self._width])
-
     def places(self, key: bytes) -> range:
         """Where keys equal to this one stand."""
-        first = last = bisect_left(self, key)
-        while last < len(self) and self[last] == key:
+        octets, width = self._octets, self._width  # no bisect: a call of Python's for each step would be most of what a look-up takes
+        low, high = 0, len(octets) // width
+        while low < high:
+            middle = (low + high) // 2
+            if bytes(octets[middle * width : middle * width + width]) < key:
+                low = middle + 1
+            else:
+                high = middle
+        last = low
+        while bytes(octets[last * width : last * width + width]) == key:
             last += 1
-        return range(first, last)
+        return range(low, last)
 
 
 class Entries:
