@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from email.message import EmailMessage
 
@@ -85,7 +86,7 @@ def attached() -> bytes:
 def test_places_say_where_and_sum_to_the_score() -> None:
     found = facts(Dictionary.from_text("d", "alpha, 2\nbeta\n"), attached())
     places = found["places"]
-    assert isinstance(places, dict)
+    assert isinstance(places, Mapping)
     assert sum(places.values()) == found["score"]
     assert places["subject"] == 2
     assert places["header"] >= 2

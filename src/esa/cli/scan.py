@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,9 +117,14 @@ def describe(path: str, report: Report, reasons: int | None = None) -> dict[str,
             {"name": reason.name, "family": reason.family, "contribution": reason.contribution} for reason in report.reasons[:reasons]
         ],
         "flags": list(report.flags),
-        "checks": {name: dict(facts) for name, facts in report.checks.items()},
+        "checks": _plain(report.checks),
         "micros": round(report.micros, 1),
     }
+
+
+def _plain(facts: object) -> object:
+    """Mappings of any kind, in one another, as dicts."""
+    return {name: _plain(one) for name, one in facts.items()} if isinstance(facts, Mapping) else facts
 
 
 def _print_line(path: str, report: Report, reasons: int) -> None:

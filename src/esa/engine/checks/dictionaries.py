@@ -163,6 +163,11 @@ class Entries:
         """Which dictionary an entry is of."""
         return bisect_right(self._firsts, index) - 1
 
+    @property
+    def are_endless(self) -> bool:
+        """Whether no entry has a last day."""
+        return not self._days
+
     def counts_on(self, index: int, today: Callable[[], date]) -> bool:
         """Whether the last day of an entry is not over; `today` is asked only if it has one."""
         return not self._days or not self._days[index] or today().toordinal() <= self._days[index]
@@ -240,49 +245,79 @@ class Dictionaries:
         return self.entries.tables()
 
     def examine(self, evidence: Evidence) -> Finding | None:
-        """Facts: {dictionary: {"score": int, "terms": {text: times}, "places": {one of PLACES: score}}}; places sum to the score."""
-        entries = self.entries
-        places = _places(evidence)
-        found: dict[str, _Found] = {}
+        """Facts: {dictionary: {"score": int, "terms": {text: times}, "places": {one of PLACES: score}}}; places sum to the score.
+
+        Places are found when they are first asked for, and keep the message until then.
+        """
+        entries, weights, are_endless = self.entries, self.entries.weights, self.entries.are_endless
+        found: dict[int, dict[str, int]] = {}
+        scores: dict[int, int] = {}
         for index, count in evidence.matches.items():
-            if not entries.counts_on(index, self.today):
+            if not (are_endless or entries.counts_on(index, self.today)):
                 continue
-            one = found.setdefault(entries.books[entries.book(index)][0], _Found())
-            one.add(entries.text(index), entries.weights[index], count, places.get(index, {}))
-        return Finding({name: one.facts() for name, one in found.items()}) if found else None
+            book = entries.book(index)
+            found.setdefault(book, {})[entries.text(index)] = count
+            scores[book] = scores.get(book, 0) + weights[index] * count
+        if not found:
+            return None
+        where = _Where(self, evidence)
+        return Finding(
+            {
+                entries.books[book][0]: {"score": scores[book], "terms": terms, "places": Places(where, book)}
+                for book, terms in found.items()
+            }
+        )
 
 
-class _Found:
-    """What of one dictionary stands in a message."""
+class _Where:
+    """Scores of one message by dictionary and place, found when they are asked for."""
 
-    __slots__ = ("places", "score", "terms")
+    __slots__ = ("_check", "_evidence", "_scores")
 
-    def __init__(self) -> None:
-        self.score = 0
-        self.terms: dict[str, int] = {}
-        self.places: dict[str, int] = {}
+    def __init__(self, check: Dictionaries, evidence: Evidence) -> None:
+        self._check, self._evidence = check, evidence
+        self._scores: dict[int, dict[str, int]] | None = None
 
-    def add(self, text: str, weight: int, count: int, places: Mapping[str, int]) -> None:
-        self.score += weight * count
-        self.terms[text] = self.terms.get(text, 0) + count
-        for place, times in places.items():
-            self.places[place] = self.places.get(place, 0) + weight * times
+    def scores(self) -> dict[int, dict[str, int]]:
+        if self._scores is None:
+            self._scores = self._find()
+            del self._evidence
+        return self._scores
 
-    def facts(self) -> dict[str, object]:
-        return {"score": self.score, "terms": self.terms, "places": self.places}
+    def _find(self) -> dict[int, dict[str, int]]:
+        entries, message = self._check.entries, self._evidence.message
+        attached = _attached(message)
+        scores: dict[int, dict[str, int]] = {}
+        for index, match in self._evidence.where():
+            if entries.counts_on(index, self._check.today):
+                of_book = scores.setdefault(entries.book(index), {})
+                place = _place_of(match, attached, message)
+                of_book[place] = of_book.get(place, 0) + entries.weights[index] * match.times
+        return scores
 
 
-def _places(evidence: Evidence) -> dict[int, dict[str, int]]:
-    """How often each entry stands in each place."""
-    attached: set[int] | None = None
-    counts: dict[int, dict[str, int]] = {}
-    for index, match in evidence.where():
-        if attached is None:
-            attached = _attached(evidence.message)
-        place = _place_of(match, attached, evidence.message)
-        of_entry = counts.setdefault(index, {})
-        of_entry[place] = of_entry.get(place, 0) + match.times
-    return counts
+class Places(Mapping[str, int]):
+    """The score of one dictionary by place; only places in which an entry stands."""
+
+    __slots__ = ("_book", "_where")
+
+    def __init__(self, where: _Where, book: int) -> None:
+        self._where, self._book = where, book
+
+    def _scores(self) -> dict[str, int]:
+        return self._where.scores().get(self._book, {})
+
+    def __getitem__(self, place: str) -> int:
+        return self._scores()[place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scores())
+
+    def __len__(self) -> int:
+        return len(self._scores())
+
+    def __repr__(self) -> str:
+        return repr(self._scores())
 
 
 def _place_of(match: Match, attached: set[int], message: Message) -> str:
