@@ -328,13 +328,54 @@ def test_a_message_without_text_gets_a_part_for_it() -> None:
     assert (pdf.get_content_type(), pdf.get_content(), text_of(foot).strip()) == ("application/pdf", b"%PDF-", "foot")
 
 
-def test_no_text_that_is_added_ends_a_part() -> None:
-    raw = alternative()
-    boundary = str(read(raw).get_boundary())
-    made = apply(raw, [AddFooter(f"--{boundary}--\r\n\r\nX: y\x00\x1b[0m")])
-    assert len(list(read(made).walk())) in (5,)
+def mixed(boundary: str = "bound") -> bytes:
+    head = [f"Content-Type: multipart/mixed; boundary={boundary}", "MIME-Version: 1.0", ""]
+    return lines(
+        *head, f"--{boundary}", "", "text of ours", f"--{boundary}", "Content-Type: application/pdf", "", "%PDF-", f"--{boundary}--"
+    )
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        AddFooter("--bound--\r\n\r\nX: y\x00\x1b[0m"),
+        AddHeading("--bound"),
+        EditBody("text", "a\n--bound\n\nb"),
+        DropParts(frozenset({2}), "--bound--"),
+    ],
+)
+def test_no_text_that_is_added_ends_a_part(edit: Edit) -> None:
+    parts = list(read(apply(mixed(), [edit])).iter_parts())
+    assert len(parts) == 2
+    assert any("--bound" in text_of(part) for part in parts if part.get_content_maintype() == "text")
     sealed = read(apply(SIGNED, [AddFooter("--b--\n--b")]))
     assert len(list(sealed.walk())) == 5
+
+
+def test_a_line_of_hyphens_that_is_no_delimiter_changes_no_encoding() -> None:
+    raw = mixed()
+    assert apply(raw, [AddFooter("-- \nBen")]) == raw.replace(b"text of ours\r\n", b"text of ours\r\n--\r\nBen\r\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<body " * 50_000,
+        "<html <!doctype " * 20_000,
+        "<!-- " * 50_000,
+        "<script>" * 50_000,
+        "</body " * 50_000,
+        "<" * 200_000,
+        "</body" + " " * 200_000,
+    ],
+)
+def test_hostile_markup_and_headers_are_read_in_a_moment(body: str) -> None:
+    spaces = " " * 200_000
+    raw = lines(f"Content-Type: text/html;{spaces}x=y;{spaces}", f"Subject:{spaces}x", "", body)
+    made = apply(
+        raw, [AddFooter("ü"), AddHeading("ü"), EditBody("none", ""), EditBody("b", "☺"), ConvertHtml(), EditHeader("Subject", "x", "y")]
+    )
+    assert parse(made).subject == "y"
 
 
 # --- text replaced, HTML made plain

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from esa.message.edited_header import LINE_LIMIT, first_value, joined, newline_of, set_field, substitution, take_content_fields
-from esa_core import Parsed, Part, parse
+from esa_core import Part, parse
 
 _SEALED = frozenset({"multipart/signed", "multipart/encrypted"})
 _SEALED_WHOLE = re.compile(r"application/(?:x-)?pkcs7-mime|application/pgp")
@@ -27,8 +27,9 @@ _TOKEN = re.compile(
 )  # what is no text that is seen
 _FOREIGN = re.compile(r"[^\x00-\x7f\ud800-\udfff]")  # characters that a character set may lack
 _BEYOND_LATIN = re.compile(rb"[\x80-\x9f]")  # characters of windows-1252 that ISO 8859-1 has not
-_BODY_BEGIN = re.compile(r"(?i)<body\b[^>]*>")
-_HEAD_END = re.compile(r"(?i)</head\s*>|<html\b[^>]*>|<!doctype\b[^>]*>")
+_DELIMITER = re.compile(rb"^--(?=.)", re.MULTILINE)
+_BODY_BEGIN = re.compile(r"(?i)<body\b[^<>]*>")
+_HEAD_END = re.compile(r"(?i)</head\s*>|<html\b[^<>]*>|<!doctype\b[^<>]*>")
 _BODY_END = re.compile(r"(?i)</body\s*>|</html\s*>")
 
 
@@ -36,7 +37,7 @@ def add_text(raw: bytes, text: str, *, is_heading: bool) -> bytes:
     """Text before or behind what a reader sees: in each form of it, where there are several (multipart/alternative)."""
     lines = [line.rstrip() for line in _lines(text)]
     parsed = parse(raw)
-    targets = [] if _is_sealed(parsed) else _seen(parsed, last=not is_heading)
+    targets = [] if _is_sealed(parsed.parts) else _seen(parsed.parts, last=not is_heading)
 
     def put(part: Part, content: str, newline: str) -> str:
         if part.media_type == "text/html":
@@ -49,7 +50,7 @@ def add_text(raw: bytes, text: str, *, is_heading: bool) -> bytes:
         return content + newline + block
 
     done = _rewritten(raw, targets, put)
-    return _beside(raw, parsed, "\n".join(lines), is_heading=is_heading) if done is None else done
+    return _beside(raw, parsed.parts[0], "\n".join(lines), is_heading=is_heading) if done is None else done
 
 
 def edit(raw: bytes, expression: str, replacement: str) -> bytes:
@@ -61,18 +62,18 @@ def edit(raw: bytes, expression: str, replacement: str) -> bytes:
         changed = _between_tags(plain, change) if part.media_type == "text/html" else change(plain)
         return content if changed == plain else changed.replace("\n", newline)
 
-    parsed = parse(raw)
-    targets = [part for part in parsed.parts if _is_text(part) and not _is_inside(parsed, part) and _text(part) is not None]
+    parts = parse(raw).parts
+    targets = [part for part in parts if _is_text(part) and not _is_inside(parts, part) and _text(part) is not None]
     done = _rewritten(raw, targets, put)
     return raw if done is None else done
 
 
 def convert_html(raw: bytes) -> bytes:
     """HTML that a reader sees becomes plain text, as it is seen."""
-    parsed = parse(raw)
+    parts = parse(raw).parts
     pieces: list[tuple[int, int, bytes]] = []
-    for part in parsed.parts:
-        if _is_text(part) and part.media_type == "text/html" and not _is_inside(parsed, part):
+    for part in parts:
+        if _is_text(part) and part.media_type == "text/html" and not _is_inside(parts, part):
             text = part.text.replace("\r\n", "\n")
             pieces.append((part.start, part.end, _typed(raw, part, text if text.endswith("\n") or part.index else f"{text}\n")))
     return _replaced(raw, pieces)
@@ -116,26 +117,23 @@ def _above(parts: Sequence[Part], number: int) -> Iterator[int]:
         yield number
 
 
-def _is_inside(parsed: Parsed, part: Part) -> bool:
+def _is_inside(parts: Sequence[Part], part: Part) -> bool:
     """Whether it stands in an attached message or in what is attached, signed or encrypted."""
-    parts = parsed.parts
     return any(
         parts[above].attachment or parts[above].media_type.startswith("message/") or parts[above].media_type in _SEALED
         for above in _above(parts, part.index)
     )
 
 
-def _is_sealed(parsed: Parsed) -> bool:
-    first = parsed.parts[0].media_type
-    if first in _SEALED or _SEALED_WHOLE.match(first):
+def _is_sealed(parts: Sequence[Part]) -> bool:
+    if parts[0].media_type in _SEALED or _SEALED_WHOLE.match(parts[0].media_type):
         return True
-    return any(part.media_type in _SEALED and not part.attachment and not _is_inside(parsed, part) for part in parsed.parts)
+    return any(part.media_type in _SEALED and not part.attachment and not _is_inside(parts, part) for part in parts)
 
 
-def _seen(parsed: Parsed, *, last: bool) -> list[Part]:
+def _seen(parts: Sequence[Part], *, last: bool) -> list[Part]:
     """The text that a reader sees first, or last: one part, or each of its forms."""
-    parts = parsed.parts
-    texts = [part for part in parts if _is_text(part) and not _is_inside(parsed, part)]
+    texts = [part for part in parts if _is_text(part) and not _is_inside(parts, part)]
     if not texts:
         return []
     chosen = texts[-1 if last else 0]
@@ -253,7 +251,9 @@ def _encoded(raw: bytes, part: Part, text: str, codec: str) -> bytes:
     if part.encoding == "quoted-printable":
         return head + _quoted_printable(octets, newline)
     label = first_value(head, "Content-Transfer-Encoding").lower()
-    if _is_plain(octets) or (label in ("8bit", "binary") and b"\0" not in octets) or not _is_plain(raw[part.body_start : part.end]):
+    before = raw[part.body_start : part.end]
+    is_held = _is_plain(octets) or (label in ("8bit", "binary") and b"\0" not in octets) or not _is_plain(before)
+    if is_held and (part.parent < 0 or _delimiters(octets) <= _delimiters(before)):
         return head + octets
     head = set_field(head, "Content-Transfer-Encoding", "quoted-printable")
     return _with_version(head, part) + _quoted_printable(octets, newline)
@@ -267,6 +267,11 @@ def _can_hold(codec: str, character: str) -> bool:
     return True
 
 
+def _delimiters(octets: bytes) -> set[bytes]:
+    """Lines that a boundary may begin with, as a delimiter of some multipart (RFC 2046 section 5.1.1)."""
+    return {line for line in octets.splitlines() if line.startswith(b"--") and line.strip() != b"--"} if b"--" in octets else set()
+
+
 def _typed(raw: bytes, part: Part, text: str, *, is_new: bool = False) -> bytes:
     """Header and body of a part that becomes plain text: of the message itself, with all its other fields. `is_new`: no other field of it stays."""
     newline = newline_of(raw)
@@ -276,9 +281,11 @@ def _typed(raw: bytes, part: Part, text: str, *, is_new: bool = False) -> bytes:
     elif is_new:
         head = newline
     octets = text.encode("utf-8", "replace")
-    is_plain = _is_plain(octets)
+    is_plain = _is_plain(octets) and not _delimiters(octets)
     was = "" if is_new else first_value(head, "Content-Type")
-    media_type = _FORMAT.sub("", was.replace("text/html", "text/plain", 1)) if was.startswith("text/html") else "text/plain"
+    media_type = (
+        _FORMAT.sub("", " ".join(was.split()).replace("text/html", "text/plain", 1)) if was.startswith("text/html") else "text/plain"
+    )
     head = set_field(head, "Content-Type", _with_charset(media_type, "us-ascii" if is_plain else "utf-8"))
     head = set_field(head, "Content-Transfer-Encoding", "7bit" if is_plain else "quoted-printable")
     head = _with_version(head, part)
@@ -291,7 +298,8 @@ def _with_version(head: bytes, part: Part) -> bytes:
 
 
 def _with_charset(content_type: str, charset: str) -> str:
-    bare = _CHARSET.sub("", content_type.encode("ascii", "replace").decode())
+    one_line = " ".join(content_type.encode("ascii", "replace").decode().split())  # no long runs of white space for the expression
+    bare = _CHARSET.sub("", one_line if len(one_line) <= LINE_LIMIT else one_line.partition(";")[0])
     media_type, semicolon, more = bare.partition(";")
     return f"{media_type.strip()}; charset={charset}{semicolon}{more}"
 
@@ -302,8 +310,8 @@ def _is_plain(octets: bytes) -> bool:
 
 
 def _quoted_printable(octets: bytes, newline: bytes) -> bytes:
-    lines = octets.replace(b"\r\n", b"\n")
-    return binascii.b2a_qp(lines, istext=True).replace(b"\r", b"=0D").replace(b"\n", newline)
+    lines = binascii.b2a_qp(octets.replace(b"\r\n", b"\n"), istext=True).replace(b"\r", b"=0D")
+    return _DELIMITER.sub(b"=2D-", lines).replace(b"\n", newline)  # no line of it is a delimiter
 
 
 def _base64(octets: bytes, newline: bytes, is_ended: bool) -> bytes:
@@ -321,14 +329,13 @@ def _ended(head: bytes, newline: bytes) -> bytes:
 # --- structure
 
 
-def _beside(raw: bytes, parsed: Parsed, text: str, *, is_heading: bool) -> bytes:
+def _beside(raw: bytes, root: Part, text: str, *, is_heading: bool) -> bytes:
     """The message as a part of its own, with a part of text before or behind it."""
     newline = newline_of(raw)
-    root = parsed.parts[0]
     fields, content_fields = take_content_fields(raw[: root.body_start])
     body = raw[root.body_start :]
-    boundary = _boundary(raw)
     octets = text.encode("utf-8", "replace")
+    boundary = _boundary(raw + octets)
     charset, encoding = ("us-ascii", "7bit") if _is_plain(octets) else ("utf-8", "quoted-printable")
     note = newline.join(
         [
