@@ -77,12 +77,12 @@ def test_terms_change_under_load_and_every_message_is_taken(gateway: Gateway, wo
         assert len(rounds) < 100
     assert rounds[-1].wait(60) == 0
     until(lambda: not {"receive-0", "receive-1"} & gateway.children().keys())  # they have retired
-    before = len(kept(gateway))
+    before = 400 * len(rounds)
+    until(lambda: len(kept(gateway)) == before)
     last = source(200)
     assert last.wait(60) == 0
     until(lambda: len(kept(gateway)) == before + 200)
     scores = kept(gateway)
-    assert len(scores) == 400 * len(rounds) + 200
     assert set(scores) == {"words:1", "words:2"}
     assert set(scores[before:]) == {"words:2"}
     assert len(compiled(gateway)) == 2
@@ -103,6 +103,32 @@ def test_a_dictionary_that_cannot_be_compiled_changes_nothing_and_says_so(gatewa
     until(lambda: {"receive-0", "receive-1"} <= gateway.children().keys())
     gateway.send(MAIL)
     until(lambda: kept(gateway) == ["words:1", "words:1"])
+
+
+def test_dictionaries_that_compile_and_successors_that_cannot_start_change_nothing(gateway: Gateway, words: Path) -> None:
+    first, before = compiled(gateway), gateway.configuration.read_text()
+    words.write_text("beta, 2\n")
+    (gateway.folder / "users").write_text("anna:no hash\n")
+    gateway.configuration.write_text(f'{before}[authentication]\nusers = "{gateway.folder}/users"\n')
+    for refused in (1, 2):  # the second has nothing of the first to stand on
+        reload(gateway)
+        until(lambda count=refused: len(logged(gateway, "service.reload_refused")) == count)  # type: ignore[misc]
+    assert len(logged(gateway, "dictionaries.compiled")) == 3
+    assert compiled(gateway) == first
+    for name in ("receive-0", "receive-1"):
+        os.kill(gateway.children()[name], signal.SIGKILL)
+    until(lambda: len(logged(gateway, "dictionaries.loaded")) == 8)  # of two at the start, four that failed, two successors
+    until(lambda: gateway.http("/health")[0] == 200)
+    gateway.send(MAIL)
+    until(lambda: kept(gateway) == ["words:1"])
+    assert not logged(gateway, "compiled.damaged")
+    gateway.configuration.write_text(before)
+    reload(gateway)
+    until(lambda: logged(gateway, "service.reloaded"))
+    gateway.send(MAIL)
+    until(lambda: kept(gateway) == ["words:1", "words:2"])
+    assert len(compiled(gateway)) == 2
+    assert compiled(gateway) != first
 
 
 def test_what_was_compiled_is_used_again_and_what_is_damaged_is_made_again(gateway: Gateway, words: Path) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.running import RECIPIENT, REVERSE_PATH, Gateway, running
+from esa.store.reputation_table import memory_size
+from tests.end_to_end.running import RECIPIENT, REVERSE_PATH, Gateway, running, unused_port
 from tests.end_to_end.test_first_mail import CLEAN
+from tests.gateway.test_client import sink
 
 POLICY = (
     "[mail_flow_policy.ACCEPTED]\nmax_concurrency = -1\nmax_msgs_per_session = 100000\nmax_rcpts_per_msg = {0}\n"
@@ -87,6 +89,38 @@ def test_receivers_that_retire_end_with_their_last_session(gateway: Gateway) -> 
     while set(before.items()) & set(gateway.children().items()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not set(before.items()) & set(gateway.children().items())
+    assert all(process["restarts"] == 0 for process in gateway.health()["processes"].values())  # type: ignore[attr-defined]
+
+
+@pytest.mark.servers
+def test_those_that_deliver_and_keep_go_on_with_the_new_configuration(gateway: Gateway, server_program: Callable[[str], str]) -> None:
+    def begun() -> dict[str, int]:
+        return {name: process for name, process in gateway.children().items() if name in ("deliver", "keep")}
+
+    before, table = begun(), gateway.state / "run" / "reputation"
+    assert gateway.send(CLEAN)[0] == 250
+    gateway.arrived(1)
+    port = unused_port()
+    gateway.configuration.write_text(
+        f'{gateway.configuration.read_text()}[delivery]\nroute = "127.0.0.1:{port}"\n[reputation]\nsenders = 1000\nlearn = false\n'
+    )
+    assert table.stat().st_size == memory_size(65_536)
+    with sink(server_program("smtp-sink"), port):
+        reload(gateway)
+        assert not set(before.items()) & set(begun().items())
+        assert table.stat().st_size == memory_size(1_000)
+        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30, source_address=("127.0.0.7", 0)) as client:
+            client.sendmail(REVERSE_PATH, [RECIPIENT], CLEAN)
+        deadline = time.monotonic() + 30
+        while (sent := f"next_hop=127.0.0.1:{port}" not in gateway.log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not sent, gateway.log.read_text()[-2000:]
+        tracked = ["track", "--json", "--recipient", RECIPIENT]
+        while gateway.command(*tracked).count('"delivered"') < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+    assert '"score": null' in gateway.command("reputation", "show", "127.0.0.7", "--no-dns", "--json")
+    assert gateway.database("reputation.db", "SELECT count(*) FROM history WHERE name = '127.0.0.7'") == [(0,)]
+    assert len(gateway.maildir()) == 1
     assert all(process["restarts"] == 0 for process in gateway.health()["processes"].values())  # type: ignore[attr-defined]
 
 

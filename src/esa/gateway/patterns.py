@@ -1,12 +1,14 @@
 """Compiled dictionaries in the state folder: made by one process, mapped by every receiver, changed under load.
 
-    compiled/<digest>.patterns   what the dictionaries of that digest compile to; digest of their octets and of the program's own
+    compiled/<digest>.patterns   what the dictionaries of that digest compile to; digest of their octets, of the model and of the program's own
+    compiled/next                a link to the one that was made last and is not in force yet
     compiled/current             a link to the one in force
 
 service.py runs this module as a process of its own at the start and on SIGHUP, so that a million terms hold up no event loop. It makes the file
-if it is absent or cannot be used, checks it, puts it in force by renaming the link, and removes the others. Only then receivers are started that
-map it, and those before them retire. Promises: a dictionary that cannot be compiled changes nothing and is told in the log; a receiver that starts takes what is in
-force, whatever stands in the dictionary files by then. Exit status 0: in force; 3: failed, told on stderr.
+if it is absent or cannot be used, checks it, and has `next` lead to it. Receivers are started with its name; when they are ready service.py puts
+it in force and the others go, and if they cannot be started it is taken back. Promises: a dictionary that cannot be compiled changes nothing and
+is told in the log; a receiver that is started again takes what it was first started with, whatever stands in the dictionary files by then.
+Exit status 0: made; 3: failed, told on stderr.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from esa.gateway.events import Event as Log
 from esa.store.folder import make_private, sync_directory, telling
 
 FOLDER = "compiled"
-CURRENT = "current"
+CURRENT, NEXT = "current", "next"
 SUFFIX = ".patterns"
 FAILED = 3
 NICENESS = 10  # mail that is on its way goes first
@@ -40,7 +42,7 @@ _DIGITS = 32  # of a digest in a name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Put the dictionaries of a configuration in force."""
+    """Compile the dictionaries of a configuration."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they go to the whole group; the parent says when to stop
     parser = argparse.ArgumentParser(prog="esa.gateway.patterns", description="Compiles dictionaries; started by `esa serve`.")
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     os.nice(NICENESS)
     try:
-        put_in_force(configuration)
+        make(configuration)
     except EsaError as error:
         events.error(Log.DICTIONARIES_REFUSED, where=error.where, reason=error.what, mend=error.mend)
         return FAILED
@@ -61,15 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def put_in_force(configuration: Configuration) -> Path:
-    """Compile the dictionaries unless that is done already, and have them mapped from now on.
+def make(configuration: Configuration) -> Path:
+    """Compile the dictionaries unless that is done already, and have `next` lead to the file.
 
-    Raises ConfigurationError, ModelError and StoreError; then what was in force stays.
+    Raises ConfigurationError, ModelError and StoreError; what is in force stays in any case.
     """
     folder = make_private(configuration.state / FOLDER)
     dictionaries = [(Path(name), _read(Path(name))) for name in configuration.scan.dictionaries]
-    model = Model.load(Path(configuration.scan.model) if configuration.scan.model else DEFAULT_MODEL)
-    path = folder / f"{_digest(dictionaries)[:_DIGITS]}{SUFFIX}"
+    model = _model(configuration)
+    path = folder / f"{_digest(dictionaries, model)[:_DIGITS]}{SUFFIX}"
     if not _is_usable(path, model):
         began = time.monotonic()
         made = Scanner(
@@ -83,15 +85,47 @@ def put_in_force(configuration: Configuration) -> Path:
             Log.DICTIONARIES_COMPILED, compiled=path.name, dictionaries=len(dictionaries), octets=path.stat().st_size, seconds=seconds
         )
     with telling(folder):
-        link = folder / f".{CURRENT}"
+        link = folder / f".{NEXT}"
         link.unlink(missing_ok=True)
         link.symlink_to(path.name)
-        link.replace(folder / CURRENT)
-        for other in folder.iterdir():
-            if other.name not in (path.name, CURRENT):
-                other.unlink()
+        link.replace(folder / NEXT)
         sync_directory(folder)
     return path
+
+
+def made_last(state: Path) -> str:
+    """The name of the file that `make` made, for receivers. Raises StoreError."""
+    with telling(state / FOLDER):
+        return (state / FOLDER / NEXT).readlink().name
+
+
+def put_in_force(state: Path) -> None:
+    """Of the files keep only the one that was made last. Raises StoreError."""
+    folder = state / FOLDER
+    with telling(folder):
+        (folder / NEXT).replace(folder / CURRENT)
+        _remove_others(folder)
+
+
+def take_back(state: Path) -> None:
+    """Forget the file that was made last. Raises StoreError."""
+    folder = state / FOLDER
+    with telling(folder):
+        (folder / NEXT).unlink(missing_ok=True)
+        if (folder / CURRENT).is_symlink():
+            _remove_others(folder)
+
+
+def _remove_others(folder: Path) -> None:
+    kept = {CURRENT, (folder / CURRENT).readlink().name}
+    for other in folder.iterdir():
+        if other.name not in kept:
+            other.unlink()
+    sync_directory(folder)
+
+
+def _model(configuration: Configuration) -> Model:
+    return Model.load(Path(configuration.scan.model) if configuration.scan.model else DEFAULT_MODEL)
 
 
 def _read(path: Path) -> bytes:
@@ -103,9 +137,9 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _digest(dictionaries: Sequence[tuple[Path, bytes]]) -> str:
-    """SHA-256 of all that decides what is compiled: the dictionaries, and the code that folds and compiles."""
-    digest = hashlib.sha256()
+def _digest(dictionaries: Sequence[tuple[Path, bytes]], model: Model) -> str:
+    """SHA-256 of all that decides what is compiled: the dictionaries, the model, and the code that folds and compiles."""
+    digest = hashlib.sha256(f"{model.digest}\n".encode())
     for name, octets in dictionaries:
         digest.update(f"{name.stem}\n{len(octets)}\n".encode())
         digest.update(octets)
@@ -127,20 +161,20 @@ def _is_usable(path: Path, model: Model) -> bool:
     return True
 
 
-def open_scanner(configuration: Configuration) -> Scanner:
-    """The scanner of a receiver, with what is in force mapped; if that cannot be used, it says so and compiles its own.
+def open_scanner(configuration: Configuration, compiled: str = "") -> Scanner:
+    """The scanner of a receiver, with this file mapped; if it cannot be used, it says so and compiles its own.
 
     Raises ModelError, and ConfigurationError for dictionaries that cannot be compiled.
     """
-    model = Model.load(Path(configuration.scan.model) if configuration.scan.model else DEFAULT_MODEL)
+    model = _model(configuration)
     if not configuration.scan.dictionaries:
         return Scanner(model=model)
     try:
-        scanner = Scanner(model=model, compiled=configuration.state / FOLDER / CURRENT)
+        scanner = Scanner(model=model, compiled=configuration.state / FOLDER / compiled)
     except ConfigurationError as error:
         events.error(Log.COMPILED_DAMAGED, where=error.where, reason=error.what, consequence="this process compiles its own")
         return Scanner(model=model, dictionaries=[Dictionary.from_file(Path(name)) for name in configuration.scan.dictionaries])
-    events.info(Log.DICTIONARIES_LOADED, compiled=(configuration.state / FOLDER / CURRENT).resolve().name)
+    events.info(Log.DICTIONARIES_LOADED, compiled=compiled)
     return scanner
 
 

@@ -79,6 +79,7 @@ class Task:
     ready: int  # descriptor to write one octet to when the work has begun; -1: nobody asks
     sockets: tuple[tuple[str, int], ...]  # listener name, descriptor of its bound socket
     rates: tuple[int, int] | None = None  # descriptor of the counts that receivers share, and the number of this one among them
+    compiled: str = ""  # name of the file of compiled dictionaries
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,12 +113,13 @@ def _read_task(arguments: Sequence[str]) -> Task:
     parser.add_argument("--ready", type=int, default=-1, metavar="FD")
     parser.add_argument("--rates", type=int, default=-1, metavar="FD")
     parser.add_argument("--number", type=int, default=0)
+    parser.add_argument("--compiled", default="", metavar="FILE")
     parser.add_argument("--socket", action="append", default=[], metavar="LISTENER=FD")
     given = parser.parse_args(arguments)
     configuration = configuration_of(given.configuration)
     sockets = tuple((name, int(descriptor)) for name, _, descriptor in (one.rpartition("=") for one in given.socket))
     rates = (given.rates, given.number) if given.rates >= 0 else None
-    return Task(given.name, configuration, given.row, given.ready, sockets, rates)
+    return Task(given.name, configuration, given.row, given.ready, sockets, rates, given.compiled)
 
 
 async def _run(task: Task) -> None:
@@ -149,7 +151,7 @@ async def _run(task: Task) -> None:
 async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     configuration = task.configuration
     listeners = {listener.name: listener for listener in configuration.listener}
-    scanner = open_scanner(configuration)
+    scanner = open_scanner(configuration, task.compiled)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
     route = Route(
@@ -239,6 +241,7 @@ async def _first_of(stop: asyncio.Event, *others: asyncio.Event, patience: float
     _, left = await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
     for wait in left:
         wait.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _renew(contexts: Sequence[Tls | Users]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from esa.config.schema import Configuration
 from esa.errors import ConfigurationError, EsaError, StoreError
-from esa.gateway import events
+from esa.gateway import events, patterns
 from esa.gateway.events import Event as Log
 from esa.gateway.health import Health, HealthServer
 from esa.gateway.metrics import ROLES, Counter, Counters
@@ -32,9 +32,11 @@ from esa.store.folder import make_private, store_error, take_lock
 
 PREDECESSOR_SECONDS = 15.0  # how long children of a killed parent may take to drain
 KILL_SECONDS = 2.0  # past the drain time, a child that still runs is killed
+FIRST_ROW = 2  # of counters of receivers, behind those of deliver and keep
 GENERATIONS = 3  # of receivers at one time: those that work, those that retire, and their successors
-PATTERNS = "esa.gateway.patterns"  # compiles dictionaries
 STOREKEEPER_SECONDS = 5.0  # deliver and keep finish what is in flight
+UNCHANGED = "the old configuration stays in use"
+RENEWED_SECONDS = 30.0  # that a reload waits for deliver and keep to begin anew before it is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Service:
         self._stop = asyncio.Event()
         self._children: list[Child] = []
         self._runs: dict[Child, asyncio.Task[None]] = {}  # of these, and of receivers that have retired
+        self._successors: list[Child] = []  # receivers of a reload that are not ready yet
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
 
@@ -84,9 +87,11 @@ class Service:
             held.callback(lambda: os.close(self._descriptor))
             rates = create_memory(GENERATIONS * self.configuration.gateway.workers)
             held.callback(os.close, rates)
-            await self._compile(self.configuration)
+            compiled = await self._compile(self.configuration)
+            if compiled:
+                patterns.put_in_force(state)
             self._sockets, self._lock, self._rates = sockets, children_lock, rates
-            self._children = [self._child(Job("deliver", 0)), self._child(Job("keep", 1)), *self._receivers(0)]
+            self._children = [self._child(Job("deliver", 0)), self._child(Job("keep", 1)), *self._receivers(0, compiled)]
             health = HealthServer(counters, lambda: self._health(counters))
             self.health_place = await self._serve_health(health)
             try:
@@ -185,7 +190,9 @@ class Service:
             try:
                 await self._take_over(await asyncio.to_thread(self._read_again))
             except EsaError as error:
-                events.error(Log.RELOAD_REFUSED, reason=str(error).replace("\n", "; "), consequence="the old configuration stays in use")
+                events.error(Log.RELOAD_REFUSED, reason=str(error).replace("\n", "; "), consequence=UNCHANGED)
+            except Exception as error:  # a fault of ours must not go unheard: nobody waits for this task
+                events.error(Log.RELOAD_REFUSED, cause=error, consequence=UNCHANGED)
             else:
                 events.info(Log.SERVICE_RELOADED, pid=os.getpid(), seconds=round(time.monotonic() - began, 1))
             if not self._reload_again:
@@ -196,26 +203,32 @@ class Service:
         _can_take_over(self.configuration, configuration)
         old = [child for child in self._children if child.job.sockets]
         used = {child.job.row for child in self._runs}
-        generation = next((one for one in range(GENERATIONS) if not used & {child.job.row for child in self._receivers(one)}), None)
+        generation = next((one for one in range(GENERATIONS) if used.isdisjoint(FIRST_ROW + number for number in self._numbers(one))), None)
         if generation is None:
             raise EsaError("receivers of the last reload still finish their sessions", mend="reload again when they have ended")
         before, self._descriptor = self._descriptor, _configuration_descriptor(configuration)
-        new: list[Child] = []
+        new = self._successors = []
+        compiled = ""
         try:
-            await self._compile(configuration)
-            new = self._receivers(generation)
+            compiled = await self._compile(configuration)
+            new += self._receivers(generation, compiled)
             for child in new:
                 self._start(child)
             if not await self._all_ready(new):
                 raise EsaError(
                     "a process could not start with it", mend="what is wrong stands in the log, in the line event=process.failed"
                 )
+            if compiled:
+                patterns.put_in_force(configuration.state)
         except BaseException:
             failed, self._descriptor = self._descriptor, before
             await self._end_these(new, KILL_SECONDS)
             for child in new:
                 del self._runs[child]
+            self._successors = []
             os.close(failed)
+            if compiled:
+                patterns.take_back(configuration.state)
             raise
         self.configuration = configuration
         for child in old:
@@ -223,19 +236,29 @@ class Service:
         storekeepers = [child for child in self._children if not child.job.sockets]
         for child in storekeepers:
             child.begin_anew(self._descriptor)
-        self._children = [*storekeepers, *new]
+        self._children, self._successors = [*storekeepers, *new], []
         os.close(before)
+        with contextlib.suppress(TimeoutError):  # what keeps one from starting stands in the log, and it is tried again and again
+            async with asyncio.timeout(RENEWED_SECONDS):
+                await self._all_ready(storekeepers)
 
-    async def _compile(self, configuration: Configuration) -> None:
-        """Have the dictionaries compiled, in a process of its own: a million terms would hold up the event loop of this one."""
-        if configuration.scan.dictionaries and await run_to_end(PATTERNS, self._descriptor):
+    async def _compile(self, configuration: Configuration) -> str:
+        """Have the dictionaries compiled, in a process of its own: a million terms would hold up the event loop of this one.
+
+        Returns the name of the file, which is not in force yet; empty if there are no dictionaries.
+        """
+        if not configuration.scan.dictionaries:
+            return ""
+        if await run_to_end(patterns.__name__, self._descriptor):
             raise EsaError(
                 "the dictionaries cannot be used", mend="what is wrong stands in the log, in the line event=dictionaries.refused"
             )
+        return patterns.made_last(configuration.state)
 
     def _forget_retired(self, counters: Counters) -> int:
         """Let go of receivers that have ended after a reload; how often they were started again in their time."""
-        ended = [child for child, run in self._runs.items() if run.done() and child not in self._children]
+        kept = {*self._children, *self._successors}
+        ended = [child for child, run in self._runs.items() if run.done() and child not in kept]
         for child in ended:
             del self._runs[child]
             counters.row(child.job.row).reset_gauges()
@@ -262,11 +285,16 @@ class Service:
             )
         return opened
 
-    def _receivers(self, generation: int) -> list[Child]:
-        """The receivers of a generation, which have names, counters and spools that those of another have not."""
-        first = generation * len(self._sockets)
-        numbered = enumerate(self._sockets, first)
-        return [self._child(Job(f"receive-{number}", 2 + number, tuple(given), (self._rates, number))) for number, given in numbered]
+    def _numbers(self, generation: int) -> range:
+        """Of the receivers of a generation, which have names, counters and spools that those of another have not."""
+        return range(generation * len(self._sockets), (generation + 1) * len(self._sockets))
+
+    def _receivers(self, generation: int, compiled: str) -> list[Child]:
+        numbered = zip(self._numbers(generation), self._sockets, strict=True)
+        return [
+            self._child(Job(f"receive-{number}", FIRST_ROW + number, tuple(given), (self._rates, number), compiled))
+            for number, given in numbered
+        ]
 
     def _child(self, job: Job) -> Child:
         return Child(job, configuration=self._descriptor, inherited=(self._lock,))

@@ -25,12 +25,14 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One child to keep running: its name, its row of counters, the sockets it is handed as (listener, descriptor), and shared counts."""
+    """One child to keep running: its name, its row of counters, the sockets it is handed as (listener, descriptor), shared counts, and the
+    file of compiled dictionaries that it maps."""
 
     name: str
     row: int
     sockets: tuple[tuple[str, int], ...] = ()
     rates: tuple[int, int] | None = None  # descriptor of the counts that receivers share, and the number of this one among them
+    compiled: str = ""
 
 
 class Child:
@@ -90,6 +92,7 @@ class Child:
                     f"--row={self.job.row}",
                     f"--ready={ready_write}",
                     *(() if rates is None else (f"--rates={rates[0]}", f"--number={rates[1]}")),
+                    *((f"--compiled={self.job.compiled}",) if self.job.compiled else ()),
                     *(f"--socket={listener}={descriptor}" for listener, descriptor in self.job.sockets),
                     descriptors=descriptors,
                 )
@@ -137,7 +140,8 @@ class Child:
     def begin_anew(self, configuration: int) -> None:
         """Have the child drain and start again with another configuration."""
         self._configuration = configuration
-        self._renewing = True
+        self.ready.clear()
+        self._renewing = self.pid is not None  # else it is about to be started, with that configuration
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
