@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import smtplib
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -120,6 +121,11 @@ def test_refused_and_abandoned_mail_ends_too_and_numbers_go_on_after_a_restart(g
         client.rcpt("gone@example.org")
         client.rset()
     gateway.wait_for(r"Message aborted MID \d+ Receiving aborted by sender")
+    with socket.create_connection(("127.0.0.1", gateway.port), 20) as client:
+        assert client.recv(100).startswith(b"220 ")
+    lost = gateway.wait_for(r"ICID (\d+) lost")[1]
+    gateway.wait_for(rf"ICID {lost} close")
+    assert sum("lost" in line for line in gateway.words()) == 1  # those that said QUIT are not
     before = {int(number) for line in gateway.words() for number in re.findall(r"Start MID (\d+)", line)}
     gateway.stop()
     gateway.start()

@@ -85,6 +85,27 @@ def test_deliveries_that_fail_or_wait_are_told_for_each_recipient(told: Told) ->
     ]
 
 
+def test_a_client_that_goes_without_a_word_is_lost_and_one_that_says_quit_is_not(told: Told) -> None:
+    events.step(Event.CONNECTION_CLOSED, icid=5, client="192.0.2.9", lost="yes")
+    events.step(Event.CONNECTION_CLOSED, icid=6, client="192.0.2.9")
+    assert told() == ["Info: ICID 5 lost", "Info: ICID 5 close", "Info: ICID 6 close"]
+
+
+def test_connections_to_a_next_hop_are_told_from_begin_to_end_and_those_that_cannot_be_made(told: Told) -> None:
+    events.step(Event.DELIVERY_CONNECTED, dcid=3, local="192.0.2.25", address="192.0.2.40", port=25, next_hop="mx:25")
+    events.step(Event.DELIVERY_STARTED, dcid=3, mid=9, rids="0, 1")
+    events.warning(Event.DELIVERY_DUPLICATED, dcid=3, mid=9, rids="0, 1", reason="possible duplicate")
+    events.step(Event.DELIVERY_DISCONNECTED, dcid=3, next_hop="mx:25")
+    events.warning(Event.DELIVERY_UNREACHABLE, dcid=4, host="mx", port=25, reason="no connection to mx:25: Connection refused")
+    assert told() == [
+        "Info: New SMTP DCID 3 interface 192.0.2.25 address 192.0.2.40 port 25",
+        "Info: Delivery start DCID 3 MID 9 to RID [0, 1]",
+        "Warning: Possible Delivery: DCID 3 MID 9 to RID [0, 1]",
+        "Info: DCID 3 close",
+        "Warning: Connection Error: DCID 4 domain: mx port: 25 details: no connection to mx:25: Connection refused reason: network error",
+    ]
+
+
 def test_harvests_and_refused_connections_are_told(told: Told) -> None:
     fields: dict[str, FieldValue] = {"client": "192.168.10.1", "listener": "InboundMail", "group": "SUSPECTLIST", "limit": 4}
     events.warning(Event.HARVEST_DETECTED, network="192.168.10.1", invalid=4, **fields)

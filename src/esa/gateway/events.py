@@ -71,6 +71,7 @@ class Event(StrEnum):
     COMMIT_FAILED = "commit.failed"
     SPACE_LOW = "space.low"
     DELIVERY_CONNECTED = "delivery.connected"
+    DELIVERY_UNREACHABLE = "delivery.unreachable"
     DELIVERY_DISCONNECTED = "delivery.disconnected"
     DELIVERY_STARTED = "delivery.started"
     DELIVERY_SENT = "delivery.sent"

@@ -126,6 +126,7 @@ class Journal:
             user=connection.user or None,
             messages=visit.messages if visit else None,
             recipients_refused=visit.refused if visit and visit.refused else None,
+            lost="yes" if connection.was_lost else None,
             seconds=round(time.time() - connection.connected_at, 1),
             **(visit.fields() if visit else {}),
             icid=connection.number or None,

@@ -2,8 +2,9 @@
 
 `events.configure` takes it for `log_format = "asyncos"`. It makes of each event the lines that AsyncOS writes for it (user guide, chapter
 Logging, "Using Text Mail Logs"): connections carry an ICID, messages a MID, recipients a RID within their message, connections to a next hop a
-DCID. What AsyncOS has no line for stands as `event=… key=value …` behind the level. Promise: whatever a client sends, one line stays one
-line, and what stands between angle brackets or quotes does not leave them.
+DCID. What AsyncOS has no line for stands as `event=… key=value …` behind the level. Most lines are made of their fields alone: `_LINES` has
+them; those that need a look have a function. Promise: whatever a client sends, one line stays one line, and what stands between angle brackets
+or quotes does not leave them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import ipaddress
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from esa.gateway.events import Event, EventRecord, FieldValue, escape, line, quote
@@ -54,10 +55,18 @@ class MailLogFormatter(logging.Formatter):
         level = next(word for number, word in _LEVELS if record.levelno >= number)
         if not isinstance(record, EventRecord):
             return f"{self._stamp} {level}: message={quote(record.getMessage())}"
-        told = _TOLD.get(record.event)
-        fields = {**_UNNUMBERED, **{name: value for name, value in record.fields.items() if value is not None}}
-        lines = [line(record.event, record.fields)] if told is None else told(fields)
-        return "\n".join([f"{self._stamp} {level}: {text}" for text in lines])
+        return "\n".join([f"{self._stamp} {level}: {text}" for text in _words(record)])
+
+
+def _words(record: EventRecord) -> Iterable[str]:
+    event = record.event
+    fields = {**_UNNUMBERED, **{name: value for name, value in record.fields.items() if value is not None}}
+    if event in _LINES:
+        shown = _Shown((name, _Field(value)) for name, value in fields.items())
+        return [words.format_map(shown) for words in _LINES[event]]
+    if event in _TOLD:
+        return _TOLD[event](fields)
+    return [line(event, record.fields)]
 
 
 # --- clients ----------------------------------------------------------------------------------------------------------------------------
@@ -99,48 +108,12 @@ def _refused(fields: Fields) -> Lines:
 
 
 def _closed(fields: Fields) -> Lines:
+    if fields.get("lost"):
+        yield f"ICID {fields['icid']} lost"
     yield f"ICID {fields['icid']} close"
 
 
-def _tls_agreed(fields: Fields) -> Lines:
-    yield f"ICID {fields['icid']} TLS success protocol {_word(fields['tls'])} cipher {_word(fields['cipher'])}"
-
-
-def _tls_failed(fields: Fields) -> Lines:
-    yield f"ICID {fields['icid']} TLS failed: {_word(fields.get('reason'))}"
-
-
-def _authenticated(fields: Fields) -> Lines:
-    yield f"SMTP Auth: (ICID {fields['icid']}) succeeded for user: {_word(fields['user'])} using AUTH mechanism: {_word(fields['mechanism'])}"
-
-
-def _not_authenticated(fields: Fields) -> Lines:
-    yield (
-        f"SMTP Auth: (ICID {fields['icid']}) failed for user: {_word(fields['user'])}"
-        f" using AUTH mechanism: {_word(fields.get('mechanism'))}"
-    )
-
-
 # --- messages ---------------------------------------------------------------------------------------------------------------------------
-
-
-def _started(fields: Fields) -> Lines:
-    mid, icid = fields["mid"], fields["icid"]
-    yield f"Start MID {mid} ICID {icid}"
-    yield f"MID {mid} ICID {icid} From: {_path(fields['reverse_path'])}"
-
-
-def _recipient(fields: Fields) -> Lines:
-    yield f"MID {fields['mid']} ICID {fields['icid']} RID {fields['rid']} To: {_path(fields['recipient'])}"
-
-
-def _no_recipient(fields: Fields) -> Lines:
-    yield f"MID {fields['mid']} ICID {fields['icid']} To: {_path(fields['recipient'])} Rejected by {_word(fields['by'])}"
-
-
-def _aborted(fields: Fields) -> Lines:
-    yield f"Message aborted MID {fields['mid']} Receiving aborted by sender"
-    yield f"Message finished MID {fields['mid']} aborted"
 
 
 def _relayed(fields: Fields) -> Lines:
@@ -191,57 +164,7 @@ def _message_refused(fields: Fields) -> Lines:
     yield f"Message finished MID {mid} aborted"
 
 
-def _message_deferred(fields: Fields) -> Lines:
-    yield f"ICID {fields['icid']} Receiving Failed: {_word(fields.get('reason'))}"
-    yield f"Message aborted MID {fields['mid']} Receiving deferred"
-    yield f"Message finished MID {fields['mid']} aborted"
-
-
-def _nothing(fields: Fields) -> Lines:
-    """Told by other lines."""
-    yield from ()
-
-
-def _harvest(fields: Fields) -> Lines:
-    client, listener = _word(fields.get("client")), _word(fields.get("listener"))
-    yield (
-        f"LDAP: Dropping connection due to potential Directory Harvest Attack from host=('{client}', None),"
-        f" dhap_limit={fields.get('limit')}, sender_group={_word(fields.get('group'))}, listener={listener}"
-    )
-
-
-def _quarantined(fields: Fields) -> Lines:
-    yield f'MID {fields["mid"]} quarantined to "{QUARANTINE}" ({_word(fields.get("reason"))})'
-
-
-def _released(fields: Fields) -> Lines:
-    yield f'MID {fields["mid"]} released from quarantine "{QUARANTINE}" (manual)'
-    yield f"MID {fields['mid']} released from all quarantines"
-
-
-def _deleted(fields: Fields) -> Lines:
-    yield f'MID {fields["mid"]} deleted from quarantine "{QUARANTINE}" (manual)'
-    yield f"MID {fields['mid']} deleted from all quarantines"
-
-
-def _expired(fields: Fields) -> Lines:
-    yield f'MID {fields["mid"]} deleted from quarantine "{QUARANTINE}" (expired)'
-    yield f"MID {fields['mid']} deleted from all quarantines"
-
-
 # --- next hops --------------------------------------------------------------------------------------------------------------------------
-
-
-def _connected(fields: Fields) -> Lines:
-    yield f"New SMTP DCID {fields['dcid']} interface {_word(fields['local'])} address {_word(fields['address'])} port {fields['port']}"
-
-
-def _disconnected(fields: Fields) -> Lines:
-    yield f"DCID {fields['dcid']} close"
-
-
-def _delivery_started(fields: Fields) -> Lines:
-    yield f"Delivery start DCID {fields['dcid']} MID {fields['mid']} to RID [{fields['rids']}]"
 
 
 def _sent(fields: Fields) -> Lines:
@@ -274,10 +197,6 @@ def _not_sent(word: str, kind: str, fields: Fields) -> Lines:
         )
 
 
-def _possibly(fields: Fields) -> Lines:
-    yield f"Possible Delivery: DCID {fields['dcid']} MID {fields['mid']} to RID [{fields['rids']}]"
-
-
 def _parts(reply: FieldValue) -> tuple[str, str, str]:
     """Code, enhanced code and words of a reply; code 000 of what is none, as AsyncOS has it for trouble with a connection."""
     match = _REPLY.match(str(reply or ""))
@@ -301,34 +220,72 @@ def _path(value: FieldValue) -> str:
     return f"<{escape(str(value).removeprefix('<').removesuffix('>'), '<>')}>"
 
 
+class _Field:
+    """A value as `_LINES` names it: {name} is a word, {name:path} a path in angle brackets."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: FieldValue) -> None:
+        self._value = value
+
+    def __format__(self, form: str) -> str:
+        return _path(self._value) if form == "path" else _word(self._value)
+
+
+class _Shown(dict[str, _Field]):
+    def __missing__(self, name: str) -> _Field:
+        return _Field(None)
+
+
+# --- which event is told how ------------------------------------------------------------------------------------------------------------
+
+_LINES: dict[Event, tuple[str, ...]] = {
+    Event.TLS_AGREED: ("ICID {icid} TLS success protocol {tls} cipher {cipher}",),
+    Event.TLS_FAILED: ("ICID {icid} TLS failed: {reason}",),
+    Event.AUTHENTICATION_PROVEN: ("SMTP Auth: (ICID {icid}) succeeded for user: {user} using AUTH mechanism: {mechanism}",),
+    Event.AUTHENTICATION_FAILED: ("SMTP Auth: (ICID {icid}) failed for user: {user} using AUTH mechanism: {mechanism}",),
+    Event.MESSAGE_STARTED: ("Start MID {mid} ICID {icid}", "MID {mid} ICID {icid} From: {reverse_path:path}"),
+    Event.RECIPIENT_ACCEPTED: ("MID {mid} ICID {icid} RID {rid} To: {recipient:path}",),
+    Event.RECIPIENT_REFUSED: ("MID {mid} ICID {icid} To: {recipient:path} Rejected by {by}",),
+    Event.MESSAGE_ABORTED: ("Message aborted MID {mid} Receiving aborted by sender", "Message finished MID {mid} aborted"),
+    Event.MESSAGE_RECIPIENTS: (),  # told by other lines
+    Event.MESSAGE_DEFERRED: (
+        "ICID {icid} Receiving Failed: {reason}",
+        "Message aborted MID {mid} Receiving deferred",
+        "Message finished MID {mid} aborted",
+    ),
+    Event.HARVEST_DETECTED: (
+        "LDAP: Dropping connection due to potential Directory Harvest Attack from host=('{client}', None), dhap_limit={limit},"
+        " sender_group={group}, listener={listener}",
+    ),
+    Event.QUARANTINE_KEPT: (f'MID {{mid}} quarantined to "{QUARANTINE}" ({{reason}})',),
+    Event.QUARANTINE_RELEASED: (
+        f'MID {{mid}} released from quarantine "{QUARANTINE}" (manual)',
+        "MID {mid} released from all quarantines",
+    ),
+    Event.QUARANTINE_DELETED: (
+        f'MID {{mid}} deleted from quarantine "{QUARANTINE}" (manual)',
+        "MID {mid} deleted from all quarantines",
+    ),
+    Event.QUARANTINE_EXPIRED: (
+        f'MID {{mid}} deleted from quarantine "{QUARANTINE}" (expired)',
+        "MID {mid} deleted from all quarantines",
+    ),
+    Event.DELIVERY_CONNECTED: ("New SMTP DCID {dcid} interface {local} address {address} port {port}",),
+    Event.DELIVERY_UNREACHABLE: ("Connection Error: DCID {dcid} domain: {host} port: {port} details: {reason} reason: network error",),
+    Event.DELIVERY_DISCONNECTED: ("DCID {dcid} close",),
+    Event.DELIVERY_STARTED: ("Delivery start DCID {dcid} MID {mid} to RID [{rids}]",),
+    Event.DELIVERY_DUPLICATED: ("Possible Delivery: DCID {dcid} MID {mid} to RID [{rids}]",),
+}
 _TOLD: dict[Event, Callable[[Fields], Lines]] = {
     Event.CONNECTION_OPENED: _opened,
     Event.CONNECTION_REFUSED: _refused,
     Event.CONNECTION_CLOSED: _closed,
-    Event.TLS_AGREED: _tls_agreed,
-    Event.TLS_FAILED: _tls_failed,
-    Event.AUTHENTICATION_PROVEN: _authenticated,
-    Event.AUTHENTICATION_FAILED: _not_authenticated,
-    Event.MESSAGE_STARTED: _started,
-    Event.RECIPIENT_ACCEPTED: _recipient,
-    Event.RECIPIENT_REFUSED: _no_recipient,
-    Event.MESSAGE_ABORTED: _aborted,
     Event.RELAY_READ: _relayed,
     Event.MESSAGE_READ: _read,
-    Event.MESSAGE_RECIPIENTS: _nothing,
     Event.MESSAGE_KEPT: _kept,
     Event.MESSAGE_REFUSED: _message_refused,
-    Event.MESSAGE_DEFERRED: _message_deferred,
-    Event.HARVEST_DETECTED: _harvest,
-    Event.QUARANTINE_KEPT: _quarantined,
-    Event.QUARANTINE_RELEASED: _released,
-    Event.QUARANTINE_DELETED: _deleted,
-    Event.QUARANTINE_EXPIRED: _expired,
-    Event.DELIVERY_CONNECTED: _connected,
-    Event.DELIVERY_DISCONNECTED: _disconnected,
-    Event.DELIVERY_STARTED: _delivery_started,
     Event.DELIVERY_SENT: _sent,
     Event.DELIVERY_DEFERRED: _delayed,
     Event.DELIVERY_FAILED: _bounced,
-    Event.DELIVERY_DUPLICATED: _possibly,
 }

@@ -250,7 +250,17 @@ class SmtpHop:
         now = time.monotonic()
         if now >= self._held_until:  # the others that were under way at the same time are the same failure
             self._failures += 1
-            self._held_until = now + self._hold.delay(self._failures)
+            held = self._hold.delay(self._failures)
+            self._held_until = now + held
+            events.warning(
+                Log.DELIVERY_UNREACHABLE,
+                next_hop=self._name,
+                host=self._host,
+                port=self._port,
+                reason=reason,
+                left_alone=f"{held:.0f} s",
+                dcid=self._numbers.next(Kind.DELIVERY) if self._numbers is not None else None,
+            )
         self._trouble = f"{self._name}: {reason}"
 
     def _close_idle(self, now: float) -> None:

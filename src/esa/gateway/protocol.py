@@ -99,6 +99,7 @@ class Connection(Opening):
         return Session(*values, tls_version=tls.version, tls_cipher=tls.cipher, tls_client=tls.client, user=self.user)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.was_lost = self.was_lost or not self._ending
         self._lost = self._ending = True
         self._pending = b""
         self._front = None

@@ -43,6 +43,7 @@ class Stream(asyncio.BufferedProtocol, ABC):
         "_silent",
         "_transport",
         "_waiting",
+        "was_lost",
     )
 
     def __init__(self, server: Server) -> None:
@@ -60,6 +61,7 @@ class Stream(asyncio.BufferedProtocol, ABC):
         self._ending = False  # the last reply is written
         self._eof = False
         self._lost = False
+        self.was_lost = False  # the client went without a QUIT, and was not sent away
         self._silent = False  # the connection was reset
         self._active = server.now  # loop seconds of the last progress
 
@@ -130,7 +132,7 @@ class Stream(asyncio.BufferedProtocol, ABC):
         if self._waiting or self._pending or self._ending:
             return
         if self._eof:
-            self._ending = True
+            self._ending = self.was_lost = True
             self._transport.close()
         elif not self._reading:
             self._reading = True
