@@ -87,5 +87,11 @@ def test_absent_packages_are_noted_with_the_extra_that_brings_them(monkeypatch: 
     assert "pip install 'esa-appliance[gateway]'" in found[0].mend
 
 
+def test_with_a_configuration_it_says_that_nothing_looks_for_viruses(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    (tmp_path / "esa.toml").write_text("[mail_flow_policy.ACCEPTED]\nvirus_check = true\n")
+    done = esa("doctor", "--state", tmp_path, "--listen", f"127.0.0.1:{free_port()}", "--config", tmp_path / "esa.toml")
+    assert "there is no virus engine yet" in done.out
+
+
 def test_a_wrong_endpoint_is_used_wrongly() -> None:
     assert esa("doctor", "--listen", "nowhere").code == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from esa.config.advice import advise
 from esa.config.importers.hat import import_hat
 from esa.config.load import check
 from esa.config.schema import Configuration
@@ -107,8 +108,16 @@ def test_parameters_are_taken_over_and_what_is_not_given_is_the_default_and_not_
 
 def test_what_has_no_counterpart_is_told() -> None:
     notes = "\n".join(import_hat(EXPORTED).notes)
-    for words in ("virus_check = on", "SBO:1234"):
+    for words in ("virus_check = on is kept and has no effect yet: there is no virus engine", "SBO:1234"):
         assert words in notes
+
+
+def test_virus_check_is_taken_over_and_nobody_is_left_to_believe_that_it_works() -> None:
+    configuration = configured(import_hat(EXPORTED.replace('virus_check = "on"', 'virus_check = "off"')).text)
+    assert not configuration.mail_flow_policy["THROTTLED"].virus_check
+    (finding,) = [finding for finding in advise(configuration) if finding.group == "virus_check"]
+    assert "has no effect in THROTTLED: there is no virus engine" in str(finding)
+    assert not [finding for finding in advise(Configuration()) if finding.group == "virus_check"]
 
 
 def test_tls_that_was_required_is_required_and_a_word_that_is_none_is_told() -> None:

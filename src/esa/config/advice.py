@@ -10,7 +10,7 @@ from esa.config.recipient_access import entries_of, says_anything
 from esa.config.relays import relays_of
 from esa.config.reputation import makes_points
 from esa.config.schema import Configuration
-from esa.config.sender_groups import SHIPPED_GROUPS, groups_of
+from esa.config.sender_groups import SHIPPED_GROUPS, WITHOUT_EFFECT, groups_of
 from esa.policy.host_access import EVERYONE, HostAccess, Sender
 from esa.policy.host_access_audit import Finding, audit
 from esa.policy.mail_flow import UNLIMITED
@@ -29,12 +29,21 @@ def advise(configuration: Configuration, base: Path = Path()) -> list[Finding]:
 def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
     if configuration.has_users and all(listener.authentication == "off" for listener in configuration.listener):
         yield Finding("[authentication]", "users are named, and no listener offers AUTH", USERS_UNASKED, table="table")
+    yield from _without_effect(configuration)
     yield from _relays(configuration, base)
     yield from _of_senders(configuration, base)
     for listener in configuration.listener:
         given = configuration.recipient_access, listener.accept_domains
         if says_anything(*given, listener=listener.name):
             yield from audit_recipients(entries_of(*given, listener=listener.name, base=base), listener.name)
+
+
+def _without_effect(configuration: Configuration) -> Iterator[Finding]:
+    """Parameters that somebody may rely on, and that nothing looks at yet."""
+    for key, why in WITHOUT_EFFECT.items():
+        names = [name for name, policy in configuration.mail_flow_policy.items() if key in policy.model_fields_set]
+        if names:
+            yield Finding(key, f"has no effect in {', '.join(names)}: {why}", "do not rely on it", table="parameter")
 
 
 def _of_senders(configuration: Configuration, base: Path) -> Iterator[Finding]:

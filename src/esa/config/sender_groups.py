@@ -24,6 +24,7 @@ from esa.policy.mail_flow import SHIPPED, UNLIMITED, AccessRule, Demand, Pipelin
 from esa.policy.mail_flow import MailFlowPolicy as Policy
 from esa.policy.senders import SenderEntry, parse_sender
 
+WITHOUT_EFFECT = {"virus_check": "there is no virus engine"}  # parameters that wait for what they are about
 DEFAULT = "DEFAULT"  # name of the policy that gives the others what they leave out
 _GIVEN = Policy()
 
@@ -114,6 +115,9 @@ class MailFlowPolicy(Table):
     spam_check: bool = Field(
         default=True, description="Whether mail is treated by its score. false: it is scanned, and delivered whatever it is."
     )
+    virus_check: bool = Field(
+        default=True, description="Whether mail is looked at for viruses. It changes nothing yet: there is no virus engine."
+    )
     tls: Literal["listener", "off", "preferred", "required"] = Field(
         default=_GIVEN.tls.value,
         description=(
@@ -172,7 +176,10 @@ def _as_written(policy: Policy) -> dict[str, Any]:
 
 
 def base_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a policy of this name has before the file says anything of it; `given` are the policies of the file, as written."""
+    """What a policy of this name has before the file says anything of it; `given` are the policies of the file, as written.
+
+    Of what has no effect nothing is said, so that it is known whether the file does.
+    """
     values = {**_as_written(_GIVEN), **given.get(DEFAULT, {})}
     if name in SHIPPED:
         values |= {key: value for key, value in _as_written(SHIPPED[name]).items() if value != _as_written(_GIVEN)[key]}
@@ -203,7 +210,7 @@ def shipped_policies() -> dict[str, MailFlowPolicy]:
 
 def policy_of(name: str, given: MailFlowPolicy) -> Policy:
     """The policy as a value that the listener keeps to."""
-    values = {key: getattr(given, key) for key in type(given).model_fields}
+    values = {key: getattr(given, key) for key in type(given).model_fields if key not in WITHOUT_EFFECT}
     made = {
         "name": name,
         "access": AccessRule(given.access),

@@ -46,8 +46,8 @@ def _policies(name: str, policies: Mapping[str, BaseModel]) -> Iterator[str]:
     """The first policy whole; of the others what differs from the first's defaults or from what such a name has anyway."""
     given = {DEFAULT: policies[DEFAULT].model_dump()} if DEFAULT in policies else {}
     for number, (policy, table) in enumerate(policies.items()):
-        values, base = table.model_dump(), base_of(policy, given)
-        plain = type(table)().model_dump()
+        values, plain = table.model_dump(), type(table)().model_dump()
+        base = {**plain, **base_of(policy, given)}
         shown = {key for key, value in values.items() if number == 0 or value != base[key] or value != plain[key]}
         yield _table(f"[{name}.{policy}]", table, explained=number == 0, shown=shown)
 

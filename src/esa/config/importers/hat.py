@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from esa.config.sender_groups import MailFlowPolicy, base_of
+from esa.config.sender_groups import WITHOUT_EFFECT, MailFlowPolicy, base_of
 from esa.config.units import format_size
 from esa.config.values import LISTENER_NAME
 from esa.errors import ConfigurationError, SyntaxFault
@@ -42,10 +42,7 @@ _RULES = {rule.value: rule for rule in AccessRule}
 _DEMANDS = {"off": "off", "on": "preferred", "preferred": "preferred", "require": "required", "required": "required"}
 _RENAMED = {"smtp_auth": "auth", "override_hostname": "banner_hostname", "smtp_banner_text": "banner_text"}
 _RENAMED_REFUSING = {"smtp_banner_text": "reject_banner_text", "smtp_banner_code": "reject_banner_code"}
-_WITHOUT_COUNTERPART = {
-    "use_sb": "reputation is always used where a group asks for it",
-    "virus_check": "there is no virus engine",
-}
+_WITHOUT_COUNTERPART = {"use_sb": "reputation is always used where a group asks for it"}
 
 
 @dataclass(slots=True)
@@ -202,6 +199,8 @@ class _Reader:
             why = _WITHOUT_COUNTERPART.get(key, "there is no such parameter here")
             self._notes.append(f"policy {policy}: {key} = {given} left out: {why}")
             return
+        if key in WITHOUT_EFFECT:
+            self._notes.append(f"policy {policy}: {key} = {given} is kept and has no effect yet: {WITHOUT_EFFECT[key]}")
         if key in ("tls", "auth"):
             if given.lower() in _DEMANDS:
                 values[key] = _DEMANDS[given.lower()]
@@ -230,7 +229,7 @@ class _Reader:
         plain = base_of("", {})
         for name, given in self._policies.items():
             values = {key: value for key, value in plain.items() if base_of(name, {})[key] != value} | given
-            shown = {key: value for key, value in values.items() if base_of(name, {})[key] != value or key in given}
+            shown = {key: value for key, value in values.items() if key in given or base_of(name, {})[key] != value}
             lines = [f"{key} = {json.dumps(value)}" for key, value in shown.items()]
             yield "\n".join([f"[mail_flow_policy.{name}]", *lines, ""])
 
