@@ -9,7 +9,7 @@ once; another gives a future, and only the session that asked waits for it. No s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -98,33 +98,36 @@ class Directory:
         asked = [source for source in self._sources if source.scope.covers(recipient.domain, is_named=is_named)]
         if not asked:
             return NOBODY_ASKED
+        steps = self._ask(recipient, asked)
+        try:
+            under_way = next(steps)
+        except StopIteration as end:
+            found: Finding = end.value
+            return found
+        return self._go_on(steps, under_way)
+
+    def _ask(self, recipient: Recipient, asked: Sequence[Source]) -> _Steps:
+        """Yields what has to be waited for, and is sent what came of it."""
         worst: Finding | None = None
-        for number, source in enumerate(asked):
+        for source in asked:
             answer = source.look_up(recipient)
-            if isinstance(answer, asyncio.Future):
-                return self._find_on(recipient, asked[number:], answer, worst)
-            found = _finding(answer, source.scope)
+            found = _finding((yield answer) if isinstance(answer, asyncio.Future) else answer, source.scope)
             if found.reply is None:
                 return found
             worst = _worse(worst, found)
         assert worst is not None
         return worst
 
-    async def _find_on(
-        self, recipient: Recipient, asked: Sequence[Source], answer: Standing | asyncio.Future[Standing], worst: Finding | None
-    ) -> Finding:
-        """Go on from the first of `asked`, whose answer is under way."""
-        for number, source in enumerate(asked):
-            if number:
-                answer = source.look_up(recipient)
-            if isinstance(answer, asyncio.Future):
-                answer = await asyncio.shield(answer)  # others may wait for the same answer
-            found = _finding(answer, source.scope)
-            if found.reply is None:
+    async def _go_on(self, steps: _Steps, under_way: asyncio.Future[Standing]) -> Finding:
+        while True:
+            try:
+                under_way = steps.send(await asyncio.shield(under_way))  # others may wait for the same answer
+            except StopIteration as end:
+                found: Finding = end.value
                 return found
-            worst = _worse(worst, found)
-        assert worst is not None
-        return worst
+
+
+_Steps = Generator["asyncio.Future[Standing]", Standing, Finding]
 
 
 def _finding(standing: Standing, scope: Scope) -> Finding:
