@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 GATHER_SECONDS = 10.0  # refused connections that are alike are told together for so long
 FATES_A_LINE = 20  # recipients named in a log line; more of them make further lines
+_REFUSALS = (b"4", b"5")  # first digit of a reply
 GATHER_KINDS = 1_000  # of them; what is past that is told without its client
 
 
@@ -112,9 +113,10 @@ class Journal:
         events.step(Log.AUTHENTICATION_PROVEN, icid=connection.number, user=connection.user, mechanism=connection.mechanism)
 
     def closed(self, connection: Connection) -> None:
-        """Its mail, or its refusal, has told of a connection what matters; one that had neither has a line of its own."""
+        """Its mail, or its refusal, has told of a connection what matters; one that had neither, or was sent away, has a line of its own."""
         visit, tls = visit_of(connection), connection.tls
-        is_told = visit is not None and (visit.is_refused or visit.messages > 0)
+        sent_away = connection.farewell.decode("ascii", "replace").strip() if connection.farewell[:1] in _REFUSALS else None
+        is_told = visit is not None and (visit.is_refused or (visit.messages > 0 and sent_away is None))
         if is_told and not events.tells_steps():
             return
         (events.step if is_told else events.info)(
@@ -127,6 +129,7 @@ class Journal:
             messages=visit.messages if visit else None,
             recipients_refused=visit.refused if visit and visit.refused else None,
             lost="yes" if connection.was_lost else None,
+            sent_away=sent_away,
             seconds=round(time.time() - connection.connected_at, 1),
             **(visit.fields() if visit else {}),
             icid=connection.number or None,

@@ -32,6 +32,7 @@ REFUSED_LIMIT = 1_000  # recipients of one connection; no mail has so many that 
 REFUSALS_KEPT = 1_000  # refused recipients of one message that tracking is told of
 SAMPLE = 5  # recipients of a directory harvest that the alert names
 BY_SOURCE = "LDAP"  # AsyncOS's word in its log for a refusal of a directory, whichever it is
+BY_LIMIT = "Receiving Control"  # its word for a refusal of a limit
 _NO_POLICY = MailFlowPolicy()
 _RELAYED = RecipientRule()
 
@@ -52,6 +53,7 @@ class Recipients:
         if refusal is not None:
             return refusal
         if len(transaction.recipients) >= policy.max_rcpts_per_msg:
+            self._tell_refused(transaction, forward_path, TOO_MANY_RECIPIENTS, by=BY_LIMIT)
             return self._say(visit, TOO_MANY_RECIPIENTS)
         if policy.access is AccessRule.RELAY or connection.user:
             return self._take(transaction, forward_path, visit, _RELAYED, is_known=True)
@@ -111,7 +113,7 @@ class Recipients:
 
     def _put_off(self, transaction: Transaction, forward_path: str, visit: Visit, code: int, text: str) -> Reply:
         reply = _refusal(code, text)
-        self._tell_refused(transaction, forward_path, reply, by="Receiving Control")
+        self._tell_refused(transaction, forward_path, reply, by=BY_LIMIT)
         return self._say(visit, reply)
 
     def _refuse(

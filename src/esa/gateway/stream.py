@@ -43,6 +43,7 @@ class Stream(asyncio.BufferedProtocol, ABC):
         "_silent",
         "_transport",
         "_waiting",
+        "farewell",
         "was_lost",
     )
 
@@ -61,6 +62,7 @@ class Stream(asyncio.BufferedProtocol, ABC):
         self._ending = False  # the last reply is written
         self._eof = False
         self._lost = False
+        self.farewell = b""  # the reply that ended the session
         self.was_lost = False  # the client went without a QUIT, and was not sent away
         self._silent = False  # the connection was reset
         self._active = server.now  # loop seconds of the last progress
@@ -154,6 +156,7 @@ class Stream(asyncio.BufferedProtocol, ABC):
     def _end(self, octets: bytes) -> None:
         """Say it and close. Nothing more is read."""
         self._ending = True
+        self.farewell = octets
         self._active = self._server.now
         self._pending = b""
         self._output.append(octets)
