@@ -112,6 +112,15 @@ def test_a_certificate_that_does_not_fit_its_key_is_a_fault_and_weak_ciphers_are
     assert "no forward secrecy" in told
 
 
+def test_a_certificate_past_its_time_can_be_served_and_is_told_in_words(tmp_path: Path) -> None:
+    old = Authority(tmp_path).certificate(is_expired=True)
+    file = tmp_path / "esa.toml"
+    file.write_text(f'[[certificate]]\nchain = "{old.chain}"\nkey = "{old.key}"\n')
+    code, out, told = run("check", str(file))
+    assert (code, "is right" in out) == (0, True)
+    assert "is past its time since 2025-01-01; clients will refuse it" in told
+
+
 def test_an_imported_recipient_access_table_is_right_and_what_is_dangerous_exits_1(tmp_path: Path) -> None:
     exported, file = tmp_path / "rat.txt", tmp_path / "esa.toml"
     exported.write_text("# exported\n.example.com ACCEPT\nALL REJECT\n")

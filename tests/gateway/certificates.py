@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
@@ -20,8 +21,9 @@ class Authority:
     authority: trustme.CA = field(default_factory=trustme.CA)
     made: int = 0
 
-    def certificate(self, *names: str, key: str = "ECDSA") -> Certificate:
-        issued = self.authority.issue_cert(*(names or (HOSTNAME,)), key_type=trustme.KeyType[key])
+    def certificate(self, *names: str, key: str = "ECDSA", is_expired: bool = False) -> Certificate:
+        begin, end = (datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)) if is_expired else (None, None)
+        issued = self.authority.issue_cert(*(names or (HOSTNAME,)), key_type=trustme.KeyType[key], not_before=begin, not_after=end)
         self.made += 1
         certificate = Certificate(self.folder / f"{self.made}.pem", self.folder / f"{self.made}.key")
         certificate.key.write_bytes(issued.private_key_pem.bytes())

@@ -47,6 +47,33 @@ async def test_a_connection_without_mail_leaves_one_line_with_its_group_and_why(
     assert not lines(log, "connection.opened")  # steps are not asked for
 
 
+async def test_a_session_that_is_sent_away_or_lost_says_so_though_it_had_mail(tmp_path: Path, log: io.StringIO) -> None:
+    async with open_house(tmp_path, group("FEW", MailFlowPolicy(max_msgs_per_session=1, max_rcpts_per_msg=1), "127.0.0.5")) as (_, running):
+        client = await running.connect(address="127.0.0.5")
+        assert (await send(client, b"\r\n", "b@example.org")).startswith("250")
+        assert (await client.ask("MAIL FROM:<a@example.net>")).startswith("421")
+        assert await client.is_closed()
+        lost = await running.connect()
+        await lost.ask("EHLO client.example")
+        lost.writer.close()
+        while len(lines(log, "connection.closed")) < 2:
+            await asyncio.sleep(0.01)
+    sent_away, gone = lines(log, "connection.closed")
+    assert 'messages=1 sent_away="421 4.7.0 Too many messages in one session, connect again"' in sent_away
+    assert "lost=yes" in gone
+    assert "lost=yes" not in sent_away
+
+
+async def test_recipients_past_the_limit_of_a_message_are_told(tmp_path: Path, log: io.StringIO) -> None:
+    async with open_house(tmp_path, group("FEW", MailFlowPolicy(max_rcpts_per_msg=1), "127.0.0.5")) as (_, running):
+        client = await running.connect(address="127.0.0.5")
+        for command in ("EHLO client.example", "MAIL FROM:<a@example.net>", "RCPT TO:<b@example.org>", "RCPT TO:<c@example.org>"):
+            reply = await client.ask(command)
+        assert reply.startswith("452 4.5.3")
+    (line,) = lines(log, "recipient.refused")
+    assert 'recipient=<c@example.org> reply=452/4.5.3 by="Receiving Control"' in line
+
+
 async def test_steps_are_told_where_they_are_asked_for_under_the_same_numbers(tmp_path: Path, restored_logging: None) -> None:  # noqa: F811
     stream = io.StringIO()
     events.configure("receive-0", steps=True, stream=stream)

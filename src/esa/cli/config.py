@@ -174,7 +174,10 @@ def _look_at_tls(configuration: Configuration, path: Path) -> tuple[list[Fault],
         table = f'[[listener]] "{listener.name}"'
         notes += [f"{table}, tls_ciphers: weak at {finding}" for finding in lint(listener.tls_ciphers)]
         try:
-            Tls(settings)
+            expired = Tls(settings).expired()
+            notes += [
+                f"{table}: the certificate {chain} is past its time since {at:%Y-%m-%d}; clients will refuse it" for chain, at in expired
+            ]
         except ConfigurationError as wrong:
             place = f"{wrong.where}: " if wrong.where else ""
             faults.append(Fault(str(path), f"{place}{wrong.what}", wrong.mend or "", table=table))

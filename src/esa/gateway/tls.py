@@ -68,8 +68,19 @@ class Tls:
     """The contexts in use. Raises ConfigurationError for certificates, keys or ciphers that cannot be used."""
 
     def __init__(self, settings: TlsSettings) -> None:
+        """Nothing is logged: `tell_expired` is for who serves with it."""
         self.settings = settings
         self._use(_make(settings))
+
+    def tell_expired(self) -> None:
+        """Warn of certificates that are past their time."""
+        for chain, at in self.expired():
+            events.warning(Log.CERTIFICATE_EXPIRED, certificate=str(chain), expired=at.isoformat())
+
+    def expired(self) -> list[tuple[Path, datetime]]:
+        """Certificates that are past their time, and since when. Raises ConfigurationError."""
+        ends = [(one.chain, _read(one).not_valid_after_utc) for one in self.settings.certificates]
+        return [(chain, at) for chain, at in ends if at < datetime.now(UTC)]
 
     def _use(self, made: tuple[dict[str, ssl.SSLContext], ssl.SSLContext]) -> None:
         self._by_name, self.context = made
@@ -79,6 +90,7 @@ class Tls:
         """Read certificates and keys again. If that fails, say so in the log and keep those in use."""
         try:
             made = _make(self.settings)
+            self.tell_expired()
         except ConfigurationError as error:
             events.error(Log.CERTIFICATE_REFUSED, certificate=error.where, reason=error.what)
             return False
@@ -156,20 +168,22 @@ def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
         raise ConfigurationError(f"the file cannot be read ({error.strerror})", where=where, mend="check its path and mode") from error
 
 
-def _names(certificate: Certificate) -> frozenset[str]:
-    """DNS names of a certificate, lower case; warns of one that is past its time. Raises ConfigurationError."""
+def _read(certificate: Certificate) -> x509.Certificate:
+    """Raises ConfigurationError."""
     try:
-        found = x509.load_pem_x509_certificate(certificate.chain.read_bytes())
+        return x509.load_pem_x509_certificate(certificate.chain.read_bytes())
     except OSError as error:
         raise ConfigurationError(
             f"the file cannot be read ({error.strerror})", where=str(certificate.chain), mend="check its path and mode"
         ) from error
     except ValueError as error:
         raise ConfigurationError("there is no certificate in PEM", where=str(certificate.chain), mend="write the server's first") from error
-    if found.not_valid_after_utc < datetime.now(UTC):
-        events.warning(Log.CERTIFICATE_EXPIRED, certificate=str(certificate.chain), expired=found.not_valid_after_utc.isoformat())
+
+
+def _names(certificate: Certificate) -> frozenset[str]:
+    """DNS names of a certificate, lower case. Raises ConfigurationError."""
     try:
-        names = found.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
+        names = _read(certificate).extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
     except x509.ExtensionNotFound:
         return frozenset()
     assert isinstance(names, x509.SubjectAlternativeName)
