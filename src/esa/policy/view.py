@@ -6,40 +6,74 @@ None, and conditions about it are unscanned. A View is of one message (or of one
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from esa.engine.verdict import Report
 from esa.message.content import Message
-from esa.message.envelope import Envelope, Session
+
+if TYPE_CHECKING:
+    from esa.engine.verdict import Report
+    from esa.message.envelope import Envelope, Session
+    from esa_core import Parsed, Part
 
 CHECK = "filters"  # name of the check that listens for what filters look for; its facts stand in `Report.checks`
-COUNTS = "counts"  # key in its facts: {number of a term in `FilterPlan.terms`: times it stands there}
+COUNTS = "counts"  # key in its facts: {number of a term in `Terms`: times it stands there}
+DICTIONARIES = "dictionaries"  # the check of dictionaries, and its facts: dictionary → score, terms, places
 
+Content: TypeAlias = bytes | mmap.mmap
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NO_COUNTS: Mapping[int, int] = MappingProxyType({})
+_NO_FACTS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Score(Protocol):
+    """What of one dictionary stands in a text."""
+
+    @property
+    def score(self) -> int: ...
+
+
+class Lookup(Protocol):
+    """Finds entries of dictionaries in texts that stand outside of messages; the scanner gives it."""
+
+    def text(self, text: str) -> Mapping[str, Score]:
+        """By name of a dictionary; those of which nothing stands there are left out."""
 
 
 class View:
     """All facts of one message.
 
-    `content` is the message as it came; `envelope.recipients` are those it still has. `groups`: by address (lower case), the directory groups it is
-    in, for the addresses and groups that were asked about. `dns_lists`: of the lists that rules name, those that name the client; None: not asked.
-    `seed` makes what is random the same every time. Times are Unix seconds.
+    `content` is the message as it came, or as earlier actions left it; `envelope.recipients` are those it still has. `groups`: by address in lower
+    case, the directory groups it is in, of the addresses and groups that were asked about; None: nobody was asked. `dns_lists`: of the lists that
+    rules name, those that name the client; None: not asked. `lookup` finds entries of dictionaries in addresses. `queue_length`: messages in the
+    queue; None: not known. Times are Unix seconds.
     """
 
     __slots__ = (
+        "_attachments",
+        "_client",
+        "_header_names",
+        "_looked_up",
         "_message",
         "content",
         "counts",
+        "dictionaries",
         "dns_lists",
+        "dropped",
         "envelope",
         "groups",
         "hostname",
         "identifier",
         "interface",
+        "listener",
+        "lookup",
         "mail_flow_policy",
         "mail_policy",
+        "matched",
         "now",
         "queue_length",
         "remote_host",
@@ -51,7 +85,7 @@ class View:
 
     def __init__(
         self,
-        content: bytes | mmap.mmap,
+        content: Content,
         session: Session,
         envelope: Envelope,
         report: Report,
@@ -67,24 +101,105 @@ class View:
         groups: Mapping[str, frozenset[str]] | None = None,
         dns_lists: frozenset[str] | None = None,
         queue_length: int | None = None,
+        lookup: Lookup | None = None,
         now: float | None = None,
         message: Message | None = None,
     ) -> None:
-        """`identifier` is the message's ($MID, and the seed of what is random); `message` spares parsing where somebody has it already."""
+        """`identifier` is the message's ($MID, and the seed of what is random); `message` spares parsing where somebody has it already.
+
+        `remote_host` is the verified name of the client, empty if it has none; `interface` the name of the address that it reached us at.
+        """
         self.content, self.session, self.envelope, self.report = content, session, envelope, report
         self.identifier, self.hostname, self.interface = identifier, hostname, interface
         self.sender_group, self.mail_flow_policy, self.mail_policy = sender_group, mail_flow_policy, mail_policy
-        self.reputation, self.remote_host = reputation, remote_host
+        self.reputation, self.remote_host = reputation, remote_host.lower()
         self.groups, self.dns_lists, self.queue_length = groups, dns_lists, queue_length
+        self.lookup = lookup
         self.now = session.received_at if now is None else now
+        self.listener = session.listener
+        checks = report.checks
+        facts = checks.get(CHECK)
+        self.counts: Mapping[int, int] = _NO_COUNTS if facts is None else facts[COUNTS]  # type: ignore[assignment]
+        self.dictionaries: Mapping[str, Any] = checks.get(DICTIONARIES, _NO_FACTS)
+        self.matched: list[Callable[[], str | None]] = []  # of conditions that were true: what gives the text they found
+        self.dropped: list[Part] = []  # attachments that earlier actions took away
+        self._looked_up: dict[str, Mapping[str, Score]] = {}
         self._message = message
-        facts = report.checks.get(CHECK)
-        counts = None if facts is None else facts.get(COUNTS)
-        self.counts: Mapping[int, int] = counts if isinstance(counts, Mapping) else _NO_COUNTS
+        self._client: Address | str | None = ""
+        self._attachments: list[Part] | None = None
+        self._header_names: frozenset[str] | None = None
+
+    # --- the session ------------------------------------------------------------------------------------------------------------------
 
     @property
-    def message(self) -> Message:
-        """The message as earlier actions left it, parsed on first use."""
+    def client(self) -> Address | None:
+        """The address of the client, or of the one that an incoming relay took the message from; IPv4 in IPv6 is IPv4."""
+        if isinstance(self._client, str):
+            self._client = _address(self.session.relayed_from or self.session.client_address)
+        return self._client
+
+    def scores(self, text: str) -> Mapping[str, Score]:
+        """What stands in an address or the value of a header field, by dictionary. There is a lookup, or nothing is found."""
+        found = self._looked_up.get(text)
+        if found is None:
+            found = self._looked_up[text] = self.lookup.text(text) if self.lookup is not None else _NO_FACTS
+        return found
+
+    # --- the message ------------------------------------------------------------------------------------------------------------------
+
+    def replace(self, content: Content, counts: Mapping[int, int]) -> None:
+        """Go on with an edited message and the counts of its terms."""
+        self.content, self.counts = content, counts
+        self._message = self._attachments = self._header_names = None
+
+    @property
+    def parsed(self) -> Parsed:
         if self._message is None:
             self._message = Message(self.content)
-        return self._message
+        return self._message.parsed
+
+    @property
+    def size(self) -> int:
+        """Octets of the message, header and attachments included."""
+        return len(self.content)
+
+    @property
+    def header_names(self) -> frozenset[str]:
+        """Names of the fields of the message's header, in lower case."""
+        if self._header_names is None:
+            self._header_names = frozenset([name.lower() for name, _ in self.parsed.headers])
+        return self._header_names
+
+    def header(self, name: str) -> list[str]:
+        """The decoded values of all fields of this name, from the top."""
+        return self.parsed.header(name) if name in self.header_names else []
+
+    def texts(self, field: str) -> Sequence[str]:
+        """Short texts by name: mail-from, rcpt-to or header:<name in lower case>."""
+        if field == "mail-from":
+            return (self.envelope.reverse_path,)
+        return self.envelope.recipients if field == "rcpt-to" else self.header(field.removeprefix("header:"))
+
+    @property
+    def attachments(self) -> Sequence[Part]:
+        """The parts that are attachments: said to be so, or named, and no containers of other parts."""
+        if self._attachments is None:
+            self._attachments = [part for part in self.parsed.parts if is_attachment(part)]
+        return self._attachments
+
+
+def is_attachment(part: Part) -> bool:
+    """Whether a part is an attachment and no text of the message itself."""
+    if part.media_type.startswith("multipart/") or part.another:
+        return False
+    return part.attachment or bool(part.file_name) or not part.media_type.startswith(("text/", "message/"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _address(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,61 @@
+"""Actions on where a message goes, to whom and from where. Of each kind the last holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esa.policy.filters.acting import addresses_of, text_at, writer_at
+from esa.policy.filters.words import Action, Kind, Signature, Step
+
+if TYPE_CHECKING:
+    from esa.policy.filters.run import Run
+    from esa.policy.filters.scope import Scope
+    from esa.policy.filters.tree import Call
+
+_TEXT = Signature((Kind.TEXT,), 1)
+
+
+def _recipient(call: Call, scope: Scope) -> Step:
+    addresses = addresses_of(text_at(call, 0))
+
+    def run(run: Run) -> None:
+        run.outcome.recipients = addresses(run)
+
+    return Step(run)
+
+
+def _mailhost(call: Call, scope: Scope) -> Step:
+    write = writer_at(call, 0)
+
+    def run(run: Run) -> None:
+        run.outcome.mailhost = write(run)
+
+    return Step(run)
+
+
+def _source_host(call: Call, scope: Scope) -> Step:
+    write = writer_at(call, 0)
+
+    def run(run: Run) -> None:
+        run.outcome.source_host = write(run)
+
+    return Step(run)
+
+
+def _bounce_profile(call: Call, scope: Scope) -> Step:
+    name = text_at(call, 0)
+
+    def run(run: Run) -> None:
+        run.outcome.bounce_profile = name
+
+    return Step(run)
+
+
+actions = (
+    Action(
+        "alt-rcpt-to", Signature((Kind.ADDRESS,), 1), "The message goes to this address in the place of all its recipients.", _recipient
+    ),
+    Action("alt-mailhost", _TEXT, "The message goes to this host.", _mailhost),
+    Action("alt-src-host", _TEXT, "The message is sent from this interface.", _source_host),
+    Action("bounce-profile", _TEXT, "This profile says when the message is given up.", _bounce_profile),
+)

@@ -1,0 +1,63 @@
+"""Conditions on the header, as earlier actions left it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from esa.policy.filters.comparing import number_rule, text_of, text_rule
+from esa.policy.filters.gates import HeaderAtom
+from esa.policy.filters.words import COMPARES, MATCHES, Condition, Cost, Kind, Rule, Signature
+
+if TYPE_CHECKING:
+    from esa.policy.filters.scope import Scope
+    from esa.policy.filters.tree import Test
+    from esa.policy.view import View
+
+
+_NO_ADDRESS = re.compile(r'(?s)"(?:[^"\\]|\\.)*(?:"|\Z)|\([^()]*\)')  # quoted strings and comments, in which anything may stand
+_BETWEEN = re.compile(r"[,;:]")
+
+
+def count_addresses(value: str) -> int:
+    """Mailboxes in the value of an address field (RFC 5322 section 3.4), however odd; in linear time, as anybody may write a long one."""
+    return sum(1 for piece in _BETWEEN.split(_NO_ADDRESS.sub("x", value)) if "@" in piece)
+
+
+def _subject(test: Test, scope: Scope) -> Rule:
+    return text_rule(test, "header:subject", lambda view: (view.parsed.subject,), Cost.HEADER, reads=frozenset({"header:subject"}))
+
+
+def _header(test: Test, scope: Scope) -> Rule:
+    name = text_of(test.arguments[0]).lower().rstrip(":")
+    reads = frozenset({f"header:{name}"})
+    if not test.operator:
+        return Rule(lambda view: name in view.header_names, Cost.HEADER, frozenset({HeaderAtom(name)}), reads)
+    return text_rule(test, f"header:{name}", lambda view: view.header(name), Cost.HEADER, reads=reads)
+
+
+def _addr_count(test: Test, scope: Scope) -> Rule:
+    names = [text_of(argument).lower().rstrip(":") for argument in test.arguments] or ["to", "cc"]
+
+    def count(view: View) -> int:
+        values = [value for name in names if name in view.header_names for value in view.header(name)]
+        return sum(count_addresses(value) for value in values)
+
+    return number_rule(test, count, Cost.HEADER, reads=frozenset(f"header:{name}" for name in names))
+
+
+conditions = (
+    Condition("subject", Signature(operators=MATCHES, value=Kind.EXPRESSION), "The decoded Subject matches.", _subject),
+    Condition(
+        "header",
+        Signature((Kind.HEADER,), 1, MATCHES, Kind.EXPRESSION, is_bare=True),
+        "There is a field of this name, or the decoded value of one matches.",
+        _header,
+    ),
+    Condition(
+        "addr-count",
+        Signature((Kind.HEADER,), 0, COMPARES, Kind.NUMBER, repeats=True),
+        "Addresses in these fields, To and Cc if none is named, compared.",
+        _addr_count,
+    ),
+)

@@ -1,0 +1,277 @@
+"""Gates: which filters can fire at all, found from what is true of a message without looking at the filters one by one.
+
+For each filter the compiler finds a clause: atoms of which one must be true where its condition is. The index turns them round: from the facts of a
+message to the filters that have an atom which may be true. A filter without a clause is always a candidate. The promise is one-sided: a filter that
+is no candidate would not fire; a candidate may fire or not, its condition is then evaluated.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from esa.policy.filters.short_texts import ShortTexts
+
+if TYPE_CHECKING:
+    from esa.policy.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class TermAtom:
+    """A term of the one program stands in the message."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextAtom:
+    """An expression matches a short text: `field` is mail-from, rcpt-to, media-type or header:<name>."""
+
+    field: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class EqualAtom:
+    """A fact of the session is this text: `field` is an attribute of View."""
+
+    field: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkAtom:
+    """The client's address is in a range of addresses of one version, both ends in it."""
+
+    version: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class DictionaryAtom:
+    """An entry of a dictionary stands somewhere."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookupAtom:
+    """An entry of a dictionary stands in a short text: `field` is mail-from, rcpt-to or header:<name>."""
+
+    field: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAtom:
+    """There is a field of this name (lower case)."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentAtom:
+    """There is an attachment of more than so many octets, encoded; -1: of any size."""
+
+    over: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SizeAtom:
+    """The message has more than so many octets."""
+
+    over: float
+
+
+Atom: TypeAlias = TermAtom | TextAtom | EqualAtom | NetworkAtom | DictionaryAtom | LookupAtom | HeaderAtom | AttachmentAtom | SizeAtom
+Clause: TypeAlias = frozenset[Atom]
+
+# About how many of a thousand messages have it: the rarest clause of several gates best.
+_FREQUENCY: dict[type[Atom], int] = {
+    TermAtom: 5,
+    TextAtom: 6,
+    DictionaryAtom: 20,
+    LookupAtom: 21,
+    NetworkAtom: 10,
+    HeaderAtom: 100,
+    EqualAtom: 300,
+    AttachmentAtom: 200,
+    SizeAtom: 200,
+}
+
+
+def frequency_of(clause: Clause) -> int:
+    """About how many of a thousand messages fulfil a clause."""
+    return sum(_FREQUENCY[type(atom)] for atom in clause)
+
+
+def rarer(one: Clause | None, other: Clause | None) -> Clause | None:
+    """The better gate of two that both must be fulfilled."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one if frequency_of(one) <= frequency_of(other) else other
+
+
+def either(one: Clause | None, other: Clause | None) -> Clause | None:
+    """The gate where one of two must be fulfilled."""
+    return None if one is None or other is None else one | other
+
+
+class _Over:
+    """Filters that wait for a number over a bound."""
+
+    def __init__(self, bounds: Iterable[tuple[float, int]]) -> None:
+        ordered = sorted(bounds)
+        self._bounds = [bound for bound, _ in ordered]
+        self._filters = [number for _, number in ordered]
+
+    def below(self, value: float) -> Sequence[int]:
+        return self._filters[: bisect_left(self._bounds, value)]
+
+
+class _Networks:
+    """Filters by ranges of addresses of one version: cut into runs, each with all filters whose ranges cover it."""
+
+    def __init__(self, ranges: Sequence[tuple[int, int, int]]) -> None:
+        edges = sorted({first for first, _, _ in ranges} | {last + 1 for _, last, _ in ranges})
+        begins: dict[int, list[int]] = {}
+        ends: dict[int, list[int]] = {}
+        for first, last, number in ranges:
+            begins.setdefault(first, []).append(number)
+            ends.setdefault(last + 1, []).append(number)
+        self._starts: list[int] = []
+        self._filters: list[tuple[int, ...]] = []
+        covering: dict[int, int] = {}
+        for edge in edges:
+            for number in ends.get(edge, ()):
+                covering[number] -= 1
+                if not covering[number]:
+                    del covering[number]
+            for number in begins.get(edge, ()):
+                covering[number] = covering.get(number, 0) + 1
+            self._starts.append(edge)
+            self._filters.append(tuple(covering))
+
+    def at(self, place: int) -> tuple[int, ...]:
+        index = bisect_right(self._starts, place) - 1
+        return self._filters[index] if index >= 0 else ()
+
+
+class Gates:
+    """The index of clauses. `clauses[n]` is that of filter n, None where it must always be evaluated. Immutable, shared by threads."""
+
+    def __init__(self, clauses: Sequence[Clause | None]) -> None:
+        self.always = tuple(number for number, clause in enumerate(clauses) if clause is None)
+        terms: dict[int, list[int]] = {}
+        texts: dict[str, dict[str, list[int]]] = {}
+        equal: dict[str, dict[str, list[int]]] = {}
+        dictionaries: dict[str, list[int]] = {}
+        lookups: dict[str, dict[str, list[int]]] = {}
+        headers: dict[str, list[int]] = {}
+        networks: dict[int, list[tuple[int, int, int]]] = {}
+        attachments: list[tuple[float, int]] = []
+        sizes: list[tuple[float, int]] = []
+        for number, clause in enumerate(clauses):
+            for atom in clause or ():
+                match atom:
+                    case TermAtom(term):
+                        terms.setdefault(term, []).append(number)
+                    case TextAtom(field, expression):
+                        texts.setdefault(field, {}).setdefault(expression, []).append(number)
+                    case EqualAtom(field, value):
+                        equal.setdefault(field, {}).setdefault(value, []).append(number)
+                    case NetworkAtom(version, first, last):
+                        networks.setdefault(version, []).append((first, last, number))
+                    case DictionaryAtom(name):
+                        dictionaries.setdefault(name, []).append(number)
+                    case LookupAtom(field, name):
+                        lookups.setdefault(field, {}).setdefault(name, []).append(number)
+                    case HeaderAtom(name):
+                        headers.setdefault(name, []).append(number)
+                    case AttachmentAtom(over):
+                        attachments.append((over, number))
+                    case SizeAtom(over):
+                        sizes.append((over, number))
+        self._terms = terms
+        self._equal = tuple(equal.items())
+        self._lookups = tuple(lookups.items())
+        self._dictionaries, self._headers = dictionaries, headers
+        self._networks = {version: _Networks(ranges) for version, ranges in networks.items()}
+        self._attachments = _Over(attachments) if attachments else None
+        self._sizes = _Over(sizes) if sizes else None
+        self._mail_from = _short(texts.pop("mail-from", None))
+        self._recipients = _short(texts.pop("rcpt-to", None))
+        self._media_types = _short(texts.pop("media-type", None))
+        self._values = {field.removeprefix("header:"): ShortTexts(expressions) for field, expressions in texts.items()}
+
+    def candidates(self, view: View) -> list[int]:
+        """The filters that may fire, in their order."""
+        found: set[int] = set(self.always)
+        if view.counts:
+            for term in view.counts.keys() & self._terms.keys():
+                found.update(self._terms[term])
+        for field, filters in self._equal:
+            found.update(filters.get(getattr(view, field), ()))
+        if self._networks:
+            address = view.client
+            if address is not None and address.version in self._networks:
+                found.update(self._networks[address.version].at(int(address)))
+        if self._mail_from is not None:
+            self._mail_from.find(view.envelope.reverse_path, found)
+        if self._recipients is not None:
+            for recipient in view.envelope.recipients:
+                self._recipients.find(recipient, found)
+        if self._dictionaries:
+            for name in view.dictionaries.keys() & self._dictionaries.keys():
+                found.update(self._dictionaries[name])
+        for field, dictionaries in self._lookups:
+            for text in view.texts(field):
+                for name in view.scores(text).keys() & dictionaries.keys():
+                    found.update(dictionaries[name])
+        if self._sizes is not None:
+            found.update(self._sizes.below(view.size))
+        if self._headers or self._values:
+            self._by_headers(view, found)
+        if self._attachments is not None or self._media_types is not None:
+            self._by_attachments(view, found)
+        return sorted(found)
+
+    def _by_headers(self, view: View, found: set[int]) -> None:
+        names = view.header_names
+        for name in names & self._headers.keys():
+            found.update(self._headers[name])
+        for name in names & self._values.keys():
+            for value in view.header(name):
+                self._values[name].find(value, found)
+
+    def _by_attachments(self, view: View, found: set[int]) -> None:
+        largest = -1
+        for part in view.attachments:
+            largest = max(largest, part.end - part.body_start)
+            if self._media_types is not None:
+                self._media_types.find(part.media_type, found)
+        if largest >= 0 and self._attachments is not None:
+            found.update(self._attachments.below(largest))
+
+
+def _short(expressions: dict[str, list[int]] | None) -> ShortTexts | None:
+    return ShortTexts(expressions) if expressions else None
+
+
+def network_atoms(text: str) -> Clause | None:
+    """The atoms of an address, a network (CIDR) or a range first-last; None for anything else."""
+    first, dash, last = text.partition("-")
+    try:
+        if dash:
+            low, high = ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())
+            if low.version != high.version or int(low) > int(high):
+                return None
+            return frozenset({NetworkAtom(low.version, int(low), int(high))})
+        network = ipaddress.ip_network(text, strict=False)
+        return frozenset({NetworkAtom(network.version, int(network.network_address), int(network.broadcast_address))})
+    except ValueError:
+        return None

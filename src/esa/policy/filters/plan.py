@@ -1,0 +1,162 @@
+"""The plan: filters compiled once, run over one message after another.
+
+Called by the receive route for message filters, and for content filters of a mail policy. Pure: the same filters and the same view give the same
+outcome. Filters whose gates are closed are not looked at; those that are run in their order. A filter that an earlier one's edit could open is asked
+again, on the edited message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from esa.engine.listening import Listening
+from esa.message import edits as editing
+from esa.message.content import Message
+from esa.policy.filters.compile import Branch, Compiled, compile_filter
+from esa.policy.filters.gates import Gates
+from esa.policy.filters.run import Run
+from esa.policy.filters.scope import Listener, Problem, Scope, Severity, Terms
+from esa.policy.outcome import Outcome
+from esa.policy.outcome import Step as Trace
+from esa_core import Engine, flag_names
+
+if TYPE_CHECKING:
+    from esa.message.edits import Edit
+    from esa.policy.filters.tree import Filter
+    from esa.policy.view import Content, View
+
+BODY = "body"
+
+
+def change_of(edit: Edit) -> str:
+    """What an edit changes, in the words of `Step.changes`."""
+    match edit:
+        case editing.InsertHeader(name) | editing.StripHeader(name) | editing.EditHeader(name):
+            return f"header:{name.lower()}"
+        case editing.TagSubject():
+            return "header:subject"
+        case _:
+            return BODY
+
+
+class FilterPlan:
+    """Compiled filters; immutable, shared by threads.
+
+    `problems` is all there is to tell of the filters, inactive ones left out. Filters that have an error or are invalid do not run: whether that is
+    allowed is for the caller to say. `scope` collects the terms of all plans of a configuration; make its `Listener` when all are compiled.
+    """
+
+    def __init__(self, filters: Iterable[Filter], scope: Scope) -> None:
+        self.problems: list[Problem] = []
+        compiled: list[Compiled] = []
+        names: dict[str, Filter] = {}
+        for one in filters:
+            if one.name in names:
+                what, mend = f"two filters are called {one.name!r}", f"the other stands at {names[one.name].at}; give one another name"
+                self.problems.append(Problem(Severity.ERROR, one.name, one.at, what, mend))
+                continue
+            names[one.name] = one
+            if one.is_active:
+                made, problems = compile_filter(one, scope)
+                self.problems += problems
+                if made is not None:
+                    compiled.append(made)
+        self.filters = tuple(compiled)
+        self._gates = Gates([one.clause for one in compiled])
+        self._last_reader = {part: number for number, one in enumerate(compiled) for part in one.reads}
+        self._again = _Again(self.filters, scope.terms)
+        first = next((number for number, one in enumerate(compiled) if BODY in one.changes), None)
+        if first is not None and self._last_reader.get(BODY, -1) > first:
+            self._again.prepare()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.filters
+
+    def candidates(self, view: View) -> list[str]:
+        """Names of the filters whose conditions are evaluated for a message as it came: for trace."""
+        return [self.filters[number].name for number in self._gates.candidates(view)]
+
+    def run(self, view: View, before: Sequence[Edit] = ()) -> Outcome:
+        """What the filters bring about for a message. The view goes on with the message as edited, as far as conditions or actions looked at it.
+
+        `before` are edits of an earlier stage that the view does not show yet; they are not in the outcome again.
+        """
+        outcome = Outcome()
+        run = Run(view, outcome, self._show)
+        if before:
+            run.pending += before
+            run.changed = frozenset(map(change_of, before))
+            if not run.changed.isdisjoint(self._last_reader):
+                self._show(run)
+        waiting = self._gates.candidates(view)
+        at = 0
+        while at < len(waiting):
+            number = waiting[at]
+            at += 1
+            one = self.filters[number]
+            run.filter = one.name
+            view.matched.clear()
+            if self._execute(one.branch, run):
+                break
+            if run.changed and any(self._last_reader.get(part, -1) > number for part in run.changed):
+                self._show(run)
+                waiting, at = [later for later in self._gates.candidates(view) if later > number], 0
+        return outcome
+
+    def _execute(self, branch: Branch, run: Run) -> bool:
+        """Evaluate and act; whether an action was final."""
+        found = branch.evaluate(run.view)
+        if found is None:
+            return False
+        for item in branch.then if found else branch.otherwise:
+            if isinstance(item, Branch):
+                if run.changed and not run.changed.isdisjoint(item.reads):
+                    self._show(run)
+                if self._execute(item, run):
+                    return True
+                continue
+            step = item.step
+            step.run(run)
+            if step.changes and run.pending:
+                run.changed |= step.changes
+            run.outcome.trail.append(Trace(run.filter, item.word))
+            if step.is_final:
+                return True
+        return False
+
+    def _show(self, run: Run) -> None:
+        """Let the view show what was edited since it last did."""
+        if run.pending:
+            content = editing.apply(run.view.content, run.pending)
+            run.view.replace(content, self._again.counts(content) if BODY in run.changed else run.view.counts)
+            run.pending.clear()
+        run.changed = frozenset()
+
+
+class _Again:
+    """Counts the terms of filters that read the body in messages that were edited. Compiled when it is first needed."""
+
+    def __init__(self, filters: Sequence[Compiled], terms: Terms) -> None:
+        self._numbers = tuple(sorted(frozenset[int]().union(*(one.terms for one in filters if BODY in one.reads))))
+        self._all = terms
+        self._ready: tuple[Listening, Engine] | None = None
+
+    def prepare(self) -> tuple[Listening, Engine]:
+        if self._ready is None:
+            listed = self._all.listed
+            listening = Listening.to([Listener([listed[number] for number in self._numbers])])
+            self._ready = listening, Engine(program=None if listening.program is None else listening.program.native)
+        return self._ready
+
+    def counts(self, content: Content) -> Mapping[int, int]:
+        if not self._numbers:
+            return {}
+        listening, engine = self.prepare()
+        batch = engine.scan([content])
+        assert listening.program is not None
+        is_capped = "too_many_matches" in flag_names(int(batch.flags[0]))
+        counts, _ = listening.program.counts(batch, 0, Message(content), is_capped=is_capped)
+        heard = next(iter(listening.heard(counts).values()), {})
+        return {self._numbers[place]: times for place, times in heard.items()}
