@@ -4,7 +4,7 @@ from cpython.buffer cimport Py_buffer
 
 from libc.stdint cimport uint32_t
 
-from esa_core._types cimport Document, Span
+from esa_core._types cimport Document, HeaderField, Span
 from esa_core._types cimport Part as EsaPart
 
 cdef class Parsed:
@@ -17,5 +17,7 @@ cdef class Parsed:
     cdef int fold(self) except -1
     cdef str arena_text(self, Span where)
     cdef str source_text(self, const EsaPart *part, Span where)
+    cdef bytes field_name(self, const HeaderField *field)
+    cdef bytes field_value(self, const HeaderField *field)
     cdef list header_list(self, uint32_t index)
     cdef str region_text(self, tuple kinds)

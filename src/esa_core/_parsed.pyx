@@ -302,27 +302,31 @@ cdef class Parsed:
     cdef str source_text(self, const EsaPart *part, Span where):
         return octets_of(&self.document, part)[where.start:where.start + where.length].decode("latin-1")
 
+    cdef bytes field_value(self, const HeaderField *field):
+        """The raw value of a field without folds and outer white space."""
+        cdef const uint8_t *raw = octets_of(&self.document, &self.document.parts[field.part])
+        cdef size_t start = field.value_start
+        cdef size_t end = start + field.value_length
+        cdef bytes value
+        while start < end and (raw[start] == 32 or raw[start] == 9):
+            start += 1
+        while start < end and (raw[end - 1] == 32 or raw[end - 1] == 9):
+            end -= 1
+        value = raw[start:end]
+        if memchr(raw + start, 10, end - start) != NULL or memchr(raw + start, 13, end - start) != NULL:
+            value = value.replace(b"\r", b"").replace(b"\n", b"").strip(b" \t")
+        return value
+
+    cdef bytes field_name(self, const HeaderField *field):
+        cdef const uint8_t *raw = octets_of(&self.document, &self.document.parts[field.part])
+        return raw[field.name_start:field.name_start + field.name_length]
+
     cdef list header_list(self, uint32_t index):
         cdef EsaPart *part = &self.document.parts[index]
-        cdef HeaderField *field
-        cdef const uint8_t *raw
-        cdef size_t start, end
         cdef uint32_t at
         cdef list found = []
-        cdef bytes value
         for at in range(part.field_first, part.field_first + part.field_count):
-            field = &self.document.fields[at]
-            raw = octets_of(&self.document, &self.document.parts[field.part])
-            start = field.value_start
-            end = start + field.value_length
-            while start < end and (raw[start] == 32 or raw[start] == 9):
-                start += 1
-            while start < end and (raw[end - 1] == 32 or raw[end - 1] == 9):
-                end -= 1
-            value = raw[start:end]
-            if memchr(raw + start, 10, end - start) != NULL or memchr(raw + start, 13, end - start) != NULL:
-                value = value.replace(b"\r", b"").replace(b"\n", b"").strip(b" \t")
-            found.append((raw[field.name_start:field.name_start + field.name_length].decode("latin-1"), value))
+            found.append((self.field_name(&self.document.fields[at]).decode("latin-1"), self.field_value(&self.document.fields[at])))
         return found
 
     @property
@@ -336,6 +340,24 @@ cdef class Parsed:
         """The message's own header fields in order: name as written, raw value without folds and outer white space."""
         return self.header_list(0)
 
+    def fields(self, set names):
+        """The message's own header fields whose name in lower case, as octets, is one of `names`: that name and the value as in `headers`, in
+        order. Costs little where there are none, however long the header."""
+        cdef EsaPart *part = &self.document.parts[0]
+        cdef uint32_t at
+        cdef uint64_t lengths = 0  # of the names, modulo 64: most fields are passed by for theirs
+        cdef list found = []
+        cdef bytes name
+        for name in names:
+            lengths |= <uint64_t> 1 << (len(name) & 63)
+        for at in range(part.field_first, part.field_first + part.field_count):
+            if not lengths >> (self.document.fields[at].name_length & 63) & 1:
+                continue
+            name = self.field_name(&self.document.fields[at]).lower()
+            if name in names:
+                found.append((name, self.field_value(&self.document.fields[at])))
+        return found
+
     def header(self, str name):
         """Decoded values of every field of this name in the message's own header, in order."""
         cdef Buffer work = Buffer(NULL, 0, 0)
@@ -344,12 +366,11 @@ cdef class Parsed:
         cdef bytes value
         cdef list found = []
         try:
-            for written, value in self.header_list(0):
-                if written.lower() == name.lower():
-                    out.length = 0
-                    if decode_words(&self.document, <const uint8_t *><const char *>value, len(value), &work, &out, &flags) < 0:
-                        raise MemoryError
-                    found.append(out.data[:out.length].decode("utf-8", "replace") if out.length else "")
+            for _, value in self.fields({name.lower().encode("latin-1", "replace")}):
+                out.length = 0
+                if decode_words(&self.document, <const uint8_t *><const char *>value, len(value), &work, &out, &flags) < 0:
+                    raise MemoryError
+                found.append(out.data[:out.length].decode("utf-8", "replace") if out.length else "")
             return found
         finally:
             free(work.data)

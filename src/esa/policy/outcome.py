@@ -59,11 +59,10 @@ class Notice:
 
 
 class Step(NamedTuple):
-    """One action that ran: for tracking and trace. `matched` is text that the filter's conditions found, if it is known."""
+    """One action that ran: for tracking and trace."""
 
     filter: str
     action: str
-    matched: str = ""
 
 
 @dataclass(slots=True)

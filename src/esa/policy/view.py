@@ -56,7 +56,6 @@ class View:
     __slots__ = (
         "_attachments",
         "_client",
-        "_header_names",
         "_looked_up",
         "_message",
         "content",
@@ -127,7 +126,6 @@ class View:
         self._message = message
         self._client: Address | str | None = ""
         self._attachments: list[Part] | None = None
-        self._header_names: frozenset[str] | None = None
 
     # --- the session ------------------------------------------------------------------------------------------------------------------
 
@@ -150,7 +148,7 @@ class View:
     def replace(self, content: Content, counts: Mapping[int, int]) -> None:
         """Go on with an edited message and the counts of its terms."""
         self.content, self.counts = content, counts
-        self._message = self._attachments = self._header_names = None
+        self._message = self._attachments = None
 
     @property
     def parsed(self) -> Parsed:
@@ -163,16 +161,9 @@ class View:
         """Octets of the message, header and attachments included."""
         return len(self.content)
 
-    @property
-    def header_names(self) -> frozenset[str]:
-        """Names of the fields of the message's header, in lower case."""
-        if self._header_names is None:
-            self._header_names = frozenset([name.lower() for name, _ in self.parsed.headers])
-        return self._header_names
-
     def header(self, name: str) -> list[str]:
         """The decoded values of all fields of this name, from the top."""
-        return self.parsed.header(name) if name in self.header_names else []
+        return self.parsed.header(name)
 
     def texts(self, field: str) -> Sequence[str]:
         """Short texts by name: mail-from, rcpt-to or header:<name in lower case>."""

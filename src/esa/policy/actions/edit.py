@@ -9,6 +9,7 @@ from esa.message.edits import AddFooter, AddHeading, ConvertHtml, EditBody, Edit
 from esa.policy.filters.acting import add_once, text_at, writer_at
 from esa.policy.filters.expression import matches_empty
 from esa.policy.filters.scope import Severity, Unusable
+from esa.policy.filters.variables import writer_of
 from esa.policy.filters.words import Action, Kind, Signature, Step
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ def _tag(call: Call, scope: Scope) -> Step:
 
 
 def _log(call: Call, scope: Scope) -> Step:
-    write = writer_at(call, 0)
+    text = text_at(call, 0)
+    if "$" not in text:
+        return Step(lambda run: run.outcome.log_entries.append(text))
+    write = writer_of(text)
     return Step(lambda run: run.outcome.log_entries.append(write(run)))
 
 

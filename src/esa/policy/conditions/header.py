@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from esa.policy.filters.comparing import number_rule, text_of, text_rule
-from esa.policy.filters.gates import HeaderAtom
+from esa.engine.check import Term
+from esa.policy.filters.comparing import by_operator, number_rule, text_of, text_rule
+from esa.policy.filters.expression import found_in, matches_empty, split_case
+from esa.policy.filters.gates import HeaderAtom, TermAtom
 from esa.policy.filters.words import COMPARES, MATCHES, Condition, Cost, Kind, Rule, Signature
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from esa.policy.view import View
 
 
+SUBJECT = frozenset({"header:subject"})
 _NO_ADDRESS = re.compile(r'(?s)"(?:[^"\\]|\\.)*(?:"|\Z)|\([^()]*\)')  # quoted strings and comments, in which anything may stand
 _BETWEEN = re.compile(r"[,;:]")
 
@@ -25,14 +28,30 @@ def count_addresses(value: str) -> int:
 
 
 def _subject(test: Test, scope: Scope) -> Rule:
-    return text_rule(test, "header:subject", lambda view: (view.parsed.subject,), Cost.HEADER, reads=frozenset({"header:subject"}))
+    """By the one pass over the message, which reads the subject as it reads text; an expression that may match nothing is tried here."""
+    expression = text_of(test.value)
+    if matches_empty(expression):
+        return text_rule(test, "header:subject", lambda view: (view.parsed.subject,), Cost.HEADER, reads=SUBJECT)
+    text, is_cased = split_case(expression)
+    term = scope.terms.number(Term(text, kind="expression", case=is_cased, regions=frozenset({"subject"})))
+
+    def evaluate(view: View) -> bool:
+        if term not in view.counts:
+            return False
+        view.matched.append(lambda: found_in(expression, view.parsed.subject))
+        return True
+
+    return by_operator(test, Rule(evaluate, Cost.COUNTED, frozenset({TermAtom(term)}), SUBJECT))
 
 
 def _header(test: Test, scope: Scope) -> Rule:
     name = text_of(test.arguments[0]).lower().rstrip(":")
+    if name == "subject" and test.operator:
+        return _subject(test, scope)
     reads = frozenset({f"header:{name}"})
     if not test.operator:
-        return Rule(lambda view: name in view.header_names, Cost.HEADER, frozenset({HeaderAtom(name)}), reads)
+        names = {name.encode()}
+        return Rule(lambda view: bool(view.parsed.fields(names)), Cost.HEADER, frozenset({HeaderAtom(name)}), reads)
     return text_rule(test, f"header:{name}", lambda view: view.header(name), Cost.HEADER, reads=reads)
 
 
@@ -40,7 +59,7 @@ def _addr_count(test: Test, scope: Scope) -> Rule:
     names = [text_of(argument).lower().rstrip(":") for argument in test.arguments] or ["to", "cc"]
 
     def count(view: View) -> int:
-        values = [value for name in names if name in view.header_names for value in view.header(name)]
+        values = [value for name in names for value in view.header(name)]
         return sum(count_addresses(value) for value in values)
 
     return number_rule(test, count, Cost.HEADER, reads=frozenset(f"header:{name}" for name in names))

@@ -13,9 +13,11 @@ from typing import TypeAlias
 from esa.policy.filters.comparing import inverted
 from esa.policy.filters.expression import fault_of
 from esa.policy.filters.gates import Clause, either, rarer
+from esa.policy.filters.run import Run
 from esa.policy.filters.scope import Problem, Scope, Severity, Unusable
 from esa.policy.filters.tree import And, At, Block, Call, Condition, Filter, If, Not, Number, Or, Test, Text, Texts, Value, statements_of
 from esa.policy.filters.words import Kind, Rule, Signature, Step, actions, conditions
+from esa.policy.outcome import Step as Trace
 from esa.policy.view import View
 
 MOST_NESTED = 100  # statements in statements, or parentheses in parentheses: people write five, and running them takes stack
@@ -24,10 +26,12 @@ _IDENTIFIER = "*"  # begins a smart identifier, in the place of an expression
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """An action in a compiled filter."""
+    """An action in a compiled filter: `run`, `changes` and `is_final` as in its `Step`; `trace` is what the outcome's trail says of it."""
 
-    word: str
-    step: Step
+    run: Callable[[Run], None]
+    changes: frozenset[str]
+    is_final: bool
+    trace: Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def compile_filter(one: Filter, scope: Scope) -> tuple[Compiled | None, list[Pro
     for inner in _branches(branch):
         reads |= inner.reads
         for item in (*inner.then, *inner.otherwise):
-            changes |= item.step.changes if isinstance(item, Deed) else frozenset()
+            changes |= item.changes if isinstance(item, Deed) else frozenset()
     gate = None if branch.otherwise else clause
     return Compiled(one.name, branch, gate, reads, changes, frozenset(scope.terms.used)), compiler.problems
 
@@ -136,7 +140,7 @@ class _Compiler:
                 items.append(made[id(item)][0])
             else:
                 step = self.action(item)
-                items.append(Deed(item.word, step))
+                items.append(Deed(step.run, step.changes, step.is_final, Trace(self._name, item.word)))
                 ended = step.is_final
         return tuple(items)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from esa.policy.filters.short_texts import ShortTexts
+from esa_core import Automaton, fold
 
 if TYPE_CHECKING:
     from esa.policy.view import View
@@ -199,67 +200,106 @@ class Gates:
         self._terms = terms
         self._equal = tuple(equal.items())
         self._lookups = tuple(lookups.items())
-        self._dictionaries, self._headers = dictionaries, headers
+        self._dictionaries = dictionaries
+        self._headers = {name.encode(): numbers for name, numbers in headers.items()}
         self._networks = {version: _Networks(ranges) for version, ranges in networks.items()}
         self._attachments = _Over(attachments) if attachments else None
         self._sizes = _Over(sizes) if sizes else None
-        self._mail_from = _short(texts.pop("mail-from", None))
-        self._recipients = _short(texts.pop("rcpt-to", None))
-        self._media_types = _short(texts.pop("media-type", None))
-        self._values = {field.removeprefix("header:"): ShortTexts(expressions) for field, expressions in texts.items()}
+        of_fields = {field: ShortTexts(expressions) for field, expressions in texts.items()}
+        self._literals = _Literals(of_fields.values())
+        self._mail_from = of_fields.pop("mail-from", None)
+        self._recipients = of_fields.pop("rcpt-to", None)
+        self._media_types = of_fields.pop("media-type", None)
+        named = {field.removeprefix("header:"): short for field, short in of_fields.items()}
+        self._values = {name.encode(): short for name, short in named.items()}
+        self._names = {*self._headers, *self._values}
 
     def candidates(self, view: View) -> list[int]:
         """The filters that may fire, in their order."""
         found: set[int] = set(self.always)
+        pieces: list[bytes] = []  # texts in which literals are looked for
         if view.counts:
             for term in view.counts.keys() & self._terms.keys():
                 found.update(self._terms[term])
         for field, filters in self._equal:
-            found.update(filters.get(getattr(view, field), ()))
+            if (numbers := filters.get(getattr(view, field))) is not None:
+                found.update(numbers)
         if self._networks:
             address = view.client
             if address is not None and address.version in self._networks:
                 found.update(self._networks[address.version].at(int(address)))
         if self._mail_from is not None:
-            self._mail_from.find(view.envelope.reverse_path, found)
+            _look(self._mail_from, view.envelope.reverse_path, found, pieces)
         if self._recipients is not None:
             for recipient in view.envelope.recipients:
-                self._recipients.find(recipient, found)
-        if self._dictionaries:
+                _look(self._recipients, recipient, found, pieces)
+        if self._dictionaries and view.dictionaries:
             for name in view.dictionaries.keys() & self._dictionaries.keys():
                 found.update(self._dictionaries[name])
-        for field, dictionaries in self._lookups:
+        for field, books in self._lookups:
             for text in view.texts(field):
-                for name in view.scores(text).keys() & dictionaries.keys():
-                    found.update(dictionaries[name])
+                for name in view.scores(text).keys() & books.keys():
+                    found.update(books[name])
         if self._sizes is not None:
             found.update(self._sizes.below(view.size))
-        if self._headers or self._values:
-            self._by_headers(view, found)
+        if self._names:
+            self._by_header(view, found, pieces)
         if self._attachments is not None or self._media_types is not None:
-            self._by_attachments(view, found)
+            self._by_attachments(view, found, pieces)
+        if pieces:
+            self._literals.find(pieces, found)
         return sorted(found)
 
-    def _by_headers(self, view: View, found: set[int]) -> None:
-        names = view.header_names
-        for name in names & self._headers.keys():
-            found.update(self._headers[name])
-        for name in names & self._values.keys():
-            for value in view.header(name):
-                self._values[name].find(value, found)
+    def _by_header(self, view: View, found: set[int], pieces: list[bytes]) -> None:
+        for name, value in view.parsed.fields(self._names):
+            if (numbers := self._headers.get(name)) is not None:
+                found.update(numbers)
+            if (short := self._values.get(name)) is None:
+                continue
+            if short.needs_text or b"=?" in value or not value.isascii():
+                for text in view.header(name.decode("latin-1")):
+                    _look(short, text, found, pieces)
+                continue
+            if short.always:
+                found.update(short.always)
+            if short.literals:
+                pieces.append(value)
 
-    def _by_attachments(self, view: View, found: set[int]) -> None:
+    def _by_attachments(self, view: View, found: set[int], pieces: list[bytes]) -> None:
         largest = -1
         for part in view.attachments:
             largest = max(largest, part.end - part.body_start)
             if self._media_types is not None:
-                self._media_types.find(part.media_type, found)
+                _look(self._media_types, part.media_type, found, pieces)
         if largest >= 0 and self._attachments is not None:
             found.update(self._attachments.below(largest))
 
 
-def _short(expressions: dict[str, list[int]] | None) -> ShortTexts | None:
-    return ShortTexts(expressions) if expressions else None
+class _Literals:
+    """The literals of all short texts together. One that stands in another text than it is meant for opens a gate in vain, and no more."""
+
+    def __init__(self, shorts: Iterable[ShortTexts]) -> None:
+        literals: dict[bytes, list[int]] = {}
+        for short in shorts:
+            for literal, numbers in short.literals.items():
+                literals.setdefault(literal, []).extend(numbers)
+        self._numbers = list(literals.values())
+        self._automaton = Automaton(list(literals)) if literals else None
+
+    def find(self, pieces: Sequence[bytes], found: set[int]) -> None:
+        if self._automaton is not None:
+            literals, _, is_capped = self._automaton.find(fold(b"\n".join(pieces)))
+            for literal in range(len(self._numbers)) if is_capped else literals.tolist():
+                found.update(self._numbers[literal])
+
+
+def _look(short: ShortTexts, text: str, found: set[int], pieces: list[bytes]) -> None:
+    if short.always:
+        found.update(short.always)
+    if short.needs_text:
+        short.find(text, found)
+    if short.literals:
+        pieces.append(text.encode("utf-8", "surrogatepass"))
 
 
 def network_atoms(text: str) -> Clause | None:

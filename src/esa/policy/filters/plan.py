@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from esa.engine.listening import Listening
 from esa.message import edits as editing
 from esa.message.content import Message
-from esa.policy.filters.compile import Branch, Compiled, compile_filter
+from esa.policy.filters.compile import Branch, Compiled, Deed, compile_filter
 from esa.policy.filters.gates import Gates
 from esa.policy.filters.run import Run
 from esa.policy.filters.scope import Listener, Problem, Scope, Severity, Terms
 from esa.policy.outcome import Outcome
-from esa.policy.outcome import Step as Trace
 from esa_core import Engine, flag_names
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     from esa.policy.filters.tree import Filter
     from esa.policy.view import Content, View
 
-BODY = "body"
+BODY, SUBJECT = "body", "header:subject"
+COUNTED = frozenset({BODY, SUBJECT})  # what the terms of the one program are looked for in
 
 
 def change_of(edit: Edit) -> str:
@@ -58,16 +58,19 @@ class FilterPlan:
                 continue
             names[one.name] = one
             if one.is_active:
-                made, problems = compile_filter(one, scope)
+                ready, problems = compile_filter(one, scope)
                 self.problems += problems
-                if made is not None:
-                    compiled.append(made)
+                if ready is not None:
+                    compiled.append(ready)
         self.filters = tuple(compiled)
-        self._gates = Gates([one.clause for one in compiled])
-        self._last_reader = {part: number for number, one in enumerate(compiled) for part in one.reads}
+        self._gates = Gates([made.clause for made in compiled])
+        self._last_reader = {part: number for number, made in enumerate(compiled) for part in made.reads}
         self._again = _Again(self.filters, scope.terms)
-        first = next((number for number, one in enumerate(compiled) if BODY in one.changes), None)
-        if first is not None and self._last_reader.get(BODY, -1) > first:
+        firsts: dict[str, int] = {}
+        for number, made in enumerate(compiled):
+            for part in made.changes & COUNTED:
+                firsts.setdefault(part, number)
+        if any(self._last_reader.get(part, -1) >= number for part, number in firsts.items()):
             self._again.prepare()
 
     @property
@@ -97,7 +100,8 @@ class FilterPlan:
             at += 1
             one = self.filters[number]
             run.filter = one.name
-            view.matched.clear()
+            if view.matched:
+                view.matched.clear()
             if self._execute(one.branch, run):
                 break
             if run.changed and any(self._last_reader.get(part, -1) > number for part in run.changed):
@@ -111,35 +115,34 @@ class FilterPlan:
         if found is None:
             return False
         for item in branch.then if found else branch.otherwise:
-            if isinstance(item, Branch):
+            if isinstance(item, Deed):
+                item.run(run)
+                if item.changes and run.pending:
+                    run.changed |= item.changes
+                run.outcome.trail.append(item.trace)
+                if item.is_final:
+                    return True
+            else:
                 if run.changed and not run.changed.isdisjoint(item.reads):
                     self._show(run)
                 if self._execute(item, run):
                     return True
-                continue
-            step = item.step
-            step.run(run)
-            if step.changes and run.pending:
-                run.changed |= step.changes
-            run.outcome.trail.append(Trace(run.filter, item.word))
-            if step.is_final:
-                return True
         return False
 
     def _show(self, run: Run) -> None:
         """Let the view show what was edited since it last did."""
         if run.pending:
             content = editing.apply(run.view.content, run.pending)
-            run.view.replace(content, self._again.counts(content) if BODY in run.changed else run.view.counts)
+            run.view.replace(content, run.view.counts if COUNTED.isdisjoint(run.changed) else self._again.counts(content))
             run.pending.clear()
         run.changed = frozenset()
 
 
 class _Again:
-    """Counts the terms of filters that read the body in messages that were edited. Compiled when it is first needed."""
+    """Counts the terms of filters that read subject or body in messages that were edited. Compiled when it is first needed."""
 
     def __init__(self, filters: Sequence[Compiled], terms: Terms) -> None:
-        self._numbers = tuple(sorted(frozenset[int]().union(*(one.terms for one in filters if BODY in one.reads))))
+        self._numbers = tuple(sorted(frozenset[int]().union(*(one.terms for one in filters if not COUNTED.isdisjoint(one.reads)))))
         self._all = terms
         self._ready: tuple[Listening, Engine] | None = None
 
