@@ -146,3 +146,13 @@ def test_a_part_is_read_as_it_is_written_too() -> None:
     assert (parts[2].text, parts[3].decoded, parts[0].decoded) == ("seen ü", "one\ntwo", "")
     assert parse(b"Content-Type: text/html\n\n<meta charset=koi8-r>\xf1").parts[0].decoded == "<meta charset=koi8-r>Я"
     assert parse(RAW).parts[2].decoded == ""
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"From: a\r\n", b"X-A: 1\nx-a : 2\n\tand\nY: 3\r\n\r\nbody", b"no header\r\n\r\nX-A: 1", b"X-A: \xff\rX-A: z\n\n"]
+)
+def test_fields_that_are_called_for_are_those_of_all_headers(raw: bytes) -> None:
+    parsed = parse(raw)
+    named = [(name.lower().encode("latin-1"), value) for name, value in parsed.headers]
+    for names in (set(), {b"x-a"}, {b"x-a", b"from", b"absent"}, {name for name, _ in named}):
+        assert parsed.fields(names) == [(name, value) for name, value in named if name in names]

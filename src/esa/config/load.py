@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from esa.config import dictionary_file, recipient_access, units
+from esa.config import dictionary_file, filters, recipient_access, units
 from esa.config.schema import Configuration
 from esa.config.sender_groups import entries_of_files
 from esa.config.values import Duration, Size, Table
@@ -70,6 +70,18 @@ def load(path: Path | None = None, *, state: Path | None = None) -> Configuratio
     return resolve(configuration, path.parent, state=state)
 
 
+def load_leniently(path: Path | None = None) -> Configuration:
+    """As `load`, for who mends files that a configuration names: whatever is wrong in these is passed by."""
+    if path is None:
+        if not Path(DEFAULT_FILE).exists():
+            return resolve(Configuration(), Path.cwd())
+        path = Path(DEFAULT_FILE)
+    configuration, faults = check(read(path), str(path), base=path.parent, reads_files=False)
+    if configuration is None:
+        raise ConfigurationError("\n".join(map(str, faults)), where=str(path))
+    return resolve(configuration, path.parent)
+
+
 def read(path: Path) -> str:
     """The text of a configuration file. Raises ConfigurationError if it cannot be read or is not UTF-8."""
     try:
@@ -82,8 +94,13 @@ def read(path: Path) -> str:
         raise ConfigurationError(f"the file cannot be read ({wrong.strerror})", where=str(path), mend="Check its path and mode.") from wrong
 
 
-def check(text: str, file: str = DEFAULT_FILE, *, base: Path = Path()) -> tuple[Configuration | None, list[Fault]]:
-    """Check a text: the configuration, or None and all its faults in order of the file. `base` is the folder that file names start from."""
+def check(
+    text: str, file: str = DEFAULT_FILE, *, base: Path = Path(), reads_files: bool = True
+) -> tuple[Configuration | None, list[Fault]]:
+    """Check a text: the configuration, or None and all its faults in order of the file. `base` is the folder that file names start from.
+
+    `reads_files`: whether the files it names are looked at too.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as wrong:
@@ -97,7 +114,8 @@ def check(text: str, file: str = DEFAULT_FILE, *, base: Path = Path()) -> tuple[
     except ValidationError as wrong:
         faults = [fault for error in wrong.errors(include_url=False) for fault in _faults_of(error, file, document, lines)]
         return None, sorted(faults, key=lambda fault: fault.line or 0)
-    faults = [_fault(place, what, mend, file, document, lines) for place, what, mend in _missing_files(configuration, base)]
+    missing = _missing_files(configuration, base) if reads_files else []
+    faults = [_fault(place, what, mend, file, document, lines) for place, what, mend in missing]
     return (None if faults else configuration), faults
 
 
@@ -139,6 +157,9 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
                 update={"users": str(base / configuration.authentication.users) if configuration.authentication.users else ""}
             ),
             "scan": scan.model_copy(update=changed_scan),
+            "filters": configuration.filters.model_copy(
+                update={key: tuple(str(base / name) for name in getattr(configuration.filters, key)) for key in ("files", "texts")}
+            ),
             "sender_group": groups,
             "recipient_access": accesses,
             **{name: tuple(_absolute(one, base) for one in given) for name, given in _that_ask(configuration)},
@@ -201,6 +222,7 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
                 given = getattr(source, key, "")
                 if given and not (base / given).is_file():
                     faults.append(((name, number, key), f"there is no file {base / given}", "name a file that is there"))
+    faults += [(("filters", "files"), what, mend) for what, mend in filters.faults_of(configuration, base)]
     users = configuration.authentication.users
     if users and not (base / users).is_file():
         faults.append((("authentication", "users"), f"there is no file {base / users}", "write one, a line name:hash for each user"))

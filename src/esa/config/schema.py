@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from esa.config import units
 from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
+from esa.config.filters import Filters
 from esa.config.recipient_access import RecipientAccess, accepts_everyone
 from esa.config.recipient_access import contradictions_of as contradictions_of_recipients
 from esa.config.recipient_sources import RecipientCallAhead, RecipientFile, RecipientLdap, RecipientSource, RecipientSql
@@ -362,6 +363,7 @@ class Configuration(Table):
     authentication: Authentication = Authentication()
     user_ldap: Annotated[tuple[UserLdap, ...], Field(strict=False)] = ()
     delivery: Delivery = Delivery()
+    filters: Filters = Filters()
     mail_policy: MailPolicy = MailPolicy()
     scan: Scan = Scan()
     limits: Limits = Limits()

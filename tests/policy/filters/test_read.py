@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from esa.errors import ConfigurationError
-from esa.policy.filters.read import read, read_file
+from esa.policy.filters.read import read
 from esa.policy.filters.tree import And, Block, Call, If, Not, Number, Or, Text, Texts
 from esa.policy.filters.tree import Test as Rule
 
@@ -174,16 +172,3 @@ def test_what_is_wrong_is_told_with_its_place_and_what_could_stand_there(text: s
     assert str(caught.value.where).startswith("site.filters, line ")
     assert str(caught.value.where).endswith(where)
     assert mend in str(caught.value.mend)
-
-
-def test_a_file_that_is_not_utf8_is_told_with_the_octet(tmp_path: Path) -> None:
-    path = tmp_path / "old.filters"
-    path.write_bytes(b"# caf\xe9\nx: if (true) { drop(); }\n")
-    with pytest.raises(ConfigurationError, match="octet 5 is not UTF-8"):
-        read_file(path)
-
-
-def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
-    path = tmp_path / "new.filters"
-    path.write_bytes(b"\xef\xbb\xbfx: if (true) { drop(); }\n")
-    assert [one.name for one in read_file(path).filters] == ["x"]

@@ -10,7 +10,6 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NoReturn
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
@@ -246,7 +245,8 @@ class _Tree(Transformer[Token, FilterFile]):
         assert isinstance(statement, If)
         if within:
             statement = replace(statement, comments=tuple(map(_words_of, within)))
-        return Filter(str(name), statement, mark.type == "COLON", self._at(name), tuple(map(_words_of, before)))
+        places = _start(name), _start(mark), span.end
+        return Filter(str(name), statement, mark.type == "COLON", self._at(name), tuple(map(_words_of, before)), places)
 
     def start(self, *filters: Filter) -> FilterFile:
         return FilterFile(filters, ())
@@ -268,19 +268,6 @@ def read(text: str, file: str = "") -> FilterFile:
         _explain(wrong, text, file)
     assert isinstance(found, FilterFile)
     return replace(found, comments=tuple(map(_words_of, comments.waiting)))
-
-
-def read_file(path: Path) -> FilterFile:
-    """The filters of a file in UTF-8. Raises ConfigurationError that says where and how to mend it."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as wrong:
-        what = f"octet {wrong.start} is not UTF-8"
-        raise ConfigurationError(what, where=str(path), mend="save the file as UTF-8 text") from wrong
-    except OSError as wrong:
-        what = f"the filters cannot be read: {wrong.strerror}"
-        raise ConfigurationError(what, where=str(path), mend="check its path and mode") from wrong
-    return read(text, str(path))
 
 
 def _explain(wrong: UnexpectedInput, text: str, file: str) -> NoReturn:

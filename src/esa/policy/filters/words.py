@@ -128,6 +128,19 @@ class Action:
     is_final: bool = False
 
 
+def usage_of(word: Condition | Action) -> str:
+    """How a word is written, for people: `header(the name of a header field) [== a regular expression]`."""
+    signature = word.signature
+    shown = [kind.value if number < signature.least else f"[{kind.value}]" for number, kind in enumerate(signature.arguments)]
+    text = ", ".join(shown) + (" …" if signature.repeats else "")
+    is_action = isinstance(word, Action)
+    written = f"{word.word}({text})" if text or is_action else word.word
+    if not signature.operators or signature.value is None:
+        return written
+    compared = f"{'|'.join(signature.operators)} {signature.value.value}"
+    return f"{written} [{compared}]" if signature.is_bare else f"{written} {compared}"
+
+
 def _modules(package: str) -> list[ModuleType]:
     folder = importlib.import_module(package)
     return [importlib.import_module(f"{package}.{module.name}") for module in pkgutil.iter_modules(folder.__path__)]
