@@ -16,7 +16,9 @@ __all__ = [
     "PATTERN_KINDS",
     "REGION_NAMES",
     "TOKEN_SPACE",
+    "UNBOUNDED",
     "WORD_CATEGORIES",
+    "Anchor",
     "Automaton",
     "Batch",
     "Cards",
@@ -29,6 +31,7 @@ __all__ = [
     "Place",
     "Program",
     "Region",
+    "Stretch",
     "count_presence",
     "extract_facts",
     "extract_features",
@@ -40,6 +43,7 @@ __all__ = [
     "log_odds",
     "normalise",
     "parse",
+    "rarity",
 ]
 
 _Floats = npt.NDArray[np.float64]
@@ -200,6 +204,29 @@ class Automaton:
     def scan(self, texts: Sequence[Buffer]) -> tuple[_Starts, _Integers, _Integers, npt.NDArray[np.bool_]]: ...
 
 PATTERN_KINDS: Final[tuple[str, ...]]
+UNBOUNDED: Final[int]
+
+class Stretch(NamedTuple):
+    least: int
+    most: int  # UNBOUNDED: any number
+    octets: int  # bit n: octet n may be one of them
+
+class Anchor(NamedTuple):
+    """What wakes a regular expression, and what must stand beside it."""
+
+    pattern: int
+    cased: bool  # in text as written; else in folded text
+    regions: int  # bits in the order of REGION_NAMES
+    exact: bool  # these are octets of the text that is searched; if not, a match may be anywhere in the region
+    literals: tuple[bytes, ...]  # one of them stands in every match
+    before: Stretch  # between one of
+    heads: tuple[bytes, ...]  # these, unless there are none, and the literal
+    after: Stretch  # between the literal and one of
+    tails: tuple[bytes, ...]
+    lead: Stretch  # from where the match begins to the literal
+    trail: Stretch  # from the literal to where it ends
+
+def rarity(text: bytes) -> float: ...
 
 @disjoint_base
 class Program:
@@ -216,12 +243,15 @@ class Program:
         *,
         cased: Sequence[bool] | bool = False,
         regions: Sequence[int] | int = ...,
+        anchors: Sequence[Anchor] = (),
         note: bytes = b"",
     ) -> Self: ...
     @classmethod
     def from_image(cls, image: Buffer) -> Self: ...
     @property
     def image(self) -> Buffer: ...
+    @property
+    def anchored(self) -> list[int]: ...  # patterns that anchors wake
     @property
     def note(self) -> memoryview: ...
     @property
@@ -382,5 +412,6 @@ class Batch:
     def match_counts(self) -> _Integers: ...
     def counts(self, row: int) -> dict[int, int]: ...
     def table(self, row: int) -> list[tuple[int, str, int, int, int]]: ...
+    def windows(self, row: int) -> list[tuple[int, int, int, int]]: ...  # pattern, number of the region, start, end
     def contributions(self, row: int) -> _Floats: ...
     def ranked(self, row: int) -> tuple[list[int], list[float]]: ...

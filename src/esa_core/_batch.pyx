@@ -15,6 +15,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
+from esa_core._anchors cimport Wake
 from esa_core._cards cimport Cards, CardTable, score_cards
 from esa_core._facts cimport N_FACTS, extract_facts_of
 from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features, hash_more
@@ -74,6 +75,17 @@ cdef struct Matches:             # the tables of all messages, grown as needed
     size_t length
     size_t capacity
 
+cdef struct Window:              # where a regular expression may match
+    uint32_t pattern
+    uint32_t region              # number of the region among those of the message
+    uint32_t start               # octets of the region's folded text, or of its text where case counts
+    uint32_t end
+
+cdef struct Windows:
+    Window *rows
+    size_t length
+    size_t capacity
+
 cdef struct Stage:               # a linear model and the hashed features that it weighs
     const float *weights         # [2^20]; NULL: there is no such stage
     double bias
@@ -118,6 +130,25 @@ cdef int _append_matches(Matches *matches, const Document *document, const RowSi
             <int32_t> row.pattern, <int32_t> document.regions[row.region].part, document.regions[row.region].kind, row.offset, <int32_t> row.count,
         )
     matches.length = needed
+    return 0
+
+
+cdef int _append_windows(Windows *windows, const Compiled *compiled, const RowSink *sink) noexcept nogil:
+    cdef size_t needed = windows.length + sink.wakes.n_wakes, capacity
+    cdef Window *moved
+    cdef const Wake *wake
+    cdef uint32_t i
+    if needed > windows.capacity:
+        capacity = max(needed, 2 * windows.capacity, <size_t> 64)
+        moved = <Window *> realloc(windows.rows, capacity * sizeof(Window))
+        if moved == NULL:
+            return -1
+        windows.rows = moved
+        windows.capacity = capacity
+    for i in range(sink.wakes.n_wakes):
+        wake = &sink.wakes.wakes[i]
+        windows.rows[windows.length + i] = Window(compiled.anchors.anchors[wake.anchor].pattern, wake.region, wake.start, wake.end)
+    windows.length = needed
     return 0
 
 
@@ -169,7 +200,7 @@ cdef size_t _size_of(const Document *document) noexcept nogil:
 
 cdef int _scan_one(
     const Parts *parts, Document *document, RowSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row,
-    Matches *matches, double *clock,
+    Matches *matches, Windows *windows, double *clock,
 ) noexcept nogil:
     """One message through the whole pipeline; 0, or -1 for no memory. `clock` is when the message before it was done."""
     cdef double began = clock[0]
@@ -185,6 +216,8 @@ cdef int _scan_one(
         return -1
     if parts.program != NULL:
         if match_document(parts.program, document, sink) < 0 or _append_matches(matches, document, sink) < 0:
+            return -1
+        if sink.wakes.n_wakes and _append_windows(windows, parts.program, sink) < 0:
             return -1
         if sink.capped:
             document.flags |= TOO_MANY_MATCHES
@@ -209,10 +242,12 @@ cdef class Workspace:
     cdef RowSink sink
     cdef FeatureScratch scratch
     cdef Matches matches
+    cdef Windows windows
 
     def __cinit__(self, Program program, bint hashing):
         memset(&self.sink, 0, sizeof(RowSink))
         memset(&self.matches, 0, sizeof(Matches))
+        memset(&self.windows, 0, sizeof(Windows))
         memset(&self.scratch, 0, sizeof(FeatureScratch))
         if document_init(&self.document) < 0 or (program is not None and rows_init(&self.sink, &program.compiled) < 0):
             raise MemoryError
@@ -224,16 +259,20 @@ cdef class Workspace:
         rows_free(&self.sink)
         features_free(&self.scratch)
         free(self.matches.rows)
+        free(self.windows.rows)
 
     cdef void trim(self) noexcept:
         """Give back what one great batch needed; the document has done so after each message."""
         if self.matches.capacity > KEPT_MATCHES:
             free(self.matches.rows)
             memset(&self.matches, 0, sizeof(Matches))
+        if self.windows.capacity > KEPT_MATCHES:
+            free(self.windows.rows)
+            memset(&self.windows, 0, sizeof(Windows))
         rows_trim(&self.sink)
 
     cdef size_t held(self) noexcept:
-        cdef size_t matches = self.matches.capacity * sizeof(Match)
+        cdef size_t matches = self.matches.capacity * sizeof(Match) + self.windows.capacity * sizeof(Window)
         cdef size_t features = self.scratch.capacity * sizeof(int32_t) + self.scratch.masked_capacity
         return _size_of(&self.document) + matches + rows_held(&self.sink) + features
 
@@ -310,6 +349,8 @@ cdef class Engine:
         cdef Row row, here
         cdef int64_t *starts
         cdef Matches *matches = &workspace.matches
+        cdef Windows *windows = &workspace.windows
+        cdef int64_t *window_starts
         cdef double clock
         if buffers == NULL:
             raise MemoryError
@@ -320,11 +361,12 @@ cdef class Engine:
             batch._allocate(n, self)
             row = batch._first_row()
             starts = <int64_t *> PyBytes_AS_STRING(batch._starts)
-            matches.length = 0
+            window_starts = <int64_t *> PyBytes_AS_STRING(batch._window_starts)
+            matches.length = windows.length = 0
             with nogil:
                 clock = esa_thread_micros()
                 for i in range(n):
-                    starts[i] = <int64_t> matches.length
+                    starts[i], window_starts[i] = <int64_t> matches.length, <int64_t> windows.length
                     here.logit = row.logit + i
                     here.flags = row.flags + i
                     here.micros = row.micros + i
@@ -333,14 +375,14 @@ cdef class Engine:
                     here.stage = row.stage + i
                     if _scan_one(
                         &self.parts, &workspace.document, &workspace.sink, &workspace.scratch,
-                        <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches, &clock,
+                        <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches, windows, &clock,
                     ) < 0:
                         failed = i
                         break
-                starts[n] = <int64_t> matches.length
+                starts[n], window_starts[n] = <int64_t> matches.length, <int64_t> windows.length
             if failed >= 0:
                 raise MemoryError(f"no memory to scan message {failed} of the batch")
-            batch._take(matches)
+            batch._take(matches, windows)
         finally:
             for i in range(done):
                 PyBuffer_Release(&buffers[i])
@@ -383,6 +425,8 @@ cdef class Batch:
     cdef bytes _micros
     cdef bytes _starts
     cdef bytes _matches
+    cdef bytes _window_starts
+    cdef bytes _windows
 
     cdef int _allocate(self, Py_ssize_t n, Engine engine) except -1:
         self.n = n
@@ -395,6 +439,7 @@ cdef class Batch:
         self._stages = PyBytes_FromStringAndSize(NULL, n)
         memset(PyBytes_AS_STRING(self._stages), 0, n)
         self._starts = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
+        self._window_starts = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
         return 0
 
     cdef Row _first_row(self):
@@ -407,7 +452,8 @@ cdef class Batch:
         row.stage = <uint8_t *> PyBytes_AS_STRING(self._stages)
         return row
 
-    cdef int _take(self, Matches *matches) except -1:
+    cdef int _take(self, Matches *matches, Windows *windows) except -1:
+        self._windows = PyBytes_FromStringAndSize(<const char *> windows.rows, windows.length * sizeof(Window)) if windows.length else b""
         self._matches = PyBytes_FromStringAndSize(<const char *> matches.rows, matches.length * sizeof(Match)) if matches.length else b""
         return 0
 
@@ -485,6 +531,14 @@ cdef class Batch:
             (matches[i].term, REGION_NAMES[matches[i].kind], matches[i].part, matches[i].offset, matches[i].count)
             for i in range(starts[row], starts[row + 1])
         ]
+
+    def windows(self, Py_ssize_t row):
+        """Where regular expressions may match in one message: [(pattern, region, start, end)], sorted, none overlapping. Raises IndexError."""
+        cdef const int64_t *starts = <const int64_t *> PyBytes_AS_STRING(self._window_starts)
+        cdef const Window *windows = <const Window *> PyBytes_AS_STRING(self._windows)
+        cdef int64_t i
+        self._check(row)
+        return [(windows[i].pattern, windows[i].region, windows[i].start, windows[i].end) for i in range(starts[row], starts[row + 1])]
 
     def contributions(self, Py_ssize_t row):
         """The summands of one message's logit, float64; they sum to it. Raises IndexError.

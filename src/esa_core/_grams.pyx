@@ -222,3 +222,18 @@ cdef int fill_buckets(
             key = esa_key_at(p, length, <uint64_t> 0 - 1)
         entries[buckets[place]] = GramEntry(key, chosen[i], anchors[i], <uint16_t> length)
     return 0
+
+
+def rarity(bytes text):
+    """How rare a text of three octets or more is, in bits: the negative binary logarithm of the share of positions where it begins, an estimate.
+
+    That of its rarest gram of four octets, in the text that the table was counted in; a text of three octets is as rare as its letters let it be.
+    """
+    cdef const uint8_t *p = text
+    cdef uint32_t n = <uint32_t> len(text), at
+    cdef uint8_t most = 0
+    if n < 4:
+        return 9.0
+    for at in range(n - 3):
+        most = max(most, gram_rarity[(esa_gram_at(p + at, n - at, 4) * <uint32_t> 0x9E3779B1u) >> 16])
+    return 0.125 * most + 0.25 * (n - 4)

@@ -13,7 +13,7 @@ import numpy as np
 
 from libc.stdint cimport uint8_t, uint64_t
 
-VERSION = 2                      # of what the sections mean, too: an older image is built again, not converted
+VERSION = 3                      # of what the sections mean, too: an older image is built again, not converted
 _MAGIC, _ORDER = b"ESAMATCH", 0x01020304
 _HEAD = np.dtype([("magic", "S8"), ("version", "u4"), ("order", "u4"), ("size", "u8"), ("checksum", "u8"), ("sections", "u4"), ("zeros", "V28")])
 _ENTRY = np.dtype([("name", "S16"), ("offset", "u8"), ("size", "u8")])

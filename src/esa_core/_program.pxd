@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from esa_core._anchors cimport AnchorTable, WakeSink
 from esa_core._automaton cimport Automaton, Matcher
 from esa_core._terms cimport MatchSink
 from esa_core._types cimport Buffer, Document
@@ -10,13 +11,14 @@ cdef struct Compiled:            # read-only once built
     uint32_t n_patterns
     const Matcher *folded        # terms looked for in folded text, or NULL
     const Matcher *written       # terms looked for in text as written, or NULL
-    const uint32_t *of_folded    # their patterns
+    const uint32_t *of_folded    # their patterns; from n_patterns on, triggers of regular expressions
     const uint32_t *of_written
     bint joins                   # a text has white space: it is looked for in text whose white space is joined
     const uint16_t *regions      # [n_patterns] bits 1 << RegionKind of where a pattern counts
     uint32_t wanted              # bits 1 << Identifier
     const uint32_t *identifiers  # patterns that are identifiers,
     const uint32_t *identifier_starts    # [N_IDENTIFIERS + 1] by kind
+    AnchorTable anchors
 
 cdef struct Row:                 # all matches of one pattern in one region
     uint32_t pattern
@@ -26,6 +28,7 @@ cdef struct Row:                 # all matches of one pattern in one region
 
 cdef struct RowSink:             # one per thread
     MatchSink matches
+    WakeSink wakes               # sorted, of the message whose rows these are
     uint32_t n_patterns
     uint32_t *last               # [n_patterns] 1 + the latest row of a pattern; all zero between messages
     Row *rows

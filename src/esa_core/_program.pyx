@@ -8,6 +8,8 @@ Any white space between two words of a pattern is any white space in a text, lin
 
 The table has a row for each pattern and region: how often, and where first. Words that mix scripts are in the folded text twice, as written
 and in plain form among words of their context: such a region counts only for patterns that do not stand in the region its words are from.
+
+Regular expressions are not matched here: beside the table come the windows in which they may match (`_anchors`).
 """
 
 import numpy as np
@@ -16,12 +18,14 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
+from esa_core._anchors cimport Wake, attach_anchors, sort_wakes, wake, wakes_free, wakes_init, wakes_trim
 from esa_core._automaton cimport Automaton, Matcher, count_matches
 from esa_core._buffer cimport reserve
 from esa_core._identifiers cimport N_IDENTIFIERS, Identifier, find_identifiers
 from esa_core._terms cimport ESA_MAX_COUNT, Place, sink_free, sink_init, sink_reset
 from esa_core._types cimport REGION_DISGUISED, Buffer, Document, Region, Span
 
+from esa_core._anchors import triggers_of
 from esa_core._image import pack, unpack
 from esa_core._parsed import fold
 
@@ -58,7 +62,7 @@ cdef int rows_init(RowSink *sink, const Compiled *compiled) noexcept nogil:
     memset(sink, 0, sizeof(RowSink))
     sink.n_patterns = compiled.n_patterns
     sink.last = <uint32_t *> calloc(compiled.n_patterns + 1, sizeof(uint32_t))
-    if sink_init(&sink.matches, 0) < 0 or sink.last == NULL:
+    if sink_init(&sink.matches, 0) < 0 or sink.last == NULL or wakes_init(&sink.wakes, &compiled.anchors) < 0:
         rows_free(sink)
         return -1
     return 0
@@ -66,6 +70,7 @@ cdef int rows_init(RowSink *sink, const Compiled *compiled) noexcept nogil:
 
 cdef void rows_free(RowSink *sink) noexcept nogil:
     sink_free(&sink.matches)
+    wakes_free(&sink.wakes)
     free(sink.last)
     free(sink.rows)
     free(sink.origins)
@@ -79,10 +84,13 @@ cdef void rows_free(RowSink *sink) noexcept nogil:
 cdef void rows_reset(RowSink *sink) noexcept nogil:
     sink.n_rows = 0
     sink.capped = False
+    sink.wakes.n_wakes = 0
+    sink.wakes.capped = False
 
 
 cdef void rows_trim(RowSink *sink) noexcept nogil:
     """Give back what one great message needed: nothing between messages holds more than KEPT octets."""
+    wakes_trim(&sink.wakes, KEPT)
     if sink.cap_rows * sizeof(Row) > KEPT:
         free(sink.rows)
         sink.rows = NULL
@@ -104,7 +112,9 @@ cdef size_t rows_held(const RowSink *sink) noexcept nogil:
     """Octets of memory."""
     cdef size_t of_places = sink.matches.cap_places * sizeof(Place)
     cdef size_t of_regions = <size_t> (sink.cap_origins + 2 * sink.cap_starts) * sizeof(uint32_t)
-    return of_places + of_regions + sink.n_patterns * sizeof(uint32_t) + sink.cap_rows * sizeof(Row) + sink.joined.capacity + sink.cap_marks * sizeof(uint32_t)
+    cdef size_t of_wakes = sink.wakes.cap_wakes * sizeof(Wake) + sink.wakes.n_anchors * sizeof(uint32_t)
+    cdef size_t of_text = sink.joined.capacity + sink.cap_marks * sizeof(uint32_t)
+    return of_places + of_wakes + of_regions + of_text + sink.n_patterns * sizeof(uint32_t) + sink.cap_rows * sizeof(Row)
 
 
 cdef int _add(RowSink *sink, const Compiled *compiled, const Document *document, uint32_t pattern, uint32_t region, uint32_t offset) noexcept nogil:
@@ -294,8 +304,9 @@ cdef int _match_terms(const Compiled *compiled, const Document *document, bint w
     cdef const Matcher *matcher = compiled.written if written else compiled.folded
     cdef const uint32_t *patterns = compiled.of_written if written else compiled.of_folded
     cdef bint joins = compiled.joins or written
-    cdef uint32_t i, start, rows, region = 0
+    cdef uint32_t i, start, rows, pattern, region = 0
     cdef Span span
+    cdef const uint8_t *text = document.text if written else document.folded
     if joins:
         if _join(document, sink, written) < 0:
             return -1
@@ -311,14 +322,22 @@ cdef int _match_terms(const Compiled *compiled, const Document *document, bint w
         else:
             region = _region_at(document, start)
             start -= document.regions[region].folded.start
+        pattern = patterns[sink.matches.places[i].term]
+        span = document.regions[region].text if written else document.regions[region].folded
+        if pattern >= compiled.n_patterns:
+            if joins:
+                start = esa_before_joining(text + span.start, span.length, sink.marks + sink.mark_starts[region], start)
+            if wake(
+                &compiled.anchors, &sink.wakes, pattern - compiled.n_patterns, region, document.regions[sink.origins[region]].kind,
+                text + span.start, span.length, start,
+            ) < 0:
+                return -1
+            continue
         rows = sink.n_rows
-        if _add(sink, compiled, document, patterns[sink.matches.places[i].term], region, start) < 0:
+        if _add(sink, compiled, document, pattern, region, start) < 0:
             return -1
         if joins and sink.n_rows > rows:
-            span = document.regions[region].text if written else document.regions[region].folded
-            sink.rows[rows].offset = esa_before_joining(
-                (document.text if written else document.folded) + span.start, span.length, sink.marks + sink.mark_starts[region], start
-            )
+            sink.rows[rows].offset = esa_before_joining(text + span.start, span.length, sink.marks + sink.mark_starts[region], start)
     sink.capped |= sink.matches.capped
     sink_reset(&sink.matches)
     return 0
@@ -341,6 +360,8 @@ cdef int match_document(const Compiled *compiled, const Document *document, RowS
         find_identifiers(document.folded, document.n_folded, compiled.wanted, _found_identifier, &search)
         if search.failed:
             return -1
+    sink.capped |= sink.wakes.capped
+    sort_wakes(&sink.wakes)
     for i in range(sink.n_rows):
         sink.last[sink.rows[i].pattern] = 0
     if sink.n_rows > 1:
@@ -379,10 +400,11 @@ cdef class Program:
 
     `texts` are UTF-8, `kinds` are of PATTERN_KINDS (the text of a number's kind is of no account), one for all or one each; so are `cased`
     and `regions`, bits of where a pattern counts in the order of REGION_NAMES. `note` is octets that the image carries. A pattern of which folding
-    leaves nothing never matches. Raises ValueError for unknown kinds and over-long texts. `from_image` takes an image without a copy.
+    leaves nothing never matches. `anchors` tell of patterns that are regular expressions, and have no text here, where they may match.
+    Raises ValueError for unknown kinds and over-long texts. `from_image` takes an image without a copy.
     """
 
-    def __cinit__(self, texts, kinds="text", *, cased=False, regions=_EVERYWHERE, bytes note=b""):
+    def __cinit__(self, texts, kinds="text", *, cased=False, regions=_EVERYWHERE, anchors=(), bytes note=b""):
         if texts is _ATTACHED:
             return
         texts = [bytes(text) for text in texts]
@@ -393,9 +415,14 @@ cdef class Program:
         except KeyError as error:
             raise ValueError(f"no kind of pattern is called {error.args[0]!r}: {', '.join(PATTERN_KINDS)}") from None
         case_array = _each(cased, n, np.bool_)
-        prepared = _prepare(texts, kind_array, case_array)
-        literal = (kind_array < 5) & np.fromiter(map(bool, prepared), np.bool_, n)
         sections = {"regions": _each(regions, n, np.uint16), "note": np.frombuffer(note, np.uint8)}
+        triggers, waking = triggers_of(anchors)
+        sections.update(waking)
+        texts += [text for text, _ in triggers]
+        kind_array = np.concatenate([kind_array, np.zeros(len(triggers), np.uint8)])
+        case_array = np.concatenate([case_array, np.array([exact for _, exact in triggers], np.bool_)])
+        prepared = _prepare(texts, kind_array, case_array)
+        literal = (kind_array < 5) & np.fromiter(map(bool, prepared), np.bool_, len(texts))
         sections["joins"] = np.array([any([b" " in text for text in prepared])], np.uint8)
         for name, chosen in (("folded", np.flatnonzero(literal & ~case_array)), ("written", np.flatnonzero(literal & case_array))):
             if len(chosen):
@@ -435,6 +462,7 @@ cdef class Program:
         if self.written is not None:
             numbers = _view(sections, "of_written", np.uint32)
             self.compiled.written, self.compiled.of_written = &self.written.matcher, &numbers[0]
+        attach_anchors(&self.compiled.anchors, sections, <uint32_t> self.n_patterns)
         starts, identifiers = _view(sections, "by_kind", np.uint32), _view(sections, "identifiers", np.uint32)
         if len(starts) != <int> N_IDENTIFIERS + 1 or (np.diff(starts.astype(np.int64)) < 0).any() or int(starts[<int> N_IDENTIFIERS]) != len(identifiers):
             raise ValueError("section by_kind: does not rise to the end of the identifiers")
@@ -453,14 +481,20 @@ cdef class Program:
     def _automaton(self, name):
         if name not in self.sections:
             return None
+        n_texts = self.n_patterns + max(len(_view(self.sections, "triggers", np.uint32)) - 1, 0)
         try:
             automaton = Automaton.from_image(self.sections[name])
         except ValueError as error:
             raise ValueError(f"section {name}: {error}") from None
         patterns = _view(self.sections, f"of_{name}", np.uint32)
-        if len(patterns) != automaton.n_terms or int(patterns.max(initial=0)) >= self.n_patterns:
+        if len(patterns) != automaton.n_terms or int(patterns.max(initial=0)) >= n_texts or not len(patterns):
             raise ValueError(f"section of_{name}: names patterns that do not exist")
         return automaton
+
+    @property
+    def anchored(self):
+        """The patterns that anchors wake, regular expressions; sorted."""
+        return sorted({self.compiled.anchors.anchors[i].pattern for i in range(self.compiled.anchors.n_anchors)})
 
     @property
     def note(self):

@@ -63,7 +63,7 @@ def test_every_damaged_octet_is_noticed(automaton: Automaton) -> None:
         (lambda image: b"", "octet 0: the image ends within its head"),
         (lambda image: image[:100], "octet 16: the image says that it has"),
         (lambda image: b"#!/bin/sh" + image[9:], "octet 0: this is no compiled matcher"),
-        (lambda image: image[:8] + b"\x63" + image[9:], "octet 8: the image has layout 99, this program reads layout 2"),
+        (lambda image: image[:8] + b"\x63" + image[9:], "octet 8: the image has layout 99, this program reads layout 3"),
         (lambda image: image[:-1] + b"\x01", "octet 24: the checksum differs"),
     ],
 )

@@ -9,11 +9,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa_core import PATTERN_KINDS, REGION_NAMES, Engine, Program, flag_names, parse
+from esa_core import PATTERN_KINDS, REGION_NAMES, UNBOUNDED, Anchor, Engine, Program, Stretch, flag_names, parse
+from esa_core._image import pack, unpack
 
 MAIL = (
     "Subject: {subject}\r\nFrom: Ann <ann@example.org>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
@@ -290,3 +292,73 @@ def test_odd_patterns_are_refused(arguments: tuple[Sequence[bytes], Sequence[str
 def test_no_patterns_match_nothing() -> None:
     assert table(Program([]), mail("anything")) == []
     assert table(Program([b"", "\u200b".encode()]), mail("anything")) == []
+
+
+# --- images -------------------------------------------------------------------------------------------------------------------------
+
+
+ALL = (1 << 256) - 1
+SPACES = 1 << 32 | 1 << 10
+ANYTHING, BLANK = Stretch(0, UNBOUNDED, ALL), Stretch(1, 9, SPACES)
+ANCHORS = [
+    Anchor(0, False, 0xFFFF, True, (b"needle", b"pin"), BLANK, (b"hay", b"straw"), BLANK, (b"stack",), ANYTHING, ANYTHING),
+    Anchor(3, True, 0xFFFF, True, (b"Needle",), BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(4, False, 1 << REGION_NAMES.index("plain"), False, (b"needle",), BLANK, (), BLANK, (), BLANK, BLANK),
+]
+WITH_ANCHORS = ([b"", b"hay", b"Stack", b"", b"", b""], ["text", "words", "text", "text", "text", "card"])
+
+
+def with_anchors() -> Program:
+    return Program(*WITH_ANCHORS, cased=[False, False, True, False, False, False], anchors=ANCHORS, note=b"note")
+
+
+def test_windows_reach_from_where_a_match_may_begin_to_where_it_may_end() -> None:
+    text = "hay  needle\n stack. Hay-needle stack  Needle  "
+    batch = Engine(program=with_anchors()).scan([mail(text), mail(html="pin"), mail("needle")])
+    (plain,) = (number for number, region in enumerate(parse(mail("x")).regions) if region.kind == "plain")
+    assert batch.windows(0) == [(0, plain, 0, len(text)), (3, plain, text.index("  Needle"), len(text)), (4, plain, 0, UNBOUNDED)]
+    assert batch.windows(1) == []
+    assert batch.windows(2) == [(4, plain, 0, UNBOUNDED)]
+    with pytest.raises(IndexError):
+        batch.windows(3)
+
+
+def test_a_text_that_stands_everywhere_has_few_windows() -> None:
+    (window,) = Engine(program=Program([b""], anchors=[ANCHORS[1]._replace(pattern=0)])).scan([mail(" Needle" * 100_000)]).windows(0)
+    assert window[2] == 0
+
+
+def test_too_much_to_look_at_is_told() -> None:
+    anchor = ANCHORS[0]._replace(literals=(b"pin",), before=ANYTHING, tails=())
+    batch = Engine(program=Program([b""] * 100, anchors=[anchor._replace(pattern=number) for number in range(100)])).scan(
+        [mail("pin " * 100_000)]
+    )
+    assert "too_many_matches" in flag_names(int(batch.flags[0]))
+
+
+def test_an_image_of_a_program_whose_numbers_lead_astray_is_refused_or_harmless() -> None:
+    """Its checksum is right. Sections are damaged, cut off, emptied and left out: what is followed stays in them."""
+    sections = unpack(with_anchors().image)
+    raws = [mail("hay needle stack Needle hay straw pin stack 4111 1111 1111 1111 Stack " * 3, html="hay"), mail("needle")]
+    rng = random.Random(6)
+    refused = 0
+    for name in sections:
+        for trial in range(60):
+            forged = {key: np.array(array) for key, array in sections.items()}
+            if trial == 0:
+                del forged[name]
+            elif trial == 1:
+                forged[name] = forged[name][:0]
+            elif forged[name].size and rng.random() < 0.8:
+                at = rng.randrange(forged[name].size)
+                forged[name][at : at + rng.choice((1, 4))] = rng.choice((0, 1, 2, 127, 255))
+            else:
+                forged[name] = forged[name][: rng.randrange(forged[name].size + 1)]
+            try:
+                batch = Engine(program=Program.from_image(pack(forged).tobytes())).scan(raws)
+            except ValueError as error:
+                assert str(error).startswith("section ")
+                refused += 1
+            else:
+                assert all(len(batch.windows(row)) + len(batch.table(row)) < 100 for row in range(2))
+    assert refused > 200

@@ -1,4 +1,4 @@
-"""Required literals: wherever RE2 finds an expression, one of its literals stands in the folded text."""
+"""Anchors: the rarest literal of an expression, and what must stand beside it. That they are true shows in test_expressions."""
 
 from __future__ import annotations
 
@@ -7,106 +7,107 @@ import random
 import pytest
 import re2
 
-from esa.engine.required import required_clauses
-from esa_core import fold
+from esa.engine.required import find_anchor
+from esa_core import UNBOUNDED, Stretch, fold
+from tests.engine.random_expressions import LETTERS, expression
+
+ALL = (1 << 256) - 1
+
+
+def octets(text: bytes) -> int:
+    return sum(1 << octet for octet in set(text))
 
 
 @pytest.mark.parametrize(
     ("expression", "literals"),
     [
-        (r"foo\d+barbaz", {"barba"}),
-        (r"(?i)Account\s+(suspended|limited)", {"accoun"}),
-        (r"\bv[i1]agra\b", {"viagr", "v1agr"}),
-        (r"^Dear (Sir|Madam),?$", {"dear si", "dear mada"}),
-        (r"x{2}yz{3}", {"xxyzz"}),
-        (r"(?<name>hello) world", {"hello worl"}),
-        (r"colou?r scheme", {"r schem"}),
-        (r"\pL+paypal\x{41}", {"paypa"}),
-        (r"[^a]hidden[]x]y", {"hidden]", "hiddenx"}),
-        (r"(?:invoice|receipt)+ attached", {" attache"}),
+        (r"foo\d+barbaz", {b"barbaz"}),
+        (r"(?i)Account\s+(suspended|limited)", {b"account"}),
+        (r"\bv[i1]agra\b", {b"viagra", b"v1agra"}),
+        (r"^Dear (Sir|Madam),?$", {b"dear sir", b"dear sir,", b"dear madam", b"dear madam,"}),
+        (r"x{2}yz{3}", {b"xxyzzz"}),
+        (r"(?<name>hello) world", {b"hello world"}),
+        (r"colou?r scheme", {b"color scheme", b"colour scheme"}),
+        (r"\pL+paypal\x{41}", {b"paypal"}),
+        (r"[^a]hidden[]x]y", {b"hidden]y", b"hiddenxy"}),
+        (r"(?:the|and)+ xylophone", {b"xylophone"}),
+        (r"(zebra \d+|receipt [a-z]+) now", {b"zebra", b"receipt"}),
+        (r"\d+ +spaces +\d+", {b"spaces"}),
     ],
 )
-def test_the_longest_literals_are_chosen(expression: str, literals: set[str]) -> None:
-    assert set(required_clauses(expression)[0]) == literals
+def test_the_rarest_literals_are_the_anchor(expression: str, literals: set[bytes]) -> None:
+    found = find_anchor(expression)
+    assert found is not None
+    assert set(found.literals) == literals
 
 
-def test_each_stretch_of_letters_is_a_clause() -> None:
-    assert set(required_clauses(r"(?i)invoice\s+(due|overdue)\W+payment")) == {("invoic",), ("paymen",)}
-    assert set(required_clauses(r"first.*second.*third.*fourth")) == {("secon",), ("fourt",), ("firs",)}
+def test_its_neighbours_stand_beside_it() -> None:
+    found = find_anchor(r"the\s+(xylophone|zebrafish)\d{2,3}was.{0,9}")
+    assert found is not None
+    assert (set(found.literals), found.heads, found.tails) == ({b"xylophone", b"zebrafish"}, (b"the",), (b"was",))
+    assert found.before == Stretch(1, UNBOUNDED, octets(b" \t\n\f\r"))
+    assert found.after == Stretch(2, 3, octets(b"0123456789"))
+    assert found.lead == Stretch(4, UNBOUNDED, octets(b" \t\n\f\rthe"))
+    assert found.trail == Stretch(5, 3 + 3 + 4 * 9, ALL & ~(1 << 10))
+
+
+def test_a_set_is_never_smaller_than_what_the_class_matches() -> None:
+    def behind(text: str, *, case: bool) -> Stretch:
+        found = find_anchor(f"needle{text}", case=case)
+        assert found is not None
+        return found.trail
+
+    beyond = ALL & ~((1 << 128) - 1)
+    assert behind("[a-j]", case=True) == Stretch(1, 1, octets(b"abcdefghij"))
+    assert behind("[a-j]", case=False) == Stretch(1, 1, octets(b"abcdefghijABCDEFGHIJ"))
+    assert behind("[j-k5678]", case=False) == Stretch(1, 4, octets(b"jkJK5678") | beyond)  # the Kelvin sign is a k
+    assert behind(r"[^\dx]", case=True) == Stretch(1, 4, ALL & ~octets(b"0123456789x"))
+    assert behind(r"[^\pL]", case=True) == Stretch(1, 4, ALL)
+    assert behind(".", case=True) == Stretch(1, 4, ALL & ~octets(b"\n"))
+    assert behind("(?s:.)", case=True) == Stretch(1, 4, ALL)
+
+
+def test_where_letters_stand_in_other_text_than_they_are_looked_for_in_only_the_region_is_told() -> None:
+    exact = [(r"Dear Sirs", True), (r"dear sirs", False)]
+    loose = [(r"(?i)Dear Sirs", True), (r"straße dear sirs", False)]
+    assert [found.exact for text, case in exact if (found := find_anchor(text, case=case))] == [True, True]
+    assert [found.exact for text, case in loose if (found := find_anchor(text, case=case))] == [False, False]
+    cased, blind = find_anchor("Dear Sirs", case=True), find_anchor("(?i)Dear Sirs", case=True)
+    assert cased is not None and cased.literals == (b"Dear Sirs",)
+    assert blind is not None and blind.literals == (b"dear sir",)  # a mark may follow the last letter
 
 
 @pytest.mark.parametrize(
-    "expression", ["a|b", r"\d{4}-\d{4}", ".*", r"\Qa.b\E", "[[:alpha:]]foobar", "(abc)?", "ab", "(foobar|[0-9]+)", "деньги", "(", ""]
+    "expression",
+    ["a|b", r"\d{4}-\d{4}", ".*", r"\Qa.b\E", "[[:alpha:]]foobar", "(abc)?", "ab", "(foobar|[0-9]+)", "деньги", "(", "", "needle{,2}"],
 )
-def test_no_literals_where_none_is_certain(expression: str) -> None:
-    assert required_clauses(expression) == ()
-
-
-def expression(rng: random.Random, depth: int = 0) -> str:
-    def atom() -> str:
-        kind = rng.random()
-        if kind < 0.6 or depth > 3:
-            return rng.choice(["a", "b", "A", "k", "s", "é", "-", r"\.", "ab", "aba", "bab", "Abk"])
-        if kind < 0.7:
-            return rng.choice([".", r"\w", r"\s", "[ab]", "[^a]", r"\b", r"[\pLk]", "[abks-]", r"\x{e9}"])
-        if kind < 0.9:
-            return rng.choice(["(", "(?:", "(?i:", "(?P<x>"]) + expression(rng, depth + 2).replace("(?P<x>", "(") + ")"
-        return rng.choice(["a", "b", "ab"])
-
-    def piece() -> str:
-        repeat = rng.choice(["", "", "", "", "?", "*", "+", "{2}", "{1,2}", "+?", "{2,}", "{,2}"])
-        return atom() + repeat
-
-    return rng.choice(["", "", "", "(?i)"]) + "|".join(
-        "".join(piece() for _ in range(rng.randint(1, 5))) for _ in range(rng.choice([1, 1, 1, 2]))
-    )
+def test_no_anchor_where_none_is_certain(expression: str) -> None:
+    assert find_anchor(expression) is None
 
 
 def test_what_an_expression_finds_has_one_of_its_literals() -> None:
     rng = random.Random(7)
     options = re2.Options()
     options.log_errors = False
-    letters = [
-        "a",
-        "b",
-        "A",
-        "B",
-        "ab",
-        "aba",
-        "k",
-        "\u212a",
-        "s",
-        "\u017f",
-        "é",
-        "e\u0301",
-        "\u0301",
-        ".",
-        "-",
-        " ",
-        "\u200b",
-        "ﬁ",
-        "{,2}",
-        "а",
-    ]
     checked = 0
     for _ in range(5_000):
         source = expression(rng)
-        clauses = required_clauses(source)
-        if not clauses:
+        anchor = find_anchor(source)
+        if anchor is None:
             continue
         try:
             compiled = re2.compile(source.encode(), options)
         except re2.error:
             continue
-        for _ in range(8):
-            text = "".join(
-                rng.choices([*letters, *(literal + rng.choice("abAks") for clause in clauses for literal in clause)], k=100)
-            ).encode()
-            for searched in (text, fold(text)):
-                found = compiled.search(searched)
-                if found is not None:
-                    checked += 1
-                    alone, whole = fold(found.group()), fold(text)
-                    for clause in clauses:
-                        assert any(literal.encode() in alone and literal.encode() in whole for literal in clause), (source, clause, text)
+        for _ in range(4):
+            pieces = [*LETTERS, *(literal.decode() + rng.choice("abAks") for literal in anchor.literals)]
+            text = fold("".join(rng.choices(pieces, k=100)).encode())
+            for found in compiled.finditer(text):
+                checked += 1
+                assert any(literal in found.group() for literal in anchor.literals), (source, text)
     assert checked > 500
+
+
+def test_folded_text_has_no_letter_that_only_ignoring_case_makes_ascii() -> None:
+    for text in ("\u212a", "\u017f", "s\u212ai", "а\u017f", "\u212a\u0301", "\u017f\u0307"):
+        assert not {"\u212a", "\u017f"} & set(fold(text.encode()).decode())

@@ -1,17 +1,16 @@
 """Regular expressions over the regions of a message, by RE2: linear in the text, whatever the expression or the text.
 
-Called by `esa.engine.program`, which asks only about expressions of which a required literal stands in the message. The others are tried on every
-message, all in one pass first, and within a budget of octets. What an expression was not tried on is told as incomplete, never as no match.
-Expressions that ignore case are matched in folded text, as all other patterns; those that do not in the text as written.
+Called by `esa.engine.program`, which asks only about the windows in which the core has seen that an expression may match. Expressions without a
+literal are tried on every message, all in one pass first. All of it is within a budget of octets; what an expression was not tried on is told as
+incomplete, never as no match. Expressions that ignore case are matched in folded text, as all other patterns; those that do not in the text as written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esa.engine.required import required_clauses
 from esa.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,8 +18,13 @@ if TYPE_CHECKING:
 
 MOST_UNFILTERED = 100  # expressions without a required literal in one program: each costs a pass over every message that has one of them
 BUDGET = 16 << 20  # octets that all expressions together read of one message: some 0.1 s at RE2's speed
+CALL = 256  # octets that one search counts for at least: what calling RE2 costs
 MOST_MATCHES = 1_000  # of one expression in one region that are counted
 MEMORY = 32 << 20  # octets of the states that one expression may keep; past it RE2 goes on without keeping them, slower and still linear
+
+_Windows = list[tuple[int, int]]  # rising, none overlapping
+_Chosen = dict[int, dict[int, _Windows]]  # by region and expression
+_EVERYWHERE: _Windows = [(0, 0xFFFFFFFF)]
 
 
 class Match(NamedTuple):
@@ -44,17 +48,6 @@ class Expression:
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """Regions in which a literal of each clause of an expression stands, by kind and part."""
-
-    places: frozenset[tuple[str, int]]
-    parts: frozenset[int]  # disguised words are told in the region they stand in, if they stand there too
-
-    def holds(self, region: Region) -> bool:
-        return region.part in self.parts if region.kind == "disguised" else (region.kind, region.part) in self.places
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     matches: tuple[Match, ...]
     is_complete: bool
@@ -71,32 +64,41 @@ def _compile(text: str, *, case: bool) -> Any:
 
 
 class Expressions:
-    """Compiled expressions; read-only, shared by threads. Raises ConfigurationError for one that cannot be used, with its text."""
+    """Expressions, compiled when they are first searched for; shared by threads. `unfiltered` are the indices of those without an anchor."""
 
-    def __init__(self, expressions: Sequence[Expression]) -> None:
+    def __init__(self, expressions: Sequence[Expression], unfiltered: Sequence[int]) -> None:
         self.expressions = tuple(expressions)
-        self.clauses = tuple(required_clauses(expression.text) for expression in expressions)
-        self._compiled = [self._compile_one(expression) for expression in expressions]
-        self.unfiltered = tuple(number for number, clauses in enumerate(self.clauses) if not clauses)
+        self.unfiltered = tuple(unfiltered)
+        self._by_pattern = {expression.pattern: number for number, expression in enumerate(expressions)}
+        self._compiled: dict[int, Any] = {}
+        self._together = {case: self._compile_together(case) for case in (False, True)}
+
+    def check(self) -> None:
+        """Raises ConfigurationError for an expression that cannot be used, with its text."""
+        for number, expression in enumerate(self.expressions):
+            try:
+                compiled = self._compiled_one(number)
+            except Exception as error:  # re2.error; without re2 an ImportError
+                what = f"this regular expression cannot be used: {error}"
+                raise ConfigurationError(
+                    what, where=expression.text, mend="the syntax is RE2's, without look-around and back-references"
+                ) from error
+            if compiled.search(b"") is not None:
+                raise ConfigurationError(
+                    "this regular expression matches empty text", where=expression.text, mend="say what must stand there"
+                )
         if len(self.unfiltered) > MOST_UNFILTERED:
             raise ConfigurationError(
                 f"{len(self.unfiltered)} regular expressions have no text that must stand in what they match; {MOST_UNFILTERED} may",
                 where=self.expressions[self.unfiltered[MOST_UNFILTERED]].text,
                 mend="write some letters into them that do not vary, or write fewer of them",
             )
-        self._together = {case: self._compile_together(case) for case in (False, True)}
 
-    @staticmethod
-    def _compile_one(expression: Expression) -> Any:
-        try:
-            compiled = _compile(expression.text, case=expression.case)
-        except Exception as error:  # re2.error; without re2 an ImportError
-            what = f"this regular expression cannot be used: {error}"
-            raise ConfigurationError(
-                what, where=expression.text, mend="the syntax is RE2's, without look-around and back-references"
-            ) from error
-        if compiled.search(b"") is not None:
-            raise ConfigurationError("this regular expression matches empty text", where=expression.text, mend="say what must stand there")
+    def _compiled_one(self, number: int) -> Any:
+        compiled = self._compiled.get(number)
+        if compiled is None:
+            expression = self.expressions[number]
+            compiled = self._compiled.setdefault(number, _compile(expression.text, case=expression.case))
         return compiled
 
     def _compile_together(self, case: bool) -> Any:
@@ -109,25 +111,33 @@ class Expressions:
         except Exception:  # too large together, or a name of a group twice: each is asked alone
             return None
 
-    def search(self, regions: Sequence[Region], chosen: Mapping[int, Where | None]) -> Outcome:
-        """Try the chosen expressions where they may match (None: anywhere), and all unfiltered ones, on a message's regions."""
-        found: dict[tuple[int, int], Match] = {}  # by pattern and region
-        left = BUDGET
-        is_complete = True
-        for number, region in enumerate(regions):
-            written = b"" if region.kind == "disguised" else region.text  # that stands in another region
+    def search(self, regions: Sequence[Region], windows: Sequence[tuple[int, int, int, int]] | None) -> Outcome:
+        """Search for expressions in their windows (pattern, number of the region, start, end; None: anywhere), and for all unfiltered ones.
+
+        The windows are sorted and none of an expression overlap.
+        """
+        chosen: _Chosen = {}
+        if windows is None:
+            chosen = {number: dict.fromkeys(range(len(self.expressions)), _EVERYWHERE) for number in range(len(regions))}
+        else:
+            for pattern, number, start, end in windows:
+                chosen.setdefault(number, {}).setdefault(self._by_pattern[pattern], []).append((start, end))
             if self.unfiltered:
-                left -= len(region.folded) + len(written)
-            there = [index for index, where in chosen.items() if where is None or where.holds(region)]
-            for index in [*there, *self._awake(region.folded, written)]:
+                self._wake(regions, chosen)
+        found: dict[tuple[int, int], Match] = {}  # by pattern and region
+        left = BUDGET - (sum(len(region.folded) + len(region.text) for region in regions) if self.unfiltered else 0)
+        is_complete = True
+        for number in sorted(chosen):
+            region = regions[number]
+            for index, where in chosen[number].items():
                 expression = self.expressions[index]
                 if expression.regions and regions[region.origin].kind not in expression.regions:
                     continue
-                for text in self._texts(expression, region.folded, written):
-                    left -= len(text)
+                for text in _texts(expression, region):
+                    left -= sum(min(end, len(text)) - min(start, len(text)) + CALL for start, end in where)
                     if left < 0:
                         return Outcome(tuple(found.values()), False)
-                    first, count, whole = self._count(index, text)
+                    first, count, whole = self._count(index, text, where)
                     is_complete &= whole
                     # disguised words stand among words of their context, which are in another region too
                     if count and (expression.pattern, region.origin) not in found:
@@ -135,34 +145,40 @@ class Expressions:
                         break
         return Outcome(tuple(found.values()), is_complete)
 
-    @staticmethod
-    def _texts(expression: Expression, folded: bytes, written: bytes) -> tuple[bytes, ...]:
-        if expression.case:
-            return (written,)
-        # a letter of the expression that folding replaces stands in the text as written only
-        return (folded,) if expression.text.isascii() else (folded, written)
+    def _wake(self, regions: Sequence[Region], chosen: _Chosen) -> None:
+        """Add the unfiltered expressions that may match."""
+        for number, region in enumerate(regions):
+            for case, text in ((False, region.folded), (True, _written(region))):
+                numbers = [index for index in self.unfiltered if self.expressions[index].case is case]
+                together = self._together[case]
+                ascii_only = case or all(self.expressions[index].text.isascii() for index in numbers)
+                if numbers and (together is None or not ascii_only or together.search(text) is not None):
+                    chosen.setdefault(number, {}).update((index, _EVERYWHERE) for index in numbers)
 
-    def _awake(self, folded: bytes, written: bytes) -> list[int]:
-        """The unfiltered expressions that may match."""
-        awake: list[int] = []
-        for case, text in ((False, folded), (True, written)):
-            numbers = [number for number in self.unfiltered if self.expressions[number].case is case]
-            together = self._together[case]
-            ascii_only = case or all(self.expressions[number].text.isascii() for number in numbers)
-            if numbers and (together is None or not ascii_only or together.search(text) is not None):
-                awake += numbers
-        return awake
-
-    def _count(self, number: int, text: bytes) -> tuple[int, int, bool]:
-        """Offset of the first match, matches, and whether the answer is all of it."""
-        first = count = 0
+    def _count(self, number: int, text: bytes, windows: _Windows) -> tuple[int, int, bool]:
+        """Offset of the first match, matches, and whether the answer is all of it. A match lies in one window, with what stands around it in sight."""
+        first = count = at = 0
         try:
-            for found in self._compiled[number].finditer(text):
-                if not count:
-                    first = found.start()
-                count += 1
-                if count == MOST_MATCHES:
-                    return first, count, False
+            compiled = self._compiled_one(number)
+            for start, end in windows:
+                for found in compiled.finditer(text, max(start, at), end):
+                    at = found.end()
+                    if not count:
+                        first = found.start()
+                    count += 1
+                    if count == MOST_MATCHES:
+                        return first, count, False
         except Exception:  # whatever failed in the engine, the text was not wholly read
             return first, count, False
         return first, count, True
+
+
+def _written(region: Region) -> bytes:
+    return b"" if region.kind == "disguised" else region.text  # that stands in another region
+
+
+def _texts(expression: Expression, region: Region) -> tuple[bytes, ...]:
+    if expression.case:
+        return (_written(region),)
+    # a letter of the expression that folding replaces stands in the text as written only
+    return (region.folded,) if expression.text.isascii() else (region.folded, _written(region))

@@ -1,8 +1,9 @@
 """All patterns of a configuration, compiled into one program that is saved, mapped and shared.
 
 Called by `esa.engine.listening`. Literals, words, addresses, names and checked numbers are the core's; regular expressions wait until the core has
-seen one of their required literals, which are patterns of the same program. Compiling is off the hot path: a file holds what was compiled, with the
-tables of whoever compiled it, and is mapped by every process. One whose layout or content is not what it should be is refused.
+seen their anchors, literals that it looks for with all others, and are searched for in the windows around these that it tells. Compiling is off the hot
+path: a file holds what was compiled, with the tables of whoever compiled it, and is mapped by every process. One whose layout or content is not what it
+should be is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import esa_core
-from esa.engine.expressions import Expression, Expressions, Match, Where
+from esa.engine.expressions import Expression, Expressions, Match
+from esa.engine.required import find_anchor
 from esa.errors import ConfigurationError
 from esa_core import PATTERN_KINDS, REGION_NAMES
 
@@ -70,9 +72,32 @@ def _pack(head: Mapping[str, object], tables: Mapping[str, Buffer]) -> bytes:
 def _unpack(note: memoryview) -> tuple[Mapping[str, object], dict[str, memoryview]]:
     """Raises ValueError for octets that `_pack` did not write."""
     size = int.from_bytes(note[:_ALIGNED], "little")
-    head = json.loads(bytes(note[_ALIGNED : _ALIGNED + size]))
+    try:
+        head = json.loads(bytes(note[_ALIGNED : _ALIGNED + size]))
+    except RecursionError as error:
+        raise ValueError("its head is nested too deeply") from error
+    if not (isinstance(head, dict) and isinstance(head.get("tables"), dict)):
+        raise ValueError("it has no head")
     first = _ALIGNED + size + -size % _ALIGNED
     return head, {name: note[first + at : first + at + length] for name, (at, length) in head["tables"].items()}
+
+
+def _written(head: Mapping[str, object], native: esa_core.Program) -> Expressions:
+    """The expressions of a head. Raises ValueError if it is not a head of this program."""
+    rows, unfiltered = head.get("expressions"), head.get("unfiltered")
+    if not (isinstance(rows, list) and isinstance(unfiltered, list)):
+        raise ValueError("its head is not of this version")
+    expressions = []
+    for row in rows:
+        match row:
+            case [int(pattern), str(text), bool(case), list(regions)] if all(isinstance(region, str) for region in regions):
+                expressions.append(Expression(pattern, text, case, frozenset(regions)))
+            case _:
+                raise ValueError(f"its head has an expression that is none: {row!r:.80}")
+    known = {expression.pattern for expression in expressions}
+    if not (known.issuperset(native.anchored) and all(isinstance(number, int) and 0 <= number < len(rows) for number in unfiltered)):
+        raise ValueError("its head names other expressions than it is compiled for")
+    return Expressions(expressions, unfiltered)
 
 
 class Program:
@@ -82,34 +107,28 @@ class Program:
     """
 
     def __init__(self, patterns: Sequence[Pattern], tables: Mapping[str, Buffer] = _NO_TABLES) -> None:
-        expressions = Expressions(
-            [
-                Expression(number, pattern.text, pattern.case, pattern.regions)
-                for number, pattern in enumerate(patterns)
-                if pattern.kind == "expression"
-            ]
-        )
-        wakes = [
-            (literal, number, clause)
-            for number, clauses in enumerate(expressions.clauses)
-            for clause, literals in enumerate(clauses)
-            for literal in literals
+        written = [
+            Expression(n, pattern.text, pattern.case, pattern.regions) for n, pattern in enumerate(patterns) if pattern.kind == "expression"
         ]
-        # an expression is no text to look for: an empty text of its number never matches
-        texts = [b"" if pattern.kind == "expression" else pattern.text.encode("utf-8", "surrogatepass") for pattern in patterns]
-        kinds = ["text" if pattern.kind == "expression" else pattern.kind for pattern in patterns]
-        n = len(wakes)
+        found = [find_anchor(expression.text, case=expression.case) for expression in written]
+        expressions = Expressions(written, [number for number, anchor in enumerate(found) if anchor is None])
+        expressions.check()
         head = {
-            "patterns": len(patterns),
-            "wakes": [[number, clause] for _, number, clause in wakes],
-            "expressions": [[e.pattern, e.text, e.case, sorted(e.regions)] for e in expressions.expressions],
+            "expressions": [[e.pattern, e.text, e.case, sorted(e.regions)] for e in written],
+            "unfiltered": expressions.unfiltered,
         }
         try:
             native = esa_core.Program(
-                [*texts, *(literal.encode() for literal, _, _ in wakes)],
-                [*kinds, *["text"] * n],
-                cased=[*(pattern.case for pattern in patterns), *[False] * n],
-                regions=[*(_mask(pattern.regions) for pattern in patterns), *[_EVERYWHERE] * n],
+                # an expression is no text to look for: an empty text of its number never matches
+                [b"" if pattern.kind == "expression" else pattern.text.encode("utf-8", "surrogatepass") for pattern in patterns],
+                ["text" if pattern.kind == "expression" else pattern.kind for pattern in patterns],
+                cased=[pattern.case for pattern in patterns],
+                regions=[_mask(pattern.regions) for pattern in patterns],
+                anchors=[
+                    esa_core.Anchor(e.pattern, e.case and anchor.exact, _mask(e.regions), *anchor)
+                    for e, anchor in zip(written, found, strict=True)
+                    if anchor is not None
+                ],
                 note=_pack(head, tables),
             )
         except ValueError as error:
@@ -118,15 +137,9 @@ class Program:
 
     def _take(self, native: esa_core.Program, expressions: Expressions | None = None) -> None:
         head, self.tables = _unpack(native.note)
-        patterns, wakes, written = head["patterns"], head["wakes"], head["expressions"]
-        if not (isinstance(patterns, int) and isinstance(wakes, list) and isinstance(written, list)):
-            raise TypeError("its head is not of this version")
         self.native = native
-        self.n_patterns: int = patterns
-        self._wakes: list[tuple[int, int]] = [(number, clause) for number, clause in wakes]
-        self._expressions = expressions or Expressions(
-            [Expression(number, text, case, frozenset(regions)) for number, text, case, regions in written]
-        )
+        self.n_patterns: int = native.n_patterns
+        self._expressions = expressions or _written(head, native)
 
     # --- files ------------------------------------------------------------------------------------------------------------------------
 
@@ -165,9 +178,10 @@ class Program:
 
         `is_capped`: the core did not look at all of the message (too_many_matches), so that any expression may match.
         """
-        counts, chosen = self._woken(batch, row, is_capped)
-        if chosen or self._expressions.unfiltered:
-            outcome = self._expressions.search(message.parsed.regions, chosen)
+        counts = batch.counts(row)
+        windows = self._windows(batch, row, is_capped)
+        if windows is None or windows or self._expressions.unfiltered:
+            outcome = self._expressions.search(message.parsed.regions, windows)
             for match in outcome.matches:
                 counts[match.pattern] = counts.get(match.pattern, 0) + match.times
             return counts, () if outcome.is_complete else (NOT_FULLY_MATCHED,)
@@ -175,10 +189,10 @@ class Program:
 
     def table(self, batch: Batch, row: int, message: Message, *, is_capped: bool = False) -> list[Match]:
         """The match table of one message, expressions included, sorted by pattern."""
-        rows = [Match(*match) for match in batch.table(row) if match[0] < self.n_patterns]
-        _, chosen = self._woken(batch, row, is_capped)
-        if chosen or self._expressions.unfiltered:
-            rows += self._expressions.search(message.parsed.regions, chosen).matches
+        rows = [Match(*match) for match in batch.table(row)]
+        windows = self._windows(batch, row, is_capped)
+        if windows is None or windows or self._expressions.unfiltered:
+            rows += self._expressions.search(message.parsed.regions, windows).matches
             rows.sort(key=lambda match: match.pattern)
         return rows
 
@@ -187,25 +201,6 @@ class Program:
         """Whether every message is tried, even one in which the core found nothing."""
         return bool(self._expressions.unfiltered)
 
-    def _woken(self, batch: Batch, row: int, is_capped: bool) -> tuple[dict[int, int], dict[int, Where | None]]:
-        """Counts without the required literals, and the expressions that these wake, and where."""
-        if not self._wakes:
-            return batch.counts(row), {}
-        counts: dict[int, int] = {}
-        places: dict[int, dict[int, set[tuple[str, int]]]] = {}  # by expression and clause
-        n = self.n_patterns
-        for pattern, kind, part, _, times in batch.table(row):
-            if pattern < n:
-                counts[pattern] = counts.get(pattern, 0) + times
-            else:
-                number, clause = self._wakes[pattern - n]
-                places.setdefault(number, {}).setdefault(clause, set()).add((kind, part))
-        if is_capped:
-            return counts, dict.fromkeys(number for number, _ in self._wakes)
-        chosen: dict[int, Where | None] = {}
-        for number, clauses in places.items():
-            if len(clauses) == len(self._expressions.clauses[number]):
-                parts = frozenset.intersection(*(frozenset(part for _, part in found) for found in clauses.values()))
-                if parts:
-                    chosen[number] = Where(frozenset.intersection(*map(frozenset, clauses.values())), parts)
-        return counts, chosen
+    def _windows(self, batch: Batch, row: int, is_capped: bool) -> list[tuple[int, int, int, int]] | None:
+        """Where expressions may match; None: anywhere."""
+        return None if is_capped and self._expressions.expressions else batch.windows(row)

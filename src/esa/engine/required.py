@@ -1,7 +1,8 @@
-"""Required literals: clauses of texts of which one must stand in whatever an expression matches, so that the one pass over all literals decides.
+"""Anchors: the literals of which one must stand in whatever an expression matches, and how far from it the match may reach.
 
-Called by `esa.engine.expressions`. The promise is one-sided: where an expression in RE2's syntax matches a text, one literal of each clause stands in
-the folded text (`esa_core.fold`). No clauses is always a right answer; the expression is then tried on every message.
+Called by `esa.engine.expressions`. The promise is one-sided: where an expression in RE2's syntax matches, what its anchor says is true of the text.
+No anchor is always a right answer; the expression is then tried on every message. The expression is read by Python's own parser as a sequence of
+literals and of stretches, which are so many octets of a set: always of as many and as long texts as it matches, or of more.
 """
 
 from __future__ import annotations
@@ -11,42 +12,317 @@ import warnings
 from collections.abc import Iterable, Sequence
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
+
+from esa_core import UNBOUNDED, Stretch, rarity
 
 SHORTEST = 3  # octets: shorter ones stand in every other message
-MOST = 32  # alternatives of one clause; more of them wake the expression often and cost more than it does
-CLAUSES = 3  # of one expression: a fourth spares little
+MOST = 32  # alternatives of one literal; more of them wake the expression often and cost more than it does
+WIDEST = 4  # octets of a character
 
 _Strings = tuple[str, ...]  # alternatives
-_INLINE = re.compile(r"\(\?[imsU]*(?:-[imsU]+)?\)")
+_Element: TypeAlias = _Strings | Stretch
+_FLAGS = re.compile(r"\(\?([imsU]*)(?:-[imsU]+)?([:)])")
+_CHARACTER = re.compile(r"\\(?:[pP](?:\{[^}]*\}|.)|C|x\{[^}]*\})")
+_NOTHING = Stretch(0, 0, 0)
+_ALL = (1 << 256) - 1
+_BEYOND = _ALL & ~((1 << 128) - 1)  # octets of characters beyond ASCII
 
 
-def required_clauses(expression: str) -> tuple[_Strings, ...]:
-    """The best clauses of required literals, folded, at most CLAUSES; empty if there is none whose literals have SHORTEST octets."""
+def _set(octets: Iterable[int]) -> int:
+    found = 0
+    for octet in octets:
+        found |= 1 << octet
+    return found
+
+
+# as RE2 has them
+_DIGITS, _SPACES = _set(b"0123456789"), _set(b"\t\n\f\r ")
+_WORD = _set(b"0123456789_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_LINE = _ALL & ~(1 << 10)
+_CATEGORIES = {sre.CATEGORY_DIGIT: _DIGITS, sre.CATEGORY_SPACE: _SPACES, sre.CATEGORY_WORD: _WORD}
+
+
+class Found(NamedTuple):
+    """As `esa_core.Anchor`, without what it belongs to."""
+
+    exact: bool
+    literals: tuple[bytes, ...]
+    before: Stretch
+    heads: tuple[bytes, ...]
+    after: Stretch
+    tails: tuple[bytes, ...]
+    lead: Stretch
+    trail: Stretch
+
+
+def find_anchor(expression: str, *, case: bool = False) -> Found | None:
+    """The rarest literal of an expression that is searched for in folded text, or where case counts in text as written; None if there is none.
+
+    What the expression reads in folded text tells in octets where a match may be, if its letters are ASCII. What it reads in text as written does if it
+    ignores case nowhere; its literals are then of that text. Otherwise they are folded, and the region is all that they tell.
+    """
     plain = _as_python(expression)
     if plain is None:
-        return ()
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parsed = parser.parse(plain)
     except (re.error, OverflowError, RecursionError):
-        return ()
-    exact, clauses = _read(parsed)
-    if exact is not None:
-        clauses.append(exact)
-    # the last letter of a literal may be folded together with a mark behind it: é for an e and an accent
-    usable = [tuple(dict.fromkeys(text[:-1] for text in clause)) for clause in clauses]
-    usable = [clause for clause in usable if len(clause) <= MOST and min(map(len, clause)) >= SHORTEST]
-    return tuple(sorted(dict.fromkeys(usable), key=_worth, reverse=True)[:CLAUSES])
+        return None
+    flags = "".join(found[1] for found in _FLAGS.finditer(expression))
+    exact = "i" not in flags if case else expression.isascii()
+    elements = _Reader(exact and case, "s" in flags).sequence(parsed)
+    return _best(elements, exact)
 
 
-def _worth(clause: _Strings) -> tuple[int, int]:
-    return min(map(len, clause)), -len(clause)
+def _best(elements: Sequence[_Element], exact: bool) -> Found | None:
+    best: Found | None = None
+    least = float("inf")
+    for number, element in enumerate(elements):
+        if isinstance(element, Stretch):
+            continue
+        # the last letter may be folded together with a mark behind it: é for an e and an accent; white space is joined before texts are looked for
+        texts = element if exact else tuple(text[:-1] for text in element)
+        stripped = tuple(dict.fromkeys(text.strip(" ") for text in texts))
+        if len(stripped) > MOST or min(map(len, stripped)) < SHORTEST:
+            continue
+        cost = _cost(stripped)
+        if cost < least:
+            least = cost
+            best = _anchored(elements, number, stripped, exact)
+    return best
+
+
+def _anchored(elements: Sequence[_Element], number: int, literals: _Strings, exact: bool) -> Found:
+    texts = tuple(text.encode() for text in literals)
+    if not exact:
+        return Found(False, texts, _NOTHING, (), _NOTHING, (), _NOTHING, _NOTHING)
+    element = _literal(elements[number])
+    # the spaces that were stripped
+    left = _hull([text[: len(text) - len(text.lstrip(" "))] for text in element])
+    right = _hull([text[len(text.rstrip(" ")) :] for text in element])
+    before, heads = _neighbour([left, *reversed(elements[:number])])
+    after, tails = _neighbour([right, *elements[number + 1 :]])
+    return Found(
+        True, texts, before, heads, after, tails, _sum([left, *elements[:number]]), _sum([right, *elements[number + 1 :]])
+    )  # fmt: skip
+
+
+def _neighbour(elements: Iterable[_Element]) -> tuple[Stretch, tuple[bytes, ...]]:
+    """The next literal, and the stretch up to it."""
+    passed: list[_Element] = []
+    for element in elements:
+        if not isinstance(element, Stretch) and min(map(len, element)) > 0:
+            return _sum(passed), tuple(text.encode() for text in element)
+        passed.append(element)
+    return _NOTHING, ()
+
+
+# --- sequences ------------------------------------------------------------------------------------------------------------------------
+
+
+def _hull(texts: Sequence[str]) -> Stretch:
+    """Printable ASCII texts as a stretch."""
+    return Stretch(min(map(len, texts)), max(map(len, texts)), _set(b"".join(text.encode() for text in texts)))
+
+
+def _literal(element: _Element) -> _Strings:
+    assert not isinstance(element, Stretch)
+    return element
+
+
+def _as_stretch(element: _Element) -> Stretch:
+    return element if isinstance(element, Stretch) else _hull(element)
+
+
+def _sum(elements: Iterable[_Element]) -> Stretch:
+    least = most = octets = 0
+    for element in map(_as_stretch, elements):
+        least = min(least + element.least, UNBOUNDED)
+        most = min(most + element.most, UNBOUNDED)
+        octets |= element.octets
+    return Stretch(least, most, octets)
+
+
+def _either(choices: Sequence[Sequence[_Element]]) -> Stretch:
+    sums = [_sum(elements) for elements in choices]
+    octets = 0
+    for one in sums:
+        octets |= one.octets
+    return Stretch(min(one.least for one in sums), max(one.most for one in sums), octets)
+
+
+def _times(element: _Element, least: int, most: int) -> Stretch:
+    one = _as_stretch(element)
+    return Stretch(min(one.least * least, UNBOUNDED), min(one.most * most, UNBOUNDED) if one.most else 0, one.octets)
+
+
+def _cross(heads: Sequence[str], tails: Sequence[str]) -> _Strings | None:
+    if len(heads) * len(tails) > MOST:
+        return None
+    return tuple(dict.fromkeys(head + tail for head in heads for tail in tails))
+
+
+def _joined(elements: Iterable[_Element]) -> list[_Element]:
+    """The same with fewer elements."""
+    out: list[_Element] = []
+    for element in elements:
+        if out and isinstance(element, Stretch) and isinstance(out[-1], Stretch):
+            out[-1] = _sum((out[-1], element))
+            continue
+        if out and not isinstance(element, Stretch) and not isinstance(out[-1], Stretch):
+            crossed = _cross(out[-1], element)
+            if crossed is not None:
+                out[-1] = crossed
+                continue
+        out.append(element)
+    return out
+
+
+def _is_exact(elements: Sequence[_Element]) -> bool:
+    return not elements or (len(elements) == 1 and not isinstance(elements[0], Stretch))
+
+
+def _cost(texts: Iterable[str]) -> float:
+    """The share of positions of a text at which one of these stands, an estimate."""
+    return sum((2.0 ** -rarity(text.encode()) for text in texts), 0.0)
+
+
+def _rarest(elements: Sequence[_Element]) -> int | None:
+    """Which of them is the literal to look for."""
+    costs = [(_cost(e), n) for n, e in enumerate(elements) if not isinstance(e, Stretch) and min(map(len, e)) >= SHORTEST]
+    return min(costs)[1] if costs else None
+
+
+class _Reader:
+    """Reads parsed expressions, for text as written or for folded text."""
+
+    def __init__(self, cased: bool, dot_is_all: bool) -> None:
+        self.cased = cased
+        self.dot = _ALL if dot_is_all else _LINE
+
+    def sequence(self, items: Iterable[tuple[Any, Any]]) -> list[_Element]:
+        return _joined(element for operator, argument in items for element in self._one(operator, argument))
+
+    def _one(self, operator: Any, argument: Any) -> Sequence[_Element]:
+        if operator is sre.AT:
+            return ()
+        if operator is sre.LITERAL:
+            return (self._literals((argument,)) or self._of(self._members([(operator, argument)])),)
+        if operator is sre.IN:
+            return (self._class(argument),)
+        if operator is sre.ANY:
+            return (self._of(self.dot),)
+        if operator is sre.NOT_LITERAL:
+            return (self._of(_ALL & ~self._inside([(sre.LITERAL, argument)])),)
+        if operator is sre.SUBPATTERN:
+            return self.sequence(argument[-1])
+        if operator is sre.BRANCH:
+            return self._branch([self.sequence(branch) for branch in argument[1]])
+        if operator in (sre.MAX_REPEAT, sre.MIN_REPEAT):
+            least, most, body = argument
+            return self._repeat(int(least), UNBOUNDED if most is sre.MAXREPEAT else int(most), self.sequence(body))
+        return (Stretch(0, UNBOUNDED, _ALL),)
+
+    @staticmethod
+    def _repeat(least: int, most: int, body: list[_Element]) -> Sequence[_Element]:
+        if not body or most == 0:
+            return ()
+        whole = _sum(body)
+        if len(body) > 1 or isinstance(body[0], Stretch):
+            return (_times(whole, 0, most),) if least == 0 else (*body, _times(whole, least - 1, most - 1))
+        texts: _Strings = ("",)
+        done = 0
+        while done < least and (longer := _cross(texts, body[0])) is not None:
+            texts = longer
+            done += 1
+        if least == done == 0 and most == 1 and len(body[0]) < 4:
+            return ((*body[0], ""),)
+        rest = _times(whole, least - done, most - done)
+        return ((texts,) if done else ()) + ((rest,) if most > done else ())
+
+    @staticmethod
+    def _branch(branches: Sequence[list[_Element]]) -> Sequence[_Element]:
+        if all(_is_exact(elements) for elements in branches):
+            exact = tuple(dict.fromkeys(text for elements in branches for text in (_literal(elements[0]) if elements else ("",))))
+            if len(exact) <= MOST:
+                return (exact,)
+        places = [_rarest(elements) for elements in branches]
+        chosen = [(elements, n) for elements, n in zip(branches, places, strict=True) if n is not None]
+        texts = tuple(dict.fromkeys(text for elements, n in chosen for text in _literal(elements[n])))
+        if len(chosen) < len(branches) or len(texts) > MOST:
+            return (_either(branches),)
+        return (_either([elements[:n] for elements, n in chosen]), texts, _either([elements[n + 1 :] for elements, n in chosen]))
+
+    # --- characters -------------------------------------------------------------------------------------------------------------------
+
+    def _literals(self, characters: Sequence[int]) -> _Strings | None:
+        """Printable ASCII, as it stands in the text."""
+        if not all(0x20 <= character < 0x7F for character in characters):
+            return None
+        return tuple(dict.fromkeys(chr(character) if self.cased else chr(character).lower() for character in characters))
+
+    def _class(self, members: Sequence[tuple[Any, Any]]) -> _Element:
+        if all(operator is sre.LITERAL for operator, _ in members):
+            characters = self._literals([argument for _, argument in members])
+            if characters is not None and len(characters) <= 4:
+                return characters
+        if members[0][0] is sre.NEGATE:
+            return self._of(_ALL & ~self._inside(members[1:]))
+        return self._of(self._members(members))
+
+    def _of(self, octets: int) -> Stretch:
+        return Stretch(1, WIDEST if octets & _BEYOND else 1, octets)
+
+    def _members(self, members: Sequence[tuple[Any, Any]]) -> int:
+        """The octets that a class's characters may have, or more."""
+        found = 0
+        for operator, argument in members:
+            if operator is sre.LITERAL:
+                found |= 1 << argument if argument < 0x80 else _BEYOND
+            elif operator is sre.RANGE:
+                found |= _range(*argument) | (_BEYOND if argument[1] >= 0x80 else 0)
+            elif operator is sre.CATEGORY and argument in _CATEGORIES:
+                found |= _CATEGORIES[argument]
+            else:
+                return _ALL
+        if not self.cased:
+            found = _both_cases(found)
+            if found & _set(b"ks"):
+                found |= _BEYOND  # the signs of Kelvin and of long s
+        return found
+
+    def _inside(self, members: Sequence[tuple[Any, Any]]) -> int:
+        """The ASCII octets that are a class's characters for certain, as far as they are known."""
+        found = 0
+        for operator, argument in members:
+            if operator is sre.LITERAL and argument < 0x80:
+                found |= 1 << argument
+            elif operator is sre.RANGE:
+                found |= _range(*argument)
+            elif operator is sre.CATEGORY and argument in _CATEGORIES:
+                found |= _CATEGORIES[argument]
+        return found
+
+
+def _range(first: int, last: int) -> int:
+    return _set(range(first, min(last, 0x7F) + 1))
+
+
+def _both_cases(octets: int) -> int:
+    upper, lower = _set(range(0x41, 0x5B)), _set(range(0x61, 0x7B))
+    return octets | (octets & upper) << 32 | (octets & lower) >> 32
+
+
+# --- syntax ---------------------------------------------------------------------------------------------------------------------------
 
 
 def _as_python(expression: str) -> str | None:
     """RE2's syntax as Python's parser reads it, where they differ; None where that is not known."""
+    if "{," in expression:
+        return None  # as they stand, in RE2
     out = []
     at = 0
     in_class = False
@@ -54,7 +330,7 @@ def _as_python(expression: str) -> str | None:
         char = expression[at]
         pair = expression[at : at + 2]
         if char == "\\":
-            if pair[1:] in "pPCx" and (found := re.compile(r"\\(?:[pP](?:\{[^}]*\}|.)|C|x\{[^}]*\})").match(expression, at)):
+            if pair[1:] in "pPCx" and (found := _CHARACTER.match(expression, at)):
                 out.append(r"\W")  # some character
                 at = found.end()
                 continue
@@ -74,8 +350,8 @@ def _as_python(expression: str) -> str | None:
             at = end
             in_class = True
             continue
-        elif found := _INLINE.match(expression, at):
-            at = found.end()  # flags change case, dots and anchors: nothing here depends on them
+        elif (found := _FLAGS.match(expression, at)) and found[2] == ")":
+            at = found.end()
             continue
         elif expression.startswith("(?<", at) and expression[at + 3 : at + 4] not in "=!":
             out.append("(?P<")
@@ -84,82 +360,3 @@ def _as_python(expression: str) -> str | None:
         out.append(char)
         at += 1
     return "".join(out)
-
-
-def _cross(heads: Sequence[str], tails: Sequence[str]) -> _Strings | None:
-    if len(heads) * len(tails) > MOST:
-        return None
-    return tuple(dict.fromkeys(head + tail for head in heads for tail in tails))
-
-
-def _read(items: Iterable[tuple[Any, Any]]) -> tuple[_Strings | None, list[_Strings]]:
-    """All texts that a sequence matches, if they are few; and clauses: alternatives of which one stands in every match."""
-    run: _Strings = ("",)
-    whole = True
-    clauses: list[_Strings] = []
-    for operator, argument in items:
-        exact, inner = _read_one(operator, argument)
-        clauses += inner
-        longer = None if exact is None else _cross(run, exact)
-        if longer is None:
-            if run != ("",):
-                clauses.append(run)
-            whole = False
-            run = ("",) if exact is None else exact
-        else:
-            run = longer
-    if whole:
-        return run, clauses
-    if run != ("",):
-        clauses.append(run)
-    return None, clauses
-
-
-def _read_one(operator: Any, argument: Any) -> tuple[_Strings | None, list[_Strings]]:
-    if operator is sre.AT:
-        return ("",), []
-    if operator is sre.LITERAL:
-        return ((chr(argument).lower(),), []) if 0x20 <= argument < 0x7F else (None, [])
-    if operator is sre.IN:
-        return _read_class(argument), []
-    if operator is sre.SUBPATTERN:
-        return _read(argument[-1])
-    if operator is sre.BRANCH:
-        return _read_branch([_read(branch) for branch in argument[1]])
-    if operator in (sre.MAX_REPEAT, sre.MIN_REPEAT):
-        least, most, body = argument
-        if least == 0:
-            return None, []
-        exact, clauses = _read(body)
-        if exact is None or least != most:
-            return None, clauses if exact is None else [*clauses, exact]
-        repeated: _Strings | None = exact
-        for _ in range(int(least) - 1):
-            repeated = None if repeated is None else _cross(repeated, exact)
-        return repeated, [*clauses, exact] if repeated is None else clauses
-    return None, []
-
-
-def _read_class(members: Sequence[tuple[Any, Any]]) -> _Strings | None:
-    chars = []
-    for operator, argument in members:
-        if operator is not sre.LITERAL or not 0x20 <= argument < 0x7F:
-            return None
-        chars.append(chr(argument).lower())
-    return tuple(dict.fromkeys(chars)) if len(chars) <= 4 else None
-
-
-def _read_branch(branches: Sequence[tuple[_Strings | None, list[_Strings]]]) -> tuple[_Strings | None, list[_Strings]]:
-    exact = [texts for texts, _ in branches if texts is not None]
-    if len(exact) == len(branches):
-        together = tuple(dict.fromkeys(text for texts in exact for text in texts))
-        if len(together) <= MOST:
-            return together, []
-    best = []
-    for texts, clauses in branches:
-        candidates = [*clauses, texts] if texts is not None else clauses
-        if not candidates:
-            return None, []
-        best.append(max(candidates, key=_worth))
-    together = tuple(dict.fromkeys(text for clause in best for text in clause))
-    return None, [together]
