@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esa.engine.checks.dictionaries import Dictionary
+from esa.engine.dictionary import Dictionary
 from esa.engine.scanner import Scanner
 from esa.message.envelope import Envelope, Session
 from esa.policy.filters.plan import FilterPlan

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from esa.engine.required import required_clauses
+from esa.engine.required import find_anchor
 from esa.policy.filters.expression import Plain, plain_of, split_case
 
 _FEW = 4  # below so many expressions all are told: looking for their literals costs more than evaluating them
@@ -35,10 +35,10 @@ class ShortTexts:
             if plain is not None and table is not None:
                 table.setdefault(plain.text.casefold(), []).extend(numbers)
                 continue
-            clauses = () if len(expressions) < _FEW else required_clauses(text)
-            for literal in clauses[0] if clauses else ():
-                self.literals.setdefault(literal.encode(), []).extend(numbers)
-            if not clauses:
+            anchor = None if len(expressions) < _FEW else find_anchor(text)
+            for literal in anchor.literals if anchor is not None else ():
+                self.literals.setdefault(literal, []).extend(numbers)
+            if anchor is None:
                 self.always.extend(numbers)
         self.needs_text = bool(self._whole or self._local_parts or self._domains or self._above)
 
