@@ -135,7 +135,9 @@ class Filter:
     is_active: bool = True
     at: At = NOWHERE
     comments: tuple[str, ...] = ()
-    span: tuple[int, int, int] = field(default=(0, 0, 0), compare=False)  # offsets in the text: of its name, its mark, and behind its last brace
+    span: tuple[int, int, int] = field(
+        default=(0, 0, 0), compare=False
+    )  # offsets in the text: of its name, its mark, and behind its last brace
 
 
 @dataclass(frozen=True, slots=True)
