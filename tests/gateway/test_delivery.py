@@ -316,3 +316,26 @@ async def test_the_route_dev_null_throws_mail_away_and_tells_tracking(tmp_path: 
     await running
     assert entries(tmp_path) == []
     assert {event.fields["next_hop"] for event in events(tmp_path) if event.name is EventName.DELIVERED} == {"/dev/null"}
+
+
+async def test_a_splinter_goes_to_the_next_hop_that_its_policy_names(tmp_path: Path) -> None:
+    async with ScriptedServer() as named, ScriptedServer() as usual:
+        mailhost = f"127.0.0.1:{named.port}"
+        splinters = (Splinter(("a@example.org",), "deliver"), Splinter(("b@example.org",), "deliver", "why", mailhost))
+        fill(tmp_path, [make_record(splinters=splinters)])
+        async with delivering(tmp_path, usual):
+            await until(lambda: bool(named.taken and usual.taken))
+        assert [one.recipients for one in named.taken] == [["b@example.org"]]
+        assert [one.recipients for one in usual.taken] == [["a@example.org"]]
+    hops = {event.fields["next_hop"] for event in events(tmp_path) if event.name is EventName.DELIVERED}
+    assert hops == {mailhost, f"127.0.0.1:{usual.port}"}
+
+
+async def test_a_named_next_hop_that_is_down_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    splinters = (Splinter(("a@example.org",), "deliver", "", "127.0.0.1:1"), Splinter(("b@example.org",), "deliver"))
+    fill(tmp_path, [make_record(splinters=splinters) for _ in range(3)])
+    async with delivering(tmp_path):
+        await until(lambda: len(arrived(tmp_path)) == 3)
+        await until(lambda: names(tmp_path).count(EventName.DEFERRED) >= 3)
+    assert all(b"Delivered-To: b@example.org" in content for content in arrived(tmp_path))
+    assert {entry.mailhost for entry in entries(tmp_path)} == {"127.0.0.1:1"}

@@ -135,3 +135,18 @@ def test_a_read_only_disk_can_be_read_and_is_told_when_written(small_disk: Path)
 def test_text_with_octets_that_are_no_utf8_can_be_stored() -> None:
     assert printable("café") == "café"
     assert printable("caf\udce9") == "caf\\udce9"
+
+
+def test_an_older_file_is_brought_to_the_present_version_with_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with contextlib.closing(open_database(path, SCHEMA, version=1)) as connection:
+        connection.execute("INSERT INTO thing VALUES ('x', 1)")
+    changes = {1: ("ALTER TABLE thing ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",), 2: ("UPDATE thing SET value = value + 1",)}
+    assert open_read_only(path, version=3, changes=changes) is None
+    with pytest.raises(StoreError, match="schema 1, this esa reads 3"):
+        open_database(path, SCHEMA, version=3, changes={2: changes[2]})
+    with contextlib.closing(open_database(path, SCHEMA, version=3, changes=changes)) as connection:
+        assert connection.execute("SELECT name, value, colour FROM thing").fetchall() == [("x", 2, "red")]
+    reader = open_read_only(path, version=3, changes=changes)
+    assert reader is not None
+    reader.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from esa.errors import StoreError
-from esa.store.quarantine import Item, Quarantine, QuarantineView, content_path
+from esa.store.quarantine import FILE_NAME, Item, Quarantine, QuarantineView, content_path
 from esa.store.record import INLINE_LIMIT, Record, Splinter
 from esa.store.segments import SpoolReader, read_message
 from esa.store.spool import Spool
@@ -169,3 +171,33 @@ def test_a_full_disk_is_told_and_the_same_batch_can_be_added_later(small_disk: P
 
 def test_no_quarantine_yet_is_none(tmp_path: Path) -> None:
     assert QuarantineView.open(tmp_path) is None
+
+
+def test_a_quarantine_of_the_version_before_keeps_its_items(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path)
+    record = make_record(action="quarantine")
+    [item] = add(quarantine, tmp_path, record)
+    quarantine.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        for column in ("quarantines", "mailhost", "encrypts", "is_copy"):
+            database.execute(f"ALTER TABLE item DROP COLUMN {column}")
+        database.execute("PRAGMA user_version=1")
+        database.commit()
+    assert QuarantineView.open(tmp_path) is None
+    Quarantine(tmp_path).close()
+    assert held(tmp_path) == [item]
+
+
+def test_a_copy_is_named_by_its_own_key_alone(quarantine: Quarantine, tmp_path: Path) -> None:
+    own = Splinter(("a@example.org",), "quarantine", "why", "", ("Policy",))
+    record = make_record(splinters=(own, Splinter(("a@example.org",), "quarantine", "copy", "", ("Second",), is_copy=True)))
+    add(quarantine, tmp_path, record)
+    assert [item.quarantines for item in quarantine.items([record.id])] == [("Policy",)]
+    assert [item.quarantines for item in quarantine.items([f"{record.id}.1"])] == [("Second",)]
+
+
+def test_what_must_be_encrypted_is_not_released(quarantine: Quarantine, tmp_path: Path) -> None:
+    [item] = add(quarantine, tmp_path, make_record(splinters=(Splinter(("a@example.org",), "quarantine", encrypts=True),)))
+    with Spool(tmp_path / "spool", "keep") as spool, pytest.raises(StoreError, match="encrypted"):
+        quarantine.release(item, spool)
+    assert held(tmp_path) == [item]

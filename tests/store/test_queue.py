@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from esa.errors import StoreError
-from esa.store.queue import Entry, Outcome, Queue, QueueView, Result, RetrySchedule, splinter_key
+from esa.store.database import open_database
+from esa.store.queue import FILE_NAME, SCHEMA, Entry, Outcome, Queue, QueueView, Result, RetrySchedule, splinter_key
 from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader, read_message
 from tests.store.messages import fill, make_record, segments_of
@@ -286,3 +288,33 @@ def test_files_kept_apart_that_a_crash_left_without_an_entry_are_swept_up_at_sta
     (folder / "Y.new").write_bytes(b"half")
     opened(tmp_path)
     assert list(folder.iterdir()) == []
+
+
+def test_a_queue_of_the_version_before_keeps_its_entries(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    older = [statement.replace(",\n        mailhost TEXT NOT NULL DEFAULT ''", "") for statement in SCHEMA]
+    assert older != list(SCHEMA)
+    with contextlib.closing(open_database(path, older, version=1)) as connection:
+        values = (
+            "k",
+            "m",
+            0,
+            "waiting",
+            1,
+            0.0,
+            0.0,
+            "a@example.net",
+            1,
+            "",
+            '["a@example.net",["b@x"],1,"7BIT",false]',
+            '[["b@x","pending",""]]',
+        )
+        connection.execute(f"INSERT INTO entry VALUES ({','.join('?' * 16)})", (*values, "w", "s", 0, 1))
+    assert QueueView.open(tmp_path) is None
+    queue = Queue(tmp_path)
+    queue.close()
+    view = QueueView.open(tmp_path)
+    assert view is not None
+    [entry] = view.entries()
+    view.close()
+    assert (entry.key, entry.pending, entry.mailhost) == ("k", ("b@x",), "")

@@ -159,6 +159,7 @@ def _document(item: Item) -> dict[str, object]:
         "verdict": item.verdict,
         "score": item.score,
         "reason": item.reason,
+        "quarantines": list(item.quarantines),
         "client": item.session.client_address,
     }
 
@@ -191,6 +192,7 @@ def _print_item(item: Item, header: str) -> None:
         f"  received  {local(item.received_at)} from {item.session.client_address}, {size_for_people(item.size)}",
         f"  verdict   {item.verdict} {_score(item)}".rstrip(),
         f"  reason    {printable(item.reason)}",
+        *([f"  held in   {printable(', '.join(item.quarantines))}"] if item.quarantines else []),
         f"  from      <{printable(item.envelope.reverse_path)}>",
         *(f"  to        {printable(address)}" for address in item.recipients),
         "",

@@ -23,6 +23,7 @@ from esa.gateway import events
 from esa.gateway.client import Timeouts
 from esa.gateway.events import Event as Log
 from esa.gateway.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
+from esa.gateway.routed_hop import RoutedHop
 from esa.store.control import ControlServer, Request
 from esa.store.folder import make_private, take_lock
 from esa.store.numbers import Numbers
@@ -137,30 +138,7 @@ async def run_deliver(
     those that the log names connections by.
     """
     with OpenQueue(settings.state, settings.schedule) as queue:
-        hop: NextHop
-        if settings.route is None:
-            hop = MaildirHop(settings.state / "spool", settings.maildir or settings.state / "Maildir")
-        elif settings.route == DISCARD:
-            hop = DiscardHop()
-        else:
-            timeouts = Timeouts(
-                connect=settings.connect_timeout,
-                greeting=settings.connect_timeout,
-                command=settings.command_timeout,
-                data=settings.command_timeout,
-                block=settings.command_timeout,
-                end_of_data=2 * settings.command_timeout,
-            )
-            hop = SmtpHop(
-                settings.state / "spool",
-                settings.route.host,
-                settings.route.port,
-                hostname=settings.hostname,
-                concurrency=settings.concurrency,
-                timeouts=timeouts,
-                schedule=settings.schedule,
-                numbers=numbers,
-            )
+        hop = _hop_of(settings, numbers)
         deliverer = Deliverer(settings.state, queue, hop, count)
         control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
         try:
@@ -169,6 +147,39 @@ async def run_deliver(
             await deliverer.run(stop)
         finally:
             await control.close()
+
+
+def _hop_of(settings: DeliverSettings, numbers: Numbers | None) -> NextHop:
+    """Where mail goes: what is thrown away is so whatever a policy says of its next hop."""
+    if settings.route == DISCARD:
+        return DiscardHop()
+    timeouts = Timeouts(
+        connect=settings.connect_timeout,
+        greeting=settings.connect_timeout,
+        command=settings.command_timeout,
+        data=settings.command_timeout,
+        block=settings.command_timeout,
+        end_of_data=2 * settings.command_timeout,
+    )
+
+    def open_route(host: str, port: int) -> SmtpHop:
+        return SmtpHop(
+            settings.state / "spool",
+            host,
+            port,
+            hostname=settings.hostname,
+            concurrency=settings.concurrency,
+            timeouts=timeouts,
+            schedule=settings.schedule,
+            numbers=numbers,
+        )
+
+    usual: NextHop
+    if settings.route is None:
+        usual = MaildirHop(settings.state / "spool", settings.maildir or settings.state / "Maildir")
+    else:
+        usual = open_route(settings.route.host, settings.route.port)
+    return RoutedHop(usual, open_route)
 
 
 class Deliverer:

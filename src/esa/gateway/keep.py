@@ -2,7 +2,7 @@
 
 Started by process.py; `esa quarantine` uses `OpenKeep` itself where no service runs. The 250 of a message never waits for this process.
 Order within a round, so that a crash at any point repeats work but never its effect: deliver's outbox is looked at first, then the spools
-are read to their end, the quarantine is stored, then what is learned of senders, and last tracking with all cursors.
+are read to their end, the quarantine and the archives are stored, then what is learned of senders, and last tracking with all cursors.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from esa.gateway.events import Event as Log
 from esa.gateway.learned import Learner, LearnSettings
 from esa.gateway.metrics import Counter, Row
 from esa.policy.history import Kind, Subject
+from esa.store.archives import Archives
 from esa.store.control import ControlServer, Request
 from esa.store.dictionary_hits import DictionaryHits
 from esa.store.folder import make_private, sync_directory, take_lock, telling
@@ -74,6 +75,7 @@ class OpenKeep:
             stack.callback(self.tracking.close)
             self.quarantine = Quarantine(settings.state)
             stack.callback(self.quarantine.close)
+            self.archives = Archives(settings.state)
             self.learner = Learner(settings.state, settings.learning)
             stack.callback(self.learner.close)
             self.hits = DictionaryHits(settings.state)
@@ -139,6 +141,7 @@ class OpenKeep:
                 events.info(
                     Log.QUARANTINE_KEPT, id=item.id, mid=item.envelope.number or None, recipients=len(item.recipients), reason=item.reason
                 )
+            self.archives.add(batch, self._read)
             self.learner.learn(batch)
             self._count(batch)
             if batch.is_complete:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from esa.errors import StoreError
 from esa.store.folder import store_error
@@ -60,15 +61,21 @@ def telling_database(path: Path) -> Iterator[None]:
         raise database_error(error, path) from error
 
 
-def open_database(path: Path, schema: Sequence[str], *, version: int, patience: float = BUSY_TIMEOUT) -> sqlite3.Connection:
+Changes = Mapping[int, Sequence[str]]  # version that a file has: statements that make the next one of it
+
+
+def open_database(
+    path: Path, schema: Sequence[str], *, version: int, changes: Changes = MappingProxyType({}), patience: float = BUSY_TIMEOUT
+) -> sqlite3.Connection:
     """Open for writing, in autocommit mode (say BEGIN), WAL, synchronous=FULL; makes the tables of `schema` in a new file.
 
-    `patience`: seconds to wait for a lock, now and later. The connection may be handed from thread to thread, but used by one at a time. Raises StoreError.
+    A file of an older version is brought to this one where `changes` say how. `patience`: seconds to wait for a lock, now and later. The
+    connection may be handed from thread to thread, but used by one at a time. Raises StoreError.
     """
     with telling_database(path):
         connection = _connect(path, patience)
         try:
-            _prepare(connection, path, schema, version)
+            _prepare(connection, path, schema, version, changes)
         except BaseException:
             connection.close()
             raise
@@ -84,7 +91,7 @@ def _connect(path: Path, patience: float) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, schema: Sequence[str], version: int) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, schema: Sequence[str], version: int, changes: Changes) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")  # in WAL: every commit is synced
     connection.execute("PRAGMA foreign_keys=ON")
@@ -96,12 +103,19 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Sequence[str], 
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version={version:d}")
         connection.execute("COMMIT")
-    elif found != version:
+    elif found > version or not all(number in changes for number in range(found, version)):
         raise _other_version(path, found, version)
+    elif found < version:
+        connection.execute("BEGIN IMMEDIATE")
+        for number in range(_version(connection), version):
+            for statement in changes[number]:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={version:d}")
+        connection.execute("COMMIT")
 
 
-def open_read_only(path: Path, *, version: int) -> sqlite3.Connection | None:
-    """Open for reading beside a living writer; None if the file is not there yet. Raises StoreError."""
+def open_read_only(path: Path, *, version: int, changes: Changes = MappingProxyType({})) -> sqlite3.Connection | None:
+    """Open for reading beside a living writer; None if the file is not there yet, or its writer has still to change it. Raises StoreError."""
     if not path.exists():
         return None
     with telling_database(path):
@@ -111,7 +125,7 @@ def open_read_only(path: Path, *, version: int) -> sqlite3.Connection | None:
         except BaseException:
             connection.close()
             raise
-    if found == 0:  # made, but its tables are not there yet
+    if found == 0 or found in changes:  # made, but its tables are not there yet, or not as they will be
         connection.close()
         return None
     if found != version:

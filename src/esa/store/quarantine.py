@@ -35,7 +35,15 @@ from esa.store.tables import open_tables, open_tables_read_only, transaction
 
 FILE_NAME = "quarantine.db"
 FOLDER = "quarantine"
-VERSION = 1
+VERSION = 2
+CHANGES = {
+    1: (
+        "ALTER TABLE item ADD COLUMN quarantines TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE item ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE item ADD COLUMN encrypts INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE item ADD COLUMN is_copy INTEGER NOT NULL DEFAULT 0",
+    )
+}
 RELEASE_SUFFIX = "-R"
 State = Literal["held", "releasing", "released", "deleted", "expired"]
 CLOSED: tuple[State, ...] = ("released", "deleted", "expired")
@@ -58,6 +66,10 @@ ITEM = Table(
     Column("score", Float),
     Column("envelope", Text, nullable=False),  # JSON
     Column("session", Text, nullable=False),  # JSON
+    Column("quarantines", Text, nullable=False, server_default="[]"),  # JSON list of names
+    Column("mailhost", Text, nullable=False, server_default=""),
+    Column("encrypts", Integer, nullable=False, server_default="0"),
+    Column("is_copy", Integer, nullable=False, server_default="0"),
     Index("item_message", "message"),
     Index("item_state", "state", "received_at"),
 )
@@ -80,6 +92,10 @@ class Item:
     score: float | None
     envelope: Envelope
     session: Session
+    quarantines: tuple[str, ...] = ()  # that it is held in; a release takes it out of all
+    mailhost: str = ""  # next hop once it is released, in the place of the usual one
+    encrypts: bool = False  # it must not leave unencrypted, and so cannot be released
+    is_copy: bool = False  # of mail that went its way; named by its own key alone, not by that of its message
 
 
 def content_path(state: Path, item: str) -> Path:
@@ -95,7 +111,7 @@ class Quarantine:
         self._state = state
         self.path = state / FILE_NAME
         make_private(state / FOLDER)
-        self._engine = open_tables(self.path, TABLES, version=VERSION)
+        self._engine = open_tables(self.path, TABLES, version=VERSION, changes=CHANGES)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -175,6 +191,9 @@ class Quarantine:
         before, so that an item whose record is there already does not come here again.
         """
         path = content_path(self._state, item.id)
+        if item.encrypts:
+            mend = "delete it, and send what is in it another way"
+            raise StoreError("it is to be sent encrypted only, and nothing encrypts yet", where=item.id, mend=mend)
         try:
             size = path.stat().st_size
         except OSError as error:
@@ -198,7 +217,7 @@ class Quarantine:
             id=item.id + RELEASE_SUFFIX,
             envelope=item.envelope,
             session=replace(item.session, received_at=now),  # its time in the queue begins now
-            splinters=(Splinter(item.recipients, "deliver", "released from quarantine"),),
+            splinters=(Splinter(item.recipients, "deliver", "released from quarantine", item.mailhost),),
             events=(Event(EventName.RELEASED, now, {"item": item.id, "recipients": list(item.recipients)}),),
             content=content,
             size=size,
@@ -253,7 +272,7 @@ class QuarantineView:
     @classmethod
     def open(cls, state: Path) -> QuarantineView | None:
         """Open read-only; None if there is no quarantine yet. Raises StoreError."""
-        engine = open_tables_read_only(state / FILE_NAME, version=VERSION)
+        engine = open_tables_read_only(state / FILE_NAME, version=VERSION, changes=CHANGES)
         return None if engine is None else cls(engine, state)
 
     def close(self) -> None:
@@ -290,14 +309,14 @@ def _select(
             return [_from_row(row) for row in connection.execute(query)]
         found: dict[str, Item] = {}
         for key in keys:
-            for row in connection.execute(query.where((ITEM.c.id == key) | (ITEM.c.message == key))):
+            for row in connection.execute(query.where((ITEM.c.id == key) | ((ITEM.c.message == key) & (ITEM.c.is_copy == 0)))):
                 found[row.id] = _from_row(row)
         return list(found.values())
 
 
 def _item(record: Record, index: int, *, size: int) -> Item:
     splinter = record.splinters[index]
-    fields = next((event.fields for event in record.events if event.name is EventName.ACCEPTED), {})
+    fields = next((event.fields for event in record.events if event.name in (EventName.ACCEPTED, EventName.SPLINTERED)), {})
     score = fields.get("score")
     return Item(
         id=splinter_key(record.id, index),
@@ -313,6 +332,10 @@ def _item(record: Record, index: int, *, size: int) -> Item:
         score=float(score) if isinstance(score, int | float) else None,
         envelope=record.envelope,
         session=record.session,
+        quarantines=splinter.quarantines,
+        mailhost=splinter.mailhost,
+        encrypts=splinter.encrypts,
+        is_copy=splinter.is_copy,
     )
 
 
@@ -333,6 +356,10 @@ def _row(item: Item) -> dict[str, object]:
         "score": item.score,
         "envelope": json.dumps(envelope.to_list()),
         "session": json.dumps(session.to_list()),
+        "quarantines": json.dumps(item.quarantines),
+        "mailhost": item.mailhost,
+        "encrypts": int(item.encrypts),
+        "is_copy": int(item.is_copy),
     }
 
 
@@ -352,4 +379,8 @@ def _from_row(row: Row[tuple[object, ...]]) -> Item:
         score=values["score"],
         envelope=Envelope.from_list(json.loads(values["envelope"])),
         session=Session.from_list(json.loads(values["session"])),
+        quarantines=tuple(json.loads(values["quarantines"])),
+        mailhost=values["mailhost"],
+        encrypts=bool(values["encrypts"]),
+        is_copy=bool(values["is_copy"]),
     )

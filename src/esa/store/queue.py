@@ -36,13 +36,15 @@ State = Literal["waiting", "in_flight", "failed"]
 Status = Literal["pending", "delivered", "failed"]
 
 FILE_NAME = "queue.db"
-VERSION = 1
+VERSION = 2
+CHANGES = {1: ("ALTER TABLE entry ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",)}
 SCHEMA = (
     """CREATE TABLE entry (
         key TEXT PRIMARY KEY, message TEXT NOT NULL, splinter INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
         next_attempt REAL NOT NULL, accepted_at REAL NOT NULL, reverse_path TEXT NOT NULL, size INTEGER NOT NULL, reason TEXT NOT NULL,
         envelope TEXT NOT NULL, recipients TEXT NOT NULL,
-        writer TEXT NOT NULL, segment TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID""",
+        writer TEXT NOT NULL, segment TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+        mailhost TEXT NOT NULL DEFAULT '') WITHOUT ROWID""",
     "CREATE INDEX entry_due ON entry (state, next_attempt)",
     "CREATE INDEX entry_segment ON entry (writer, segment)",
     """CREATE TABLE cursor (writer TEXT, segment TEXT, offset INTEGER NOT NULL, sequence INTEGER NOT NULL, finished INTEGER NOT NULL,
@@ -54,7 +56,7 @@ SCHEMA = (
 )
 _COLUMNS = (
     "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, "
-    "writer, segment, offset, length"
+    "writer, segment, offset, length, mailhost"
 )
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -84,6 +86,7 @@ class Entry:
     envelope: Envelope  # its recipients are those of the whole message
     recipients: tuple[Recipient, ...]
     location: Location
+    mailhost: str = ""  # next hop host:port in the place of the usual one
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -140,7 +143,7 @@ class Queue:
         self.schedule = schedule or RetrySchedule()
         self._spool = state / "spool"
         self._gone: list[str] = []  # files of messages kept apart whose entry goes with the transaction under way
-        self._connection = open_database(self.path, SCHEMA, version=VERSION)
+        self._connection = open_database(self.path, SCHEMA, version=VERSION, changes=CHANGES)
         with self._transaction():
             self._connection.execute("INSERT OR IGNORE INTO meta VALUES ('instance', ?)", (new_identifier(),))
             apart = self._connection.execute("SELECT segment FROM entry WHERE writer = ?", (SURVIVORS,)).fetchall()
@@ -221,7 +224,7 @@ class Queue:
                 is_claimed = len(claimed) < capacity
                 entry = Entry(
                     splinter_key(record.id, splinter),
-                    record.id[:LENGTH],  # of a released message the one it first came with
+                    record.id[:LENGTH],  # longer: a released message, or further splinters
                     splinter,
                     "in_flight" if is_claimed else "waiting",
                     1 if is_claimed else 0,
@@ -232,9 +235,10 @@ class Queue:
                     record.envelope,
                     tuple(Recipient(address) for address in record.splinters[splinter].recipients),
                     stored.location,
+                    record.splinters[splinter].mailhost,
                 )
                 added = self._connection.execute(
-                    "INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", _row(entry)
+                    "INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", _row(entry)
                 ).rowcount
                 if is_claimed and added:
                     claimed.append(entry)
@@ -379,7 +383,7 @@ class QueueView:
     @classmethod
     def open(cls, state: Path) -> QueueView | None:
         """Open read-only; None if there is no queue yet. Raises StoreError."""
-        connection = open_read_only(state / FILE_NAME, version=VERSION)
+        connection = open_read_only(state / FILE_NAME, version=VERSION, changes=CHANGES)
         return None if connection is None else cls(connection, state / FILE_NAME)
 
     def close(self) -> None:
@@ -460,11 +464,12 @@ def _row(entry: Entry) -> tuple[object, ...]:
         location.segment,
         location.offset,
         location.length,
+        entry.mailhost,
     )
 
 
 def _entry(row: Sequence[object]) -> Entry:
-    key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *location = row
+    key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *location, mailhost = row
     return Entry(
         str(key),
         str(message),
@@ -478,6 +483,7 @@ def _entry(row: Sequence[object]) -> Entry:
         Envelope.from_list(json.loads(str(envelope))),
         tuple(Recipient(address, status, reply) for address, status, reply in json.loads(str(recipients))),
         Location(*location),  # type: ignore[arg-type]
+        str(mailhost),
     )
 
 

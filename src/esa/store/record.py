@@ -20,15 +20,16 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from esa.message.envelope import Envelope, Session
+from esa.store.identifier import LENGTH
 
-Action = Literal["deliver", "quarantine", "drop"]
+Action = Literal["deliver", "quarantine", "drop", "archive"]
 
 VERSION = 1
 HEADER = struct.Struct("<8sHHIQQIIII")
@@ -37,6 +38,7 @@ _UNSUMMED = struct.Struct("<8sHHIQQIII")  # the header without its own checksum
 INLINE_LIMIT = 1 << 20  # octets; longer content gets a file of its own, so that a segment stays small enough to go soon
 METADATA_LIMIT = 1 << 22  # octets; a longer length in a header is damage
 PREFIX_LIMIT = 1 << 20
+SPLINTER_SUFFIX = "-S"  # and a number: end of the identifier of a record that holds further splinters of a message
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -50,9 +52,17 @@ class EventName(StrEnum):
     ACCEPTED = "message.accepted"  # verdict, score, reasons, subject, reply
     REFUSED = "message.refused"  # reply; verdict, score, reasons, subject if it came to a scan
     GREYLISTED = "message.greylisted"  # as REFUSED; greylist: new or early
+    MESSAGE_DEFERRED = "message.deferred"  # as REFUSED: by policy
     ABORTED = "message.aborted"  # recipients: the client went away or thought better of it, or a limit ended the transaction
-    QUARANTINED = "message.quarantined"  # splinter, reason
-    DROPPED = "message.dropped"  # splinter, reason
+    POLICY_MATCHED = (
+        "policy.matched"  # policy, table, recipients, action: of a message that several policies, or another than DEFAULT, hold for
+    )
+    FILTERED = "filters.matched"  # stage, steps (filter and action of each); recipients, tags, log
+    COPIED = "message.copied"  # kind, to: a blind copy, a notice, a delivery status notification, a quarantine, an archive
+    SPLINTERED = "message.splintered"  # subject, verdict, score: the beginning of a record that holds further splinters
+    REDIRECTED = "message.redirected"  # recipients, reason: who gets it in their place
+    QUARANTINED = "message.quarantined"  # recipients, reason; policy, quarantines; held: what was decided and cannot be done for some alone
+    DROPPED = "message.dropped"  # as QUARANTINED
     DELIVERED = "delivery.delivered"  # recipients, next_hop, reply, attempt
     DEFERRED = "delivery.deferred"  # recipients, next_hop, reply, attempt, next_attempt
     FAILED = "delivery.failed"  # recipients, next_hop, reply, attempt
@@ -78,11 +88,33 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Splinter:
-    """Recipients of one message that share a disposition. `reason` says why in a few words, for tracking and the quarantine list."""
+    """Recipients of one message that share a disposition. `reason` says why in a few words, for tracking and the quarantine list.
+
+    An "archive" is for no recipient: a copy for the mbox called `reason`. `mailhost`: next hop host:port in the place of the usual one. A copy
+    is beside what its recipients get: tracking does not take it for what became of them. What `encrypts` never leaves unencrypted.
+    """
 
     recipients: tuple[str, ...]
     action: Action
     reason: str = ""
+    mailhost: str = ""
+    quarantines: tuple[str, ...] = ()  # that it is held in
+    is_copy: bool = False
+    encrypts: bool = False
+
+    def to_list(self) -> list[object]:
+        """As JSON values; `from_list` undoes it."""
+        values: list[object] = [self.recipients, self.action, self.reason]
+        if self.mailhost or self.quarantines or self.is_copy or self.encrypts:
+            values += [self.mailhost, self.quarantines, self.is_copy, self.encrypts]
+        return values
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> Self:
+        """Raises ValueError or TypeError for what `to_list` does not write."""
+        recipients, action, reason, *more = values
+        mailhost, quarantines, is_copy, encrypts = more or ("", (), False, False)
+        return cls(tuple(recipients), action, reason, mailhost, tuple(quarantines), is_copy, encrypts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +137,16 @@ class Record:
     size: int = 0
     omitted: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the record of a message as it came, or the first of several."""
+        return len(self.id) == LENGTH
+
+    @property
+    def is_splinter(self) -> bool:
+        """Whether it holds further splinters of a message as it came."""
+        return self.id.startswith(SPLINTER_SUFFIX, LENGTH) and self.id[LENGTH + len(SPLINTER_SUFFIX) :].isdecimal()
+
 
 @dataclass(frozen=True, slots=True)
 class ContentFile:
@@ -121,7 +163,7 @@ def encode_metadata(record: Record, file: ContentFile | None) -> bytes:
         "id": record.id,
         "env": record.envelope.to_list(),
         "ses": record.session.to_list(),
-        "spl": [(splinter.recipients, splinter.action, splinter.reason) for splinter in record.splinters],
+        "spl": [splinter.to_list() for splinter in record.splinters],
         "evt": [(event.name, event.at, dict(event.fields)) for event in record.events],
         "size": record.size,
     }
@@ -140,7 +182,7 @@ def decode_metadata(data: bytes) -> tuple[Record, ContentFile | None]:
             id=document["id"],
             envelope=Envelope.from_list(document["env"]),
             session=Session.from_list(document["ses"]),
-            splinters=tuple(Splinter(tuple(addresses), action, reason) for addresses, action, reason in document["spl"]),
+            splinters=tuple(map(Splinter.from_list, document["spl"])),
             events=tuple(Event(EventName(name), at, fields) for name, at, fields in document["evt"]),
             size=document["size"],
             omitted=tuple((start, end) for start, end in document.get("omit", ())),

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.dialects import sqlite
@@ -14,23 +15,23 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from esa.errors import StoreError
-from esa.store.database import database_error, open_database, open_read_only
+from esa.store.database import Changes, database_error, open_database, open_read_only
 
 
-def open_tables(path: Path, tables: MetaData, *, version: int) -> Engine:
+def open_tables(path: Path, tables: MetaData, *, version: int, changes: Changes = MappingProxyType({})) -> Engine:
     """Open for writing (the one process that does), making the tables in a new file. Raises StoreError."""
     dialect = sqlite.dialect()
     schema = [str(CreateTable(table).compile(dialect=dialect)) for table in tables.sorted_tables]
     schema += [
         str(CreateIndex(index).compile(dialect=dialect)) for table in tables.sorted_tables for index in sorted(table.indexes, key=str)
     ]
-    connection = open_database(path, schema, version=version)
+    connection = open_database(path, schema, version=version, changes=changes)
     return _engine(lambda: connection, "BEGIN IMMEDIATE")
 
 
-def open_tables_read_only(path: Path, *, version: int) -> Engine | None:
+def open_tables_read_only(path: Path, *, version: int, changes: Changes = MappingProxyType({})) -> Engine | None:
     """Open for reading beside the writer; None if there is nothing yet. Raises StoreError."""
-    connection = open_read_only(path, version=version)
+    connection = open_read_only(path, version=version, changes=changes)
     return None if connection is None else _engine(lambda: connection, "BEGIN")
 
 

@@ -74,7 +74,13 @@ Index("message_reverse_path", func.lower(MESSAGE.c.reverse_path))
 Index("recipient_address", func.lower(RECIPIENT.c.address))
 OUTBOX = Table("outbox", TABLES, Column("instance", String(26), primary_key=True), Column("sequence", Integer, nullable=False))
 
-_OUTCOMES = {EventName.ACCEPTED: "accepted", EventName.REFUSED: "refused", EventName.GREYLISTED: "greylisted", EventName.ABORTED: "aborted"}
+_OUTCOMES = {
+    EventName.ACCEPTED: "accepted",
+    EventName.REFUSED: "refused",
+    EventName.GREYLISTED: "greylisted",
+    EventName.ABORTED: "aborted",
+    EventName.MESSAGE_DEFERRED: "deferred",
+}
 _OF_NO_MESSAGE = [
     name.value
     for name in (
@@ -95,6 +101,7 @@ _STATUSES = {
     EventName.QUARANTINE_DELETED: "deleted",
     EventName.EXPIRED: "expired",
     EventName.RECIPIENT_REFUSED: "refused",
+    EventName.REDIRECTED: "redirected",
 }
 
 
@@ -196,8 +203,9 @@ class Tracking:
         for stored in batch.stored:
             record = stored.record
             events += [Told(f"{record.id}:{index}", record.id[:LENGTH], event) for index, event in enumerate(record.events)]
-            if len(record.id) == LENGTH:  # longer: a released message, which tracking has under its first identifier
+            if record.is_first:  # not a released message, which tracking has under its first identifier
                 messages.append(_message_row(record))
+            if record.is_first or record.is_splinter:
                 recipients += _recipient_rows(record)
         events += told
         with transaction(self._engine, self.path) as connection:
@@ -386,12 +394,17 @@ def _recipient_rows(record: Record) -> list[dict[str, object]]:
     """One row for each forward-path: where its splinter goes, or that the client was told no."""
     at = record.session.received_at
     if record.splinters:
-        pairs = [(address, _ACTIONS[splinter.action], splinter.reason) for splinter in record.splinters for address in splinter.recipients]
+        pairs = [
+            (address, _ACTIONS[splinter.action], splinter.reason)
+            for splinter in record.splinters
+            if not splinter.is_copy
+            for address in splinter.recipients
+        ]  # an archive has none
     else:
         outcome = next((_OUTCOMES[event.name] for event in record.events if event.name in _OUTCOMES), "aborted")
         pairs = [(address, outcome, "") for address in record.envelope.recipients]
     return [
-        {"message": record.id, "address": printable(address), "status": status, "reply": printable(reply), "changed_at": at}
+        {"message": record.id[:LENGTH], "address": printable(address), "status": status, "reply": printable(reply), "changed_at": at}
         for address, status, reply in pairs
     ]
 
