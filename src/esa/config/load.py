@@ -21,6 +21,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from esa.config import dictionary_file, filters, recipient_access, units
+from esa.config.content_filters import faults_of as faults_of_content
+from esa.config.policies import as_tables
 from esa.config.schema import Configuration
 from esa.config.sender_groups import entries_of_files
 from esa.config.values import Duration, Size, Table
@@ -109,6 +111,7 @@ def check(
         line = int(position.group(1)) if position and position.group(1) else text.count("\n") + 1
         return None, [Fault(file, f"this is not TOML: {what[:1].lower()}{what[1:]}", "compare with the text of: esa config init", line)]
     lines = _lines_of_keys(text)
+    document = as_tables(document)
     try:
         configuration = Configuration.model_validate(document)
     except ValidationError as wrong:
@@ -223,6 +226,7 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
                 if given and not (base / given).is_file():
                     faults.append(((name, number, key), f"there is no file {base / given}", "name a file that is there"))
     faults += [(("filters", "files"), what, mend) for what, mend in filters.faults_of(configuration, base)]
+    faults += faults_of_content(configuration, base)
     users = configuration.authentication.users
     if users and not (base / users).is_file():
         faults.append((("authentication", "users"), f"there is no file {base / users}", "write one, a line name:hash for each user"))
@@ -241,6 +245,8 @@ def _lines_of_keys(text: str) -> dict[Location, int]:
         if header := _HEADER.match(line):
             name = header.group(2).replace('"', "")
             table = tuple(name.split("."))
+            if header.group(1) == "[" and table == ("mail_policy",):
+                table = ("mail_policy", 0)  # as_tables: the one is the first of several
             if header.group(1) == "[[":
                 table = (*table, counts.get(name, 0))
                 counts[name] = counts.get(name, 0) + 1

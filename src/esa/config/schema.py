@@ -19,7 +19,11 @@ from pydantic_core import PydanticCustomError
 from esa.config import units
 from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
+from esa.config.content_filters import ContentFilter
+from esa.config.content_filters import contradictions_of as contradictions_of_content_filters
 from esa.config.filters import Filters
+from esa.config.policies import MailPolicy
+from esa.config.policies import contradictions_of as contradictions_of_policies
 from esa.config.recipient_access import RecipientAccess, accepts_everyone
 from esa.config.recipient_access import contradictions_of as contradictions_of_recipients
 from esa.config.recipient_sources import RecipientCallAhead, RecipientFile, RecipientLdap, RecipientSource, RecipientSql
@@ -49,7 +53,6 @@ from esa.config.values import (
     fault,
     split_route,
 )
-from esa.engine.verdict import POSITIVE_ABOVE, SUSPECT_ABOVE
 
 
 def _address(value: str) -> str:
@@ -96,8 +99,6 @@ def _minimum(value: object) -> object:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-PositiveAction = Literal["refuse", "quarantine", "drop", "deliver"]  # words of policy.disposition.Action
-SuspectAction = Literal["quarantine", "deliver", "refuse", "drop"]
 
 
 class Gateway(Table):
@@ -263,18 +264,6 @@ class Delivery(Table):
     )
 
 
-class MailPolicy(Table):
-    """What is done with mail by its score, 0 to 100: the probability of spam in percent."""
-
-    suspect_above: float = Field(default=SUSPECT_ABOVE, ge=0, le=100, description="Mail that scores above this is suspect.")
-    positive_above: float = Field(default=POSITIVE_ABOVE, ge=0, le=100, description="Mail that scores above this is positive.")
-    positive: PositiveAction = Field(
-        default="refuse",
-        description='Positive mail: "refuse" (550 5.7.1: the sender keeps it), "quarantine", "drop" (taken and thrown away) or "deliver".',
-    )
-    suspect: SuspectAction = Field(default="quarantine", description='Suspect mail: "quarantine", "deliver", "refuse" or "drop".')
-
-
 class Scan(Table):
     """What mail is scanned with."""
 
@@ -364,7 +353,8 @@ class Configuration(Table):
     user_ldap: Annotated[tuple[UserLdap, ...], Field(strict=False)] = ()
     delivery: Delivery = Delivery()
     filters: Filters = Filters()
-    mail_policy: MailPolicy = MailPolicy()
+    mail_policy: Annotated[tuple[MailPolicy, ...], Field(strict=False)] = (MailPolicy(),)
+    content_filter: Annotated[tuple[ContentFilter, ...], Field(strict=False)] = ()
     scan: Scan = Scan()
     limits: Limits = Limits()
     senders: Senders = Senders()
@@ -498,10 +488,11 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_users(configuration.authentication, configuration.user_ldap):
         yield Contradiction(where, what, mend)
-    policy = configuration.mail_policy
-    if policy.suspect_above > policy.positive_above:
-        what = f"suspect_above ({policy.suspect_above:g}) is over positive_above ({policy.positive_above:g})"
-        yield Contradiction(("mail_policy", "suspect_above"), what, "choose suspect_above at most positive_above")
+    for where, what, mend in contradictions_of_policies(configuration.mail_policy):
+        yield Contradiction(where, what, mend)
+    chains = [policy.content_filters for policy in configuration.mail_policy]
+    for where, what, mend in contradictions_of_content_filters(configuration.content_filter, chains):
+        yield Contradiction(where, what, mend)
     greylisting = configuration.greylisting
     if greylisting.delay >= greylisting.retry_window:
         what = f"the delay ({units.format_duration(greylisting.delay)}) is not within the retry window"

@@ -12,6 +12,19 @@ _TEXT = re.compile(r"[\x20-\x7e]*\Z")  # RFC 5321 section 4.2: textstring, witho
 _LINE_LIMIT = 512  # RFC 5321 section 4.5.3.1.5: octets of a reply line, CRLF included
 
 
+WORDS_LIMIT = 400  # characters of words that a policy gives: they share a line with codes and an identifier
+
+
+def refusal_of(text: str) -> tuple[str, str]:
+    """Enhanced code and words of a refusal that somebody wrote, perhaps with variables of a message in it: `5.1.6 We have moved`.
+
+    Without a code it is 5.7.1. What cannot stand in a reply becomes a question mark, and what is too long is cut.
+    """
+    words = "".join(c if " " <= c <= "~" else "?" for c in " ".join(text.split()))[:WORDS_LIMIT]
+    code, _, rest = words.partition(" ")
+    return (code, rest or "message refused") if _ENHANCED.match(code) and code[0] == "5" else ("5.7.1", words or "message refused")
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One SMTP reply: `code` 200–599, `enhanced` ("5.7.1", or None where RFC 2034 has none), one line of printable ASCII.

@@ -1,13 +1,20 @@
-"""What shall be done about a message: one Disposition per group of recipients, and the splinters and the reply that follow from them.
+"""What shall be done about a message: one Disposition per group of recipients, and the one reply and the splinters that follow from them.
 
-`mail_policy.decide` makes dispositions; the receive route asks `plan` what to write and what to answer. No I/O.
+`splinters.decide` makes dispositions; the receive route asks `plan` what to write and what to answer. No I/O.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+
+from esa.engine.verdict import Verdict
+from esa.message.edits import Edit
+from esa.policy.outcome import Outcome
+
+POLICY_QUARANTINE = "Policy"  # where rules hold what no other quarantine is named for
+ENCRYPTION_QUARANTINE = "Encryption"  # what must not leave unencrypted, and cannot be encrypted yet
 
 
 class Action(StrEnum):
@@ -16,45 +23,113 @@ class Action(StrEnum):
     DELIVER = "deliver"
     QUARANTINE = "quarantine"
     DROP = "drop"  # answered as accepted, kept nowhere
-    REFUSE = "refuse"  # answered 550 5.7.1: the sender keeps it
+    REFUSE = "refuse"  # answered 5xx: the sender keeps it
+    DEFER = "defer"  # answered 4xx: the sender tries again
+
+
+class Answer(Enum):
+    """The kind of the one reply to mail data (RFC 5321 section 4.2.5)."""
+
+    ACCEPT = 2
+    DEFER = 4
+    REFUSE = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """One action for some recipients of a message, and why: `reason` goes to tracking, never into a reply."""
+    """One action for some recipients of a message, and why: `reason` goes to tracking, never into a reply.
+
+    `recipients` are forward-paths of the envelope; each stands in exactly one disposition of a message.
+    """
 
     action: Action
     recipients: tuple[str, ...]
     reason: str
-    policy: str = "default"  # name of the mail policy that decided
+    policy: str = "DEFAULT"  # name of the mail policy that decided
+    verdict: Verdict | None = None  # at the thresholds of that policy
+    edits: tuple[Edit, ...] = ()
+    redirected_to: tuple[str, ...] = ()  # who gets it in their place; empty: they themselves
+    mailhost: str = ""  # next hop host:port; empty: as routed
+    quarantines: tuple[str, ...] = ()  # where it is held
+    archives: tuple[str, ...] = ()  # mboxes that a copy is appended to
+    text: str = ""  # of the refusal; empty: the usual words
+    drops_refused: bool = False  # a refusal that others do not share is dropped, not held
+    encrypts: bool = False  # must not leave unencrypted
+    outcome: Outcome | None = None  # of the content filters, for copies, notices and tracking
+    returns: bool = False  # a filter wants the sender told that these do not get it
+    notifies: bool = False  # the sender is told so by a delivery status notification
+    held: str = ""  # of a splinter that is not done to as it was decided: what was, in words for tracking
+
+    @property
+    def keeps_content(self) -> bool:
+        """Whether somebody or something gets the octets."""
+        outcome = self.outcome
+        copies = outcome is not None and (outcome.archives or outcome.duplicate_quarantines)
+        return self.action in (Action.DELIVER, Action.QUARANTINE) or bool(self.archives or copies)
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Forward-paths that the message goes on to."""
+        return self.redirected_to or self.recipients
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the dispositions of one message come to: `refused` (the whole transaction gets a 5xx), else what to keep for whom.
+    """What the dispositions of one message come to: the kind of its reply and, if it is accepted, what is kept for whom.
 
-    Each splinter is a group of recipients that one kept copy serves; no splinter refuses.
+    No splinter refuses or defers. `text`: words for a refusal in place of the usual ones; empty where there are none or they differ.
     """
 
-    refused: bool
-    splinters: tuple[Disposition, ...]
+    answer: Answer
+    splinters: tuple[Disposition, ...] = ()
+    text: str = ""
+    reason: str = ""  # of a refusal or deferral
+    refusals: tuple[Disposition, ...] = ()  # that it is made of
+    messages: Outcome | None = None  # of the message filters, for copies, notices and tracking
 
-    @property
-    def keeps_content(self) -> bool:
-        return any(splinter.action is not Action.DROP for splinter in self.splinters)
+
+NOTHING = Plan(Answer.ACCEPT)
 
 
-def plan(dispositions: Sequence[Disposition]) -> Plan:
-    """Join recipients of equal action, reason and policy into splinters.
+def plan(dispositions: Sequence[Disposition], messages: Outcome | None = None) -> Plan:
+    """Turn dispositions into one reply and splinters; recipients of equal disposition are joined.
 
-    Mail data has one reply for all recipients (RFC 5321 section 4.2.5), so a message is refused only if every disposition refuses. If some
-    do not, the refusing ones quarantine instead: the sender has been told that we have it, so it must not vanish.
+    Mail data has one reply for all recipients (RFC 5321 section 4.2.5). It is refused only if every disposition refuses, and deferred only if
+    none accepts and one at least defers. Else it is accepted, and what would have been refused or deferred for some is held in quarantine
+    (or dropped, as their policy says), for the sender has been told that we have it; it is never bounced.
     """
-    if dispositions and all(disposition.action is Action.REFUSE for disposition in dispositions):
-        return Plan(True, ())
-    groups: dict[tuple[Action, str, str], tuple[str, ...]] = {}
+    if len(dispositions) == 1 and dispositions[0].action in _KEPT:  # most mail
+        return Plan(Answer.ACCEPT, tuple(dispositions), messages=messages)
+    if dispositions and all(disposition.action not in _KEPT for disposition in dispositions):
+        defers = any(disposition.action is Action.DEFER for disposition in dispositions)
+        reasons = "+".join(dict.fromkeys(disposition.reason for disposition in dispositions))
+        if defers:
+            return Plan(Answer.DEFER, reason=reasons, refusals=tuple(dispositions), messages=messages)
+        texts = {disposition.text for disposition in dispositions}
+        return Plan(Answer.REFUSE, (), texts.pop() if len(texts) == 1 else "", reasons, tuple(dispositions), messages)
+    joined: list[Disposition] = []
     for disposition in dispositions:
-        action = Action.QUARANTINE if disposition.action is Action.REFUSE else disposition.action
-        key = (action, disposition.reason, disposition.policy)
-        groups[key] = groups.get(key, ()) + disposition.recipients
-    return Plan(False, tuple(Disposition(action, who, reason, policy) for (action, reason, policy), who in groups.items()))
+        one = disposition if disposition.action in _KEPT else _hold(disposition)
+        for place, other in enumerate(joined):
+            if replace(other, recipients=one.recipients) == one:
+                joined[place] = replace(other, recipients=other.recipients + one.recipients)
+                break
+        else:
+            joined.append(one)
+    return Plan(Answer.ACCEPT, tuple(joined), messages=messages)
+
+
+_KEPT = frozenset((Action.DELIVER, Action.QUARANTINE, Action.DROP))
+
+
+def _hold(disposition: Disposition) -> Disposition:
+    """What becomes of a splinter that refuses or defers where others accept."""
+    word = "refused" if disposition.action is Action.REFUSE else "deferred"
+    return replace(
+        disposition,
+        action=Action.DROP if disposition.drops_refused else Action.QUARANTINE,
+        quarantines=() if disposition.drops_refused else (POLICY_QUARANTINE,),
+        redirected_to=(),
+        mailhost="",
+        held=f"{word} for policy {disposition.policy}, answered 250 for the others",
+    )

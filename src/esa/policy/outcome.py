@@ -71,6 +71,7 @@ class Outcome:
 
     final: Final | None = None
     final_filter: str = ""  # the filter whose action was final
+    refusal: str = ""  # words of a refusal, perhaps with an enhanced code before them; empty: the usual ones
     edits: list[Edit] = field(default_factory=list)
     quarantines: list[str] = field(default_factory=list)
     duplicate_quarantines: list[str] = field(default_factory=list)

@@ -1,0 +1,106 @@
+"""Content filters: filters of a mail policy, which run for each splinter by itself, in the language of message filters.
+
+`config.filters` makes their trees from esa.toml, `splinters` runs them. A condition about recipients is asked for each recipient alone, so that
+one of many can be treated by itself; recipients for whom the same came out stay together. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from esa.message.edits import Edit
+from esa.message.envelope import Envelope
+from esa.policy.filters.plan import FilterPlan
+from esa.policy.filters.scope import Listener, Problem, Scope
+from esa.policy.filters.tree import And, Block, Call, Condition, Filter, If, Or, Test, statements_of, tests_of
+from esa.policy.outcome import Outcome
+from esa.policy.view import View
+
+OF_RECIPIENTS = frozenset({"rcpt-to", "rcpt-to-group", "rcpt-to-dictionary-match"})  # conditions that tell recipients apart
+MakeView = Callable[[Envelope], View]
+
+
+def content_filter(name: str, conditions: Sequence[Condition], actions: Sequence[Call], *, needs_all: bool) -> Filter:
+    """One filter. Without conditions it is for every message."""
+    condition: Condition = conditions[0] if conditions else Test("true")
+    for one in conditions[1:]:
+        condition = And(condition, one) if needs_all else Or(condition, one)
+    return Filter(name, If(condition, Block(tuple(actions))))
+
+
+class ContentPlan:
+    """The content filters of a mail policy, in order."""
+
+    def __init__(self, filters: Iterable[Filter], scope: Scope) -> None:
+        filters = tuple(filters)
+        self._plan = FilterPlan(filters, scope)
+        words = {test.word for one in filters for inner in statements_of(one.statement) for test in tests_of(inner.condition)}
+        self._tells_recipients_apart = not words.isdisjoint(OF_RECIPIENTS)
+
+    @property
+    def problems(self) -> list[Problem]:
+        return self._plan.problems
+
+    @property
+    def is_empty(self) -> bool:
+        return self._plan.is_empty
+
+    def run(
+        self, envelope: Envelope, recipients: Sequence[str], view_of: MakeView, before: Sequence[Edit] = ()
+    ) -> list[tuple[tuple[str, ...], Outcome]]:
+        """What comes out for these recipients: each stands in one group. `before` are the edits of earlier stages."""
+        if not self._tells_recipients_apart or len(recipients) == 1:
+            whole = replace(envelope, recipients=tuple(recipients))
+            return [(tuple(recipients), self._plan.run(view_of(whole), before))]
+        groups: list[tuple[list[str], Outcome]] = []
+        for recipient in recipients:
+            outcome = self._plan.run(view_of(replace(envelope, recipients=(recipient,))), before)
+            for who, other in groups:
+                if other == outcome:
+                    who.append(recipient)
+                    break
+            else:
+                groups.append(([recipient], outcome))
+        return [(tuple(who), outcome) for who, outcome in groups]
+
+
+class Rules:
+    """All filters of a configuration: message filters, and for each chain of content filters that a mail policy names its plan.
+
+    `groups`: of directories that filters ask about. `listener` is the check through which they hear of terms; None: they listen for nothing.
+    """
+
+    def __init__(self, messages: FilterPlan, content: Mapping[tuple[str, ...], ContentPlan], scope: Scope) -> None:
+        self.messages, self._content, self._scope = messages, content, scope
+
+    @classmethod
+    def none(cls) -> Rules:
+        scope = Scope()
+        return cls(FilterPlan((), scope), {}, scope)
+
+    def content(self, names: tuple[str, ...]) -> ContentPlan | None:
+        """The plan of a chain; None where nothing runs."""
+        plan = self._content.get(names)
+        return None if plan is None or plan.is_empty else plan
+
+    @property
+    def is_empty(self) -> bool:
+        return self.messages.is_empty and all(plan.is_empty for plan in self._content.values())
+
+    @property
+    def groups(self) -> frozenset[str]:
+        return frozenset(self._scope.groups)
+
+    @property
+    def listener(self) -> Listener | None:
+        terms = self._scope.terms.listed
+        return Listener(terms) if terms else None
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All there is to tell, of message filters first; once for each content filter."""
+        told = list(self.messages.problems)
+        for plan in self._content.values():
+            told += [problem for problem in plan.problems if problem not in told]
+        return told
