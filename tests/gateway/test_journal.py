@@ -15,7 +15,7 @@ from esa.gateway import events
 from esa.gateway.journal import GATHER_KINDS, fates
 from esa.gateway.metrics import Counter
 from esa.gateway.receive import ABORTS_A_SECOND
-from esa.policy.disposition import Action, Disposition, Plan
+from esa.policy.disposition import Action, Answer, Disposition, Plan
 from esa.policy.mail_flow import SHIPPED, MailFlowPolicy
 from esa.store.numbers import Numbers
 from esa.store.record import EventName
@@ -112,9 +112,9 @@ async def test_each_recipients_fate_stands_in_the_messages_line(tmp_path: Path, 
 
 
 def test_fates_of_splinters_are_told_apart() -> None:
-    plan = Plan(False, (Disposition(Action.DELIVER, ("a@x", "b@x"), ""), Disposition(Action.QUARANTINE, ("c@x",), "")))
+    plan = Plan(Answer.ACCEPT, (Disposition(Action.DELIVER, ("a@x", "b@x"), ""), Disposition(Action.QUARANTINE, ("c@x",), "")))
     assert fates(plan, (), otherwise="refuse") == [{"deliver": "<a@x> <b@x>", "quarantine": "<c@x>"}]
-    assert fates(Plan(False, ()), (), otherwise="defer") == [{}]
+    assert fates(Plan(Answer.ACCEPT, ()), (), otherwise="defer") == [{}]
 
 
 async def test_mail_that_is_abandoned_is_tracked_with_accepted_and_refused_recipients(tmp_path: Path) -> None:

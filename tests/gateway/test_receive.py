@@ -13,6 +13,7 @@ import pytest
 from esa.engine.verdict import Reason, Report, Verdict
 from esa.errors import StoreError
 from esa.gateway import events as gateway_events
+from esa.gateway.deciding import Decider
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter, Counters
 from esa.gateway.receive import FORGED_LIMIT, LARGE, Route
@@ -21,7 +22,8 @@ from esa.gateway.reception import ListenerReceiver
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
 from esa.policy.disposition import Action
-from esa.policy.mail_policy import MailPolicy
+from esa.policy.mail_policy import MailPolicy, Treatment
+from esa.policy.policy_table import MailPolicies
 from esa.policy.recipient_access import RecipientAccess
 from esa.store.record import EventName, Record
 from esa.store.segments import SpoolReader, Stored, read_message
@@ -96,7 +98,9 @@ class Scores:
 class Bench:
     """A route with a real spool and real counters."""
 
-    def __init__(self, folder: Path, *, policy: MailPolicy | None = None, in_flight: int = 100) -> None:
+    def __init__(
+        self, folder: Path, *, policy: MailPolicy | None = None, policies: MailPolicies | None = None, in_flight: int = 100
+    ) -> None:
         self.spool = Spool(folder / "spool", "receive-0")
         self.scores = Scores()
         self.folder = folder
@@ -107,7 +111,7 @@ class Bench:
             loop=asyncio.get_running_loop(),
             scanner=self.scores,
             spool=self,
-            policy=policy or MailPolicy(),
+            decider=Decider(policies or MailPolicies.of_one(policy)),
             hostname="mx.example.org",
             row=self.row,
             in_flight=in_flight,
@@ -237,7 +241,7 @@ async def test_the_events_of_refused_mail_go_with_the_next_commit(bench: Bench) 
 
 
 async def test_dropped_mail_is_answered_250_and_keeps_no_content(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, policy=MailPolicy(positive=Action.DROP))
+    bench = Bench(tmp_path, policy=MailPolicy(positive=Treatment(Action.DROP)))
     reply = await bench.send(POSITIVE)
     assert reply.code == 250
     (stored,) = bench.stored()

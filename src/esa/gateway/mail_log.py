@@ -156,7 +156,7 @@ def _kept(fields: Fields) -> Lines:
 def _message_refused(fields: Fields) -> Lines:
     mid = fields["mid"]
     yield from _judged(fields)
-    if fields.get("reason") == "spam":
+    if str(fields.get("reason")).startswith("spam:"):
         yield f"Message aborted MID {mid} Rejected by antispam"
     else:
         yield f"ICID {fields['icid']} Receiving Failed: {_word(fields.get('reason'))}"

@@ -23,7 +23,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import esa_core
+from esa.config.content_filters import rules_of
 from esa.config.schema import Configuration
+from esa.engine.check import Check, factories
 from esa.engine.dictionary import Dictionary
 from esa.engine.model import DEFAULT_MODEL, Model
 from esa.engine.scanner import Scanner
@@ -31,6 +33,7 @@ from esa.errors import ConfigurationError, EsaError
 from esa.gateway import events
 from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.events import Event as Log
+from esa.policy.content_filter import Rules
 from esa.store.folder import make_private, sync_directory, telling
 
 FOLDER = "compiled"
@@ -71,15 +74,18 @@ def make(configuration: Configuration) -> Path:
     folder = make_private(configuration.state / FOLDER)
     dictionaries = [(Path(name), _read(Path(name))) for name in configuration.scan.dictionaries]
     model = _model(configuration)
-    path = folder / f"{_digest(dictionaries, model)[:_DIGITS]}{SUFFIX}"
-    if not _is_usable(path, model):
+    checks = checks_of(rules_of(configuration))
+    path = folder / f"{_digest(dictionaries, model, checks)[:_DIGITS]}{SUFFIX}"
+    if not _is_usable(path, model, checks):
         began = time.monotonic()
         made = Scanner(
-            model=model, dictionaries=[Dictionary.from_octets(name.stem, octets, where=str(name)) for name, octets in dictionaries]
+            model=model,
+            checks=checks,
+            dictionaries=[Dictionary.from_octets(name.stem, octets, where=str(name)) for name, octets in dictionaries],
         )
         with telling(folder):
             made.save(path)
-        Scanner(model=model, compiled=path)
+        Scanner(model=model, checks=checks, compiled=path)
         seconds = round(time.monotonic() - began, 1)
         events.info(
             Log.DICTIONARIES_COMPILED, compiled=path.name, dictionaries=len(dictionaries), octets=path.stat().st_size, seconds=seconds
@@ -137,9 +143,17 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _digest(dictionaries: Sequence[tuple[Path, bytes]], model: Model) -> str:
-    """SHA-256 of all that decides what is compiled: the dictionaries, the model, and the code that folds and compiles."""
+def checks_of(rules: Rules | None) -> list[str | Check] | None:
+    """The checks of a scanner that hears for filters too; None: those that there are anyway."""
+    listener = rules.listener if rules is not None else None
+    return None if listener is None else [*factories(), listener]
+
+
+def _digest(dictionaries: Sequence[tuple[Path, bytes]], model: Model, checks: Sequence[str | Check] | None) -> str:
+    """SHA-256 of all that decides what is compiled: the dictionaries, terms of filters, the model, and the code that folds and compiles."""
     digest = hashlib.sha256(f"{model.digest}\n".encode())
+    for check in checks or ():
+        digest.update(repr(check if isinstance(check, str) else check.terms).encode())
     for name, octets in dictionaries:
         digest.update(f"{name.stem}\n{len(octets)}\n".encode())
         digest.update(octets)
@@ -149,31 +163,34 @@ def _digest(dictionaries: Sequence[tuple[Path, bytes]], model: Model) -> str:
     return digest.hexdigest()
 
 
-def _is_usable(path: Path, model: Model) -> bool:
+def _is_usable(path: Path, model: Model, checks: Sequence[str | Check] | None) -> bool:
     """Whether this file is there and whole. One that is damaged, or that another version made, is told and not trusted."""
     if not path.exists():
         return False
     try:
-        Scanner(model=model, compiled=path)
+        Scanner(model=model, checks=checks, compiled=path)
     except ConfigurationError as error:
         events.warning(Log.COMPILED_DAMAGED, where=error.where, reason=error.what, consequence="it is made again")
         return False
     return True
 
 
-def open_scanner(configuration: Configuration, compiled: str = "") -> Scanner:
-    """The scanner of a receiver, with this file mapped; if it cannot be used, it says so and compiles its own.
+def open_scanner(configuration: Configuration, compiled: str = "", rules: Rules | None = None) -> Scanner:
+    """The scanner of a receiver, which hears for these filters, with this file mapped; if it cannot be used, it says so and compiles its own.
 
     Raises ModelError, and ConfigurationError for dictionaries that cannot be compiled.
     """
     model = _model(configuration)
+    checks = checks_of(rules)
     if not configuration.scan.dictionaries:
-        return Scanner(model=model)
+        return Scanner(model=model, checks=checks)
     try:
-        scanner = Scanner(model=model, compiled=configuration.state / FOLDER / compiled)
+        scanner = Scanner(model=model, checks=checks, compiled=configuration.state / FOLDER / compiled)
     except ConfigurationError as error:
         events.error(Log.COMPILED_DAMAGED, where=error.where, reason=error.what, consequence="this process compiles its own")
-        return Scanner(model=model, dictionaries=[Dictionary.from_file(Path(name)) for name in configuration.scan.dictionaries])
+        return Scanner(
+            model=model, checks=checks, dictionaries=[Dictionary.from_file(Path(name)) for name in configuration.scan.dictionaries]
+        )
     events.info(Log.DICTIONARIES_LOADED, compiled=compiled)
     return scanner
 

@@ -20,15 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esa.config.advice import ANTI_SPAM_OFF
+from esa.config.content_filters import rules_of
+from esa.config.policies import policies_of
 from esa.config.recipient_access import entries_of
 from esa.config.relays import relays_of
 from esa.config.reputation import dns_zones_of, learning_of
 from esa.config.schema import Configuration, Listener
 from esa.config.sender_groups import groups_of
+from esa.engine.scanner import Scanner
 from esa.errors import EsaError
 from esa.gateway import events
 from esa.gateway.authentication import Users
 from esa.gateway.child import configuration_of, die_with_parent
+from esa.gateway.deciding import Decider
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
 from esa.gateway.directory.build import directory_of, make_sources, make_users
 from esa.gateway.events import Event as Log
@@ -46,10 +50,9 @@ from esa.gateway.reception import ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
-from esa.policy.disposition import Action
+from esa.policy.content_filter import Rules
 from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelays
-from esa.policy.mail_policy import MailPolicy
 from esa.policy.recipient_access import RecipientAccess
 from esa.policy.reputation import Histories, Reputation
 from esa.store.greylist import Greylist, GreylistSettings
@@ -151,14 +154,15 @@ async def _run(task: Task) -> None:
 async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[], None]) -> None:
     configuration = task.configuration
     listeners = {listener.name: listener for listener in configuration.listener}
-    scanner = open_scanner(configuration, task.compiled)
+    rules = rules_of(configuration)
+    scanner = open_scanner(configuration, task.compiled, rules)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
     route = Route(
         loop=asyncio.get_running_loop(),
         scanner=scanner,
         spool=spool,
-        policy=make_policy(configuration),
+        decider=make_decider(configuration, rules, scanner),
         hostname=configuration.gateway.hostname,
         row=row,
         in_flight=configuration.limits.scans_in_flight,
@@ -284,16 +288,10 @@ def make_greylisting(configuration: Configuration) -> Greylisting | None:
     return Greylisting(Greylist(configuration.state, settings, failed=tell_failure()))
 
 
-def make_policy(configuration: Configuration) -> MailPolicy:
-    """The one mail policy of this configuration."""
-    given = configuration.mail_policy
-    return MailPolicy(
-        suspect_above=given.suspect_above,
-        positive_above=given.positive_above,
-        positive=Action(given.positive),
-        suspect=Action(given.suspect),
-        anti_spam=configuration.scan.anti_spam,
-    )
+def make_decider(configuration: Configuration, rules: Rules | None, scanner: Scanner) -> Decider:
+    """What decides about scanned mail: mail policies and filters."""
+    policies = policies_of(configuration.mail_policy, anti_spam=configuration.scan.anti_spam)
+    return Decider(policies, rules, lookup=scanner.lookup, hostname=configuration.gateway.hostname)
 
 
 def make_recipient_access(configuration: Configuration, listener: Listener) -> RecipientAccess:

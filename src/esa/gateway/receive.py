@@ -13,7 +13,7 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -23,22 +23,22 @@ from esa.engine.verdict import Reason, Report, Verdict
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.batcher import Stage
+from esa.gateway.deciding import Case, Decider
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting
 from esa.gateway.journal import Journal, fates
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.receiver import Transaction
+from esa.gateway.records import Writer, scores_of, tracked
 from esa.gateway.visit import Visit, visit_of
 from esa.message.envelope import Envelope, Session
-from esa.message.reply import Reply
+from esa.message.reply import Reply, refusal_of
 from esa.message.subject import message_id_of, subject_of
-from esa.message.trace import REASONS_SHOWN, header_end, received_field, result_field_ranges, result_fields, strip_result_fields
-from esa.policy.disposition import Action, Disposition, Plan, plan
-from esa.policy.mail_policy import MailPolicy, decide, verdict_of
-from esa.store.dictionary_hits import TERMS, terms_told
+from esa.message.trace import REASONS_SHOWN, header_end, result_field_ranges
+from esa.policy.disposition import NOTHING, Action, Answer, Plan
 from esa.store.identifier import new_identifier
 from esa.store.numbers import Numbers
-from esa.store.record import Event, EventName, Record, Splinter
+from esa.store.record import Event, EventName, Record
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -95,11 +95,17 @@ class Arrival:
     report: Report | None = None
     head: bytes = b""  # the header in lower case, as far as HEAD_LIMIT
     reasons: tuple[Reason, ...] = ()  # the heaviest of the report's, for the result field and tracking
-    plan: Plan = field(default_factory=lambda: Plan(False, ()))
+    plan: Plan = NOTHING
     record: Record | None = None
+    more: list[Record] = field(default_factory=list)  # of splinters whose content is another; in the same commit
     reply: Reply | None = None  # the reply to give once committed
     greylist: str = ""  # why it passed greylisting, or waits
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
+
+    @property
+    def is_outgoing(self) -> bool:
+        """Whether it is of a host or user who may send to any domain."""
+        return self.visit is not None and self.visit.may_relay(self.session.user)
 
     @property
     def is_checked(self) -> bool:
@@ -130,7 +136,7 @@ class Route:
         loop: asyncio.AbstractEventLoop,
         scanner: Scans,
         spool: Appends,
-        policy: MailPolicy,
+        decider: Decider,
         hostname: str,
         row: Row,
         in_flight: int = 2000,
@@ -141,7 +147,8 @@ class Route:
 
         `numbers` are those that logs name connections and messages by; None: they have none. `greylisting` None lets everybody pass.
         """
-        self._scanner, self._spool, self._policy, self._hostname = scanner, spool, policy, hostname
+        self._scanner, self._spool, self._hostname = scanner, spool, hostname
+        self._decider = decider
         self.row = row
         self._loop = loop
         self.journal = Journal(loop, numbers, self._note_events)
@@ -265,22 +272,38 @@ class Route:
         arrival.head = arrival.content[: min(end, HEAD_LIMIT)].lower()
         arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
         transaction = arrival.transaction
-        arrival.verdict = verdict_of(report, self._policy)
         if events.tells_steps():
             self.journal.read(transaction, subject_of(arrival.content, arrival.head), message_id_of(arrival.content, arrival.head))
-        arrival.plan = plan(decide(report, arrival.envelope, self._policy, spam_check=arrival.is_checked))
-        if arrival.plan.refused:
-            self._refuse(arrival, (550, "5.7.1", "message refused"), "spam")
+        arrival.plan, arrival.verdict = self._decider.decide(
+            Case(
+                arrival.id,
+                arrival.content,
+                end,
+                report,
+                arrival.session,
+                arrival.envelope,
+                arrival.visit,
+                arrival.is_outgoing,
+                arrival.is_checked,
+            )
+        )
+        if arrival.plan.answer is Answer.REFUSE:
+            self._refuse(arrival, (550, *refusal_of(arrival.plan.text)), arrival.plan.reason)
+        elif arrival.plan.answer is Answer.DEFER:
+            self._refuse(arrival, (451, "4.7.1", "message deferred, try again later"), arrival.plan.reason, EventName.MESSAGE_DEFERRED)
         elif _hops(arrival.head) >= HOP_LIMIT:
+            arrival.plan = NOTHING
             self._refuse(arrival, LOOP, "Message loop")
         elif len(arrival.omitted) > FORGED_LIMIT:
+            arrival.plan = NOTHING
             self._refuse(arrival, TOO_MANY_FORGED, "forged result fields")
         elif (words := self._greylisted(arrival)) is not None:
-            arrival.plan = Plan(False, ())
+            arrival.plan = NOTHING
             self.row.add(Counter.GREYLISTED)
             self._refuse(arrival, (451, "4.7.1", words), "greylist", EventName.GREYLISTED)
         else:
-            arrival.record = self._record(arrival, report, end)
+            arrival.reply = Reply(250, "2.0.0", f"accepted as {arrival.id}")
+            arrival.record, *arrival.more = Writer(arrival, hostname=self._hostname).accepted()
             arrival.unmap()
             self._hand_to_commit(arrival)
 
@@ -291,38 +314,17 @@ class Route:
         arrival.greylist, words = self.greylisting.message(arrival.transaction, arrival.visit, arrival.content)
         return words
 
-    def _record(self, arrival: Arrival, report: Report, header_end: int) -> Record:
-        session, envelope = arrival.session, arrival.envelope
-        reply = arrival.reply = Reply(250, "2.0.0", f"accepted as {arrival.id}")
-        content: bytes | Path | None = None
-        prefix = b""
-        if arrival.plan.keeps_content:
-            prefix = received_field(session, envelope, hostname=self._hostname, message_id=arrival.id) + result_fields(
-                arrival.id, arrival.verdict, report.score, [(name, weight) for name, _, weight in arrival.reasons]
-            )
-            content = arrival.path if arrival.path is not None else strip_result_fields(bytes(arrival.content), header_end)
-        return Record(
-            id=arrival.id,
-            envelope=envelope,
-            session=session,
-            splinters=tuple(_splinter(disposition) for disposition in arrival.plan.splinters),
-            events=_tracked(arrival, EventName.ACCEPTED, reply),
-            prefix=prefix,
-            content=content,
-            size=arrival.envelope.size if isinstance(content, Path) else len(content or b""),
-            omitted=arrival.omitted,
-        )
-
     def _refuse(self, arrival: Arrival, words: tuple[int, str, str], reason: str, outcome: EventName = EventName.REFUSED) -> None:
         """Answer 5xx, or 451 to a stranger, at once; the events go to disk with a later commit, and their loss in a crash would lose no mail."""
         reply = _reply(words, arrival.id)
-        record = Record(arrival.id, arrival.envelope, arrival.session, events=_tracked(arrival, outcome, reply))
-        arrival.discard()
+        records = Writer(arrival, hostname=self._hostname).refused(outcome, reply)
+        arrival.unmap()
         refused = outcome is EventName.REFUSED
         self.row.add(Counter.MESSAGES_REFUSED if refused else Counter.MESSAGES_DEFERRED)
         self._log(Log.MESSAGE_REFUSED if refused else Log.MESSAGE_DEFERRED, arrival, reply, reason)
         arrival.transaction.finish(reply)
-        self._commit_unhurried(record)
+        for record in records:
+            self._commit_unhurried(record)
 
     def note(self, transaction: Transaction, event: Event) -> None:
         """Tell tracking of something that is of no message; it goes to disk with a later commit."""
@@ -344,7 +346,7 @@ class Route:
             arrival = Arrival(
                 new_identifier(), transaction, transaction.session, transaction.envelope, b"", None, time.monotonic(), visit=visit
             )
-            told = _tracked(arrival, EventName.ABORTED, None)
+            told = tracked(arrival, EventName.ABORTED, None)
             self._commit_unhurried(Record(arrival.id, arrival.envelope, arrival.session, events=told))
 
     def _commit_unhurried(self, record: Record) -> None:
@@ -388,8 +390,7 @@ class Route:
             self._empty.clear()
 
     def _append(self, items: list[Arrival | Record]) -> None:
-        records = [item if isinstance(item, Record) else item.record for item in items]
-        self._spool.append([record for record in records if record is not None])
+        self._spool.append(_records(items))
 
     def _committed(self, items: list[Arrival | Record], _: None, microseconds: float) -> None:
         row = self.row
@@ -448,7 +449,7 @@ class Route:
             named |= origin.fields()
         if events.tells_steps():
             named["spam_check"] = arrival.is_checked
-            named["table"] = "outbound" if visit is not None and visit.may_relay(arrival.session.user) else "inbound"
+            named["table"] = "outbound" if arrival.is_outgoing else "inbound"
         events.info(
             event,
             id=arrival.id,
@@ -461,7 +462,7 @@ class Route:
             user=arrival.session.user or None,
             verdict=None if report is None else arrival.verdict,
             score=None if report is None else round(report.score, 1),
-            dictionaries=None if report is None else " ".join(f"{name}:{score}" for name, score in _scores(report).items()) or None,
+            dictionaries=None if report is None else " ".join(f"{name}:{score}" for name, score in scores_of(report).items()) or None,
             disposition="+".join(dict.fromkeys(splinter.action for splinter in arrival.plan.splinters)) or None,
             reply=f"{reply.code}/{reply.enhanced}",
             reason=reason,
@@ -478,79 +479,20 @@ class Route:
             events.info(Log.MESSAGE_RECIPIENTS, id=arrival.id, **line)
 
 
+def _records(items: Sequence[Arrival | Record]) -> list[Record]:
+    found: list[Record] = []
+    for item in items:
+        if isinstance(item, Record):
+            found.append(item)
+        elif item.record is not None:
+            found.append(item.record)
+            found += item.more
+    return found
+
+
 def _reply(words: tuple[int, str, str], identifier: str) -> Reply:
     code, enhanced, text = words
     return Reply(code, enhanced, f"{text} ({identifier})")
-
-
-def _scores(report: Report) -> dict[str, int]:
-    """Scores of the dictionaries of which a term stands in the message."""
-    found = report.checks.get("dictionaries", {})
-    return {name: facts["score"] for name, facts in found.items() if isinstance(facts, Mapping)}
-
-
-def _splinter(disposition: Disposition) -> Splinter:
-    match disposition.action:
-        case Action.DELIVER:
-            return Splinter(disposition.recipients, "deliver", disposition.reason)
-        case Action.QUARANTINE:
-            return Splinter(disposition.recipients, "quarantine", disposition.reason)
-        case Action.DROP:
-            return Splinter(disposition.recipients, "drop", disposition.reason)
-        case Action.REFUSE:
-            raise ValueError("a splinter cannot refuse")
-
-
-def _tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[Event, ...]:
-    """What tracking is told of a message by the receiver: the connection, refused recipients, and how it ended, with what was found."""
-    report, session, transaction = arrival.report, arrival.session, arrival.transaction
-    connected: dict[str, object] = {
-        "client": session.client_address,
-        "port": session.client_port,
-        "helo": session.helo,
-        "protocol": session.protocol,
-        "listener": session.listener,
-    }
-    if arrival.envelope.number:
-        connected |= {"icid": transaction.connection.number, "mid": arrival.envelope.number}
-    if arrival.visit is not None:
-        connected |= {key: value for key, value in arrival.visit.fields().items() if value is not None}
-    if transaction.origin is not None:
-        connected |= {key: value for key, value in transaction.origin.fields().items() if value is not None}
-    if session.tls_version:
-        connected["tls"] = f"{session.tls_version} {session.tls_cipher}"
-        if session.tls_client:
-            connected["tls_client"] = session.tls_client
-        if session.user:
-            connected["user"] = session.user
-    told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
-    if isinstance(transaction.context, list):
-        told += transaction.context
-    fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, arrival.head)}
-    if outcome is EventName.ABORTED:
-        fields = {"recipients": list(arrival.envelope.recipients)}
-    if arrival.greylist:
-        fields["greylist"] = arrival.greylist
-    if report is not None:
-        fields |= {
-            "verdict": str(arrival.verdict),
-            "score": round(report.score, 2),
-            "reasons": [[name, round(weight, 3)] for name, _, weight in arrival.reasons],
-        }
-        if report.flags:
-            fields["flags"] = list(report.flags)
-        if scores := _scores(report):
-            fields["dictionaries"] = scores
-            fields[TERMS] = terms_told(report)
-    now = time.time()
-    told.append(Event(outcome, now, fields))
-    for splinter in arrival.plan.splinters:
-        if splinter.action in _TRACKED:
-            told.append(Event(_TRACKED[splinter.action], now, {"recipients": list(splinter.recipients), "reason": splinter.reason}))
-    return tuple(told)
-
-
-_TRACKED = {Action.QUARANTINE: EventName.QUARANTINED, Action.DROP: EventName.DROPPED}
 
 
 def _hops(head: bytes) -> int:

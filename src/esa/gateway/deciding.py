@@ -1,0 +1,113 @@
+"""What the receive route does between a scan and a record: it gathers what policy wants to know, and asks it for one plan.
+
+    report → message filters → mail policy of each recipient (splinters) → anti-spam and content filters of that policy → plan: one reply,
+    several dispositions
+
+One `Decider` for each worker; it keeps nothing of a message. Where one policy holds for everybody and there are no filters, it costs nothing more.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from esa.engine.verdict import Report, Verdict
+from esa.gateway.backscatter import Backscatter
+from esa.gateway.visit import Visit
+from esa.message.envelope import Envelope, Session
+from esa.policy.content_filter import Rules
+from esa.policy.disposition import NOTHING, Disposition, Plan, plan
+from esa.policy.mail_policy import treat, verdict_of
+from esa.policy.policy_table import MailPolicies, PolicyTable, Senders
+from esa.policy.splinters import NO_GROUPS, decide
+from esa.policy.view import Lookup, View
+from esa_core import parse
+
+
+class Case(NamedTuple):
+    """One message to decide about. `header_end`: octets of its header."""
+
+    id: str
+    content: bytes | mmap.mmap
+    header_end: int
+    report: Report
+    session: Session
+    envelope: Envelope
+    visit: Visit | None = None
+    is_outgoing: bool = False  # of a host or user who may send to any domain
+    spam_check: bool = True  # whether its score counts, by the mail flow policy
+    groups: Mapping[str, frozenset[str]] = NO_GROUPS  # of directories, by address in lower case
+
+
+class Decided(NamedTuple):
+    """The plan, and the verdict that the message as a whole is told of by: the gravest of its splinters'."""
+
+    plan: Plan
+    verdict: Verdict
+
+
+UNDECIDED = Decided(NOTHING, Verdict.CLEAN)
+_GRAVITY = {Verdict.CLEAN: 0, Verdict.SUSPECT: 1, Verdict.POSITIVE: 2}
+
+
+class Decider:
+    """Asks the mail policies and the filters."""
+
+    def __init__(self, policies: MailPolicies, rules: Rules | None = None, *, lookup: Lookup | None = None, hostname: str = "") -> None:
+        """`lookup` finds entries of dictionaries in addresses; None: conditions that ask for it are unscanned."""
+        self._policies = policies
+        self._rules = None if rules is None or rules.is_empty else rules
+        self._lookup, self._hostname = lookup, hostname
+        self._backscatter = Backscatter()
+
+    def decide(self, case: Case) -> Decided:
+        """One plan for all recipients of a message."""
+        table = self._policies.of(is_outgoing=case.is_outgoing)
+        if table.is_plain and self._rules is None:
+            one = treat(case.report, case.envelope.recipients, table.default, spam_check=case.spam_check)
+            return Decided(plan((one,)), one.verdict or Verdict.CLEAN)
+        found = decide(
+            case.report,
+            _senders(case, table),
+            case.envelope,
+            table,
+            groups=case.groups,
+            spam_check=case.spam_check,
+            rules=self._rules,
+            view_of=lambda envelope, mail_policy="": self._view(case, envelope, mail_policy),
+        )
+        verdict = _gravest(found.dispositions) or verdict_of(case.report, table.default)
+        planned = plan(found.dispositions, found.messages)
+        return Decided(self._backscatter.mark(planned, case.envelope.reverse_path, is_known=case.is_outgoing), verdict)
+
+    def _view(self, case: Case, envelope: Envelope, mail_policy: str) -> View:
+        visit = case.visit
+        sender = visit.sender if visit is not None else None
+        return View(
+            case.content,
+            case.session,
+            envelope,
+            case.report,
+            identifier=case.id,
+            hostname=self._hostname,
+            sender_group=visit.match.group if visit is not None else "",
+            mail_flow_policy=visit.policy.name if visit is not None else "",
+            mail_policy=mail_policy,
+            reputation=sender.reputation if sender is not None else None,
+            remote_host=sender.names[0] if sender is not None and sender.names else "",
+            groups=case.groups if case.groups is not NO_GROUPS else None,
+            lookup=self._lookup,
+        )
+
+
+def _senders(case: Case, table: PolicyTable) -> Senders:
+    """The addresses that the message names as its sender, as far as the table asks for them."""
+    if not table.asks_authors:
+        return Senders(case.envelope.reverse_path)
+    header = parse(bytes(case.content[: case.header_end]))
+    return Senders(case.envelope.reverse_path, header.from_address, header.reply_to_address)
+
+
+def _gravest(dispositions: tuple[Disposition, ...]) -> Verdict | None:
+    return max((one.verdict for one in dispositions if one.verdict is not None), key=_GRAVITY.__getitem__, default=None)

@@ -1,0 +1,311 @@
+"""What is written down of a message that is accepted, and what tracking is told: records, splinters, events.
+
+The receive route calls it. Splinters of equal content share a record; one whose content is another (edits, another verdict in the result fields)
+has a record of its own, with the identifier of the message and a suffix. All of them go into one commit.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esa.engine.verdict import Report, Verdict
+from esa.gateway.copies import kept_beside, sent_beside
+from esa.gateway.notices import delivery_status
+from esa.message.edits import Edit, apply
+from esa.message.envelope import Envelope
+from esa.message.reply import Reply, refusal_of
+from esa.message.subject import subject_of
+from esa.message.trace import received_field, result_fields, strip_result_fields
+from esa.policy.disposition import Action, Disposition
+from esa.policy.mail_policy import DEFAULT
+from esa.policy.outcome import Outcome
+from esa.store.dictionary_hits import TERMS, terms_told
+from esa.store.record import SPLINTER_SUFFIX, Event, EventName, Record, Splinter
+
+if TYPE_CHECKING:
+    from esa.gateway.receive import Arrival
+
+Content = tuple[tuple[Edit, ...], Verdict | None]  # splinters of which both are equal have one content
+_NONE: Content = ((), None)  # of what is dropped
+
+
+class Writer:
+    """Makes the records of one message."""
+
+    def __init__(self, arrival: Arrival, *, hostname: str) -> None:
+        self._arrival, self._hostname = arrival, hostname
+        self._made: list[Record] = []
+
+    def accepted(self) -> list[Record]:
+        """At least one record; the first carries the events and the identifier of the message. Content in a file is linked for the others."""
+        arrival = self._arrival
+        groups: dict[Content, list[Disposition]] = {}
+        for one in arrival.plan.splinters:
+            groups.setdefault((one.edits, one.verdict) if one.keeps_content else _NONE, []).append(one)
+        if len(groups) > 1 and _NONE in groups:  # what is dropped needs no content, and so no record of its own
+            dropped = groups.pop(_NONE)
+            next(iter(groups.values())).extend(dropped)
+        for (edits, verdict), dispositions in groups.items():
+            keeps = any(one.keeps_content for one in dispositions)
+            self._add(
+                [splinter for one in dispositions for splinter in _splinters(one)],
+                self._content(edits) if keeps else None,
+                verdict,
+                events=() if self._made else tracked(arrival, EventName.ACCEPTED, arrival.reply),
+            )
+        self._beside(arrival.plan.splinters)
+        for one in arrival.plan.splinters:
+            if one.notifies:
+                self._tell_sender(one)
+        return self._done()
+
+    def _tell_sender(self, one: Disposition) -> None:
+        arrival = self._arrival
+        reverse_path = arrival.envelope.reverse_path
+        status, words = refusal_of(one.text)
+        content = delivery_status(
+            reverse_path,
+            one.recipients,
+            words,
+            status,
+            self._raw(),
+            hostname=self._hostname,
+            identifier=self._next(),
+            arrived_at=arrival.session.received_at,
+        )
+        splinter = Splinter((reverse_path,), "deliver", f"delivery status notification ({one.reason})", is_copy=True)
+        envelope = Envelope("", (reverse_path,), len(content), "8BITMIME", arrival.envelope.smtputf8)
+        self._add([splinter], content, None, envelope=envelope, is_ours=True)
+
+    def refused(self, outcome: EventName, reply: Reply) -> list[Record]:
+        """As `accepted`, of a message that is the sender's still: its events, and what filters want beside."""
+        arrival = self._arrival
+        self._made.append(Record(arrival.id, arrival.envelope, arrival.session, events=tracked(arrival, outcome, reply)))
+        if outcome is EventName.REFUSED:  # what is put off comes again, and is looked at again
+            for one in arrival.plan.refusals:
+                if copies := kept_beside(one.outcome, one.recipients):
+                    self._add(copies, self._content(one.edits), one.verdict)
+            self._beside(arrival.plan.refusals)
+        return self._done()
+
+    def _beside(self, dispositions: Sequence[Disposition]) -> None:
+        """What filters want beside the delivery."""
+        arrival = self._arrival
+        messages = arrival.plan.messages
+        if messages is not None:
+            edits = tuple(messages.edits)
+            if copies := kept_beside(messages, arrival.envelope.recipients):
+                self._add(copies, self._content(edits), None)
+            self._send(messages, edits)
+        for one in dispositions:
+            if one.outcome is not None:
+                self._send(one.outcome, one.edits)
+
+    def _send(self, outcome: Outcome, edits: tuple[Edit, ...]) -> None:
+        envelope = self._arrival.envelope
+        for copy in sent_beside(outcome, envelope, edits, hostname=self._hostname, identifier=self._next, raw=self._raw):
+            if copy.content is not None:
+                self._add([copy.splinter], copy.content, None, envelope=copy.envelope, is_ours=True)
+            else:
+                self._add([copy.splinter], self._content(copy.edits), None, envelope=copy.envelope)
+
+    def _next(self) -> str:
+        """The identifier of the record that is made next."""
+        return f"{self._arrival.id}{SPLINTER_SUFFIX}{len(self._made)}" if self._made else self._arrival.id
+
+    def _raw(self) -> bytes:
+        return strip_result_fields(bytes(self._arrival.content))
+
+    def _content(self, edits: tuple[Edit, ...]) -> bytes | Path:
+        """The octets with these edits; of what came in a file and is not edited, that file or a link to it."""
+        path = self._arrival.path
+        if edits or path is None:
+            return apply(self._raw(), edits) if edits else self._raw()
+        if not any(record.content == path for record in self._made):
+            return path
+        link = path.with_name(self._next())
+        link.unlink(missing_ok=True)
+        os.link(path, link)
+        return link
+
+    def _add(
+        self,
+        splinters: Sequence[Splinter],
+        content: bytes | Path | None,
+        verdict: Verdict | None,
+        *,
+        events: tuple[Event, ...] = (),
+        envelope: Envelope | None = None,
+        is_ours: bool = False,
+    ) -> None:
+        """`is_ours`: the gateway wrote it itself, so that it has no trace."""
+        arrival, report = self._arrival, self._arrival.report
+        assert report is not None
+        verdict = verdict or arrival.verdict
+        prefix = b""
+        if content is not None and not is_ours:
+            prefix = received_field(
+                arrival.session, envelope or arrival.envelope, hostname=self._hostname, message_id=arrival.id
+            ) + result_fields(arrival.id, verdict, report.score, [(name, weight) for name, _, weight in arrival.reasons])
+        if not events:
+            told = {"subject": subject_of(arrival.content, arrival.head), "verdict": str(verdict), "score": round(report.score, 2)}
+            events = (Event(EventName.SPLINTERED, time.time(), told),)
+        self._made.append(
+            Record(
+                id=self._next(),
+                envelope=envelope or arrival.envelope,
+                session=arrival.session,
+                splinters=tuple(splinters),
+                events=events,
+                prefix=prefix,
+                content=content,
+                size=arrival.envelope.size if isinstance(content, Path) else len(content or b""),
+                omitted=arrival.omitted if isinstance(content, Path) else (),
+            )
+        )
+
+    def _done(self) -> list[Record]:
+        path = self._arrival.path
+        if path is not None and not any(record.content == path for record in self._made):
+            path.unlink(missing_ok=True)  # every splinter has content of its own
+        return self._made
+
+
+def _splinters(disposition: Disposition) -> list[Splinter]:
+    """What is done for the recipients of a disposition, and behind it its copies, which are for no recipient."""
+    reason = f"{disposition.reason} ({disposition.held})" if disposition.held else disposition.reason
+    copies = [Splinter((), "archive", name) for name in disposition.archives] + kept_beside(disposition.outcome, disposition.destinations)
+    match disposition.action:
+        case Action.DELIVER:
+            own = Splinter(disposition.destinations, "deliver", reason, disposition.mailhost)
+        case Action.QUARANTINE:
+            own = Splinter(
+                disposition.destinations,
+                "quarantine",
+                reason,
+                disposition.mailhost,
+                disposition.quarantines,
+                encrypts=disposition.encrypts,
+            )
+        case Action.DROP:
+            own = Splinter(disposition.recipients, "drop", reason)
+        case _:
+            raise ValueError(f"a splinter cannot {disposition.action}")
+    return [own, *copies]
+
+
+def scores_of(report: Report) -> dict[str, int]:
+    """Scores of the dictionaries of which a term stands in the message."""
+    found = report.checks.get("dictionaries", {})
+    return {name: facts["score"] for name, facts in found.items() if isinstance(facts, Mapping)}
+
+
+def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[Event, ...]:
+    """What tracking is told of a message by the receiver: the connection, refused recipients, and how it ended, with what was found."""
+    report, session, transaction = arrival.report, arrival.session, arrival.transaction
+    connected: dict[str, object] = {
+        "client": session.client_address,
+        "port": session.client_port,
+        "helo": session.helo,
+        "protocol": session.protocol,
+        "listener": session.listener,
+    }
+    if arrival.envelope.number:
+        connected |= {"icid": transaction.connection.number, "mid": arrival.envelope.number}
+    if arrival.visit is not None:
+        connected |= {key: value for key, value in arrival.visit.fields().items() if value is not None}
+    if transaction.origin is not None:
+        connected |= {key: value for key, value in transaction.origin.fields().items() if value is not None}
+    if session.tls_version:
+        connected["tls"] = f"{session.tls_version} {session.tls_cipher}"
+        if session.tls_client:
+            connected["tls_client"] = session.tls_client
+        if session.user:
+            connected["user"] = session.user
+    told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
+    if isinstance(transaction.context, list):
+        told += transaction.context
+    fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, arrival.head)}
+    if outcome is EventName.ABORTED:
+        fields = {"recipients": list(arrival.envelope.recipients)}
+    if arrival.greylist:
+        fields["greylist"] = arrival.greylist
+    if report is not None:
+        fields |= {
+            "verdict": str(arrival.verdict),
+            "score": round(report.score, 2),
+            "reasons": [[name, round(weight, 3)] for name, _, weight in arrival.reasons],
+        }
+        if report.flags:
+            fields["flags"] = list(report.flags)
+        if scores := scores_of(report):
+            fields["dictionaries"] = scores
+            fields[TERMS] = terms_told(report)
+        if arrival.plan.reason:
+            fields["reason"] = arrival.plan.reason
+    now = time.time()
+    told.append(Event(outcome, now, fields))
+    splinters = arrival.plan.splinters
+    if len(splinters) > 1 or any(splinter.policy != DEFAULT for splinter in splinters):
+        table = "outgoing" if arrival.is_outgoing else "incoming"
+        told += [
+            Event(
+                EventName.POLICY_MATCHED,
+                now,
+                {"policy": one.policy, "table": table, "recipients": list(one.recipients), "action": one.action},
+            )
+            for one in splinters
+        ]
+    told += _filtered(arrival.plan.messages, "message filters", arrival.envelope.recipients, now)
+    for splinter in (*splinters, *arrival.plan.refusals):
+        told += _filtered(splinter.outcome, "content filters", splinter.recipients, now)
+        told += _told(splinter, now)
+    return tuple(told)
+
+
+def _filtered(outcome: Outcome | None, stage: str, recipients: Sequence[str], now: float) -> list[Event]:
+    """What filters did, for these recipients."""
+    if outcome is None or outcome.is_empty:
+        return []
+    fields: dict[str, object] = {
+        "stage": stage,
+        "steps": [f"{step.filter}: {step.action}" for step in outcome.trail],
+        "recipients": list(recipients),
+    }
+    if outcome.tags:
+        fields["tags"] = list(outcome.tags)
+    if outcome.log_entries:
+        fields["log"] = list(outcome.log_entries)
+    told = [Event(EventName.FILTERED, now, fields)]
+    kinds = [("quarantine", outcome.duplicate_quarantines), ("archive", outcome.archives)]
+    kinds += [("blind copy", list(copy.addresses)) for copy in outcome.blind_copies]
+    kinds += [("notice", list(notice.addresses)) for notice in outcome.notices]
+    told += [Event(EventName.COPIED, now, {"kind": kind, "to": to}) for kind, to in kinds if to]
+    return told
+
+
+def _told(splinter: Disposition, now: float) -> list[Event]:
+    """What tracking is told of a splinter that does not just go on to its recipients."""
+    told: list[Event] = []
+    if splinter.redirected_to and splinter.action in (Action.DELIVER, Action.QUARANTINE):
+        words = f"to {', '.join(splinter.redirected_to)} ({splinter.reason})"
+        told.append(Event(EventName.REDIRECTED, now, {"recipients": list(splinter.recipients), "reason": words}))
+    if splinter.notifies:
+        told.append(Event(EventName.COPIED, now, {"kind": "delivery status notification", "recipients": list(splinter.recipients)}))
+    if splinter.action in _TRACKED:
+        fields: dict[str, object] = {"recipients": list(splinter.recipients), "reason": splinter.reason}
+        if splinter.policy != DEFAULT:
+            fields["policy"] = splinter.policy
+        if splinter.quarantines:
+            fields["quarantines"] = list(splinter.quarantines)
+        if splinter.held:
+            fields["held"] = splinter.held
+        told.append(Event(_TRACKED[splinter.action], now, fields))
+    return told
+
+
+_TRACKED = {Action.QUARANTINE: EventName.QUARANTINED, Action.DROP: EventName.DROPPED}
