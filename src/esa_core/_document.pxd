@@ -26,7 +26,8 @@ cdef inline void give_back(Document *document, const Buffer *arena) noexcept nog
 
 
 cdef int document_init(Document *document) noexcept nogil
-cdef int document_begin(Document *document) noexcept nogil
+cdef int document_take(Document *document) noexcept nogil
+cdef void document_give_back(Document *document) noexcept nogil
 cdef void document_free(Document *document) noexcept nogil
 cdef void document_reset(Document *document) noexcept nogil
 cdef int reserve_text(Document *document, size_t more) noexcept nogil

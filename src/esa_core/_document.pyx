@@ -10,6 +10,15 @@ from esa_core._types cimport (
 )
 
 
+cdef extern from *:
+    """
+    static void *esa_exchange(void **place, void *value) { return __atomic_exchange_n(place, value, __ATOMIC_ACQ_REL); }
+    """
+    void *esa_exchange(void **place, void *value) noexcept nogil
+
+cdef void *spare = NULL          # a document that was given back, NULL if none: for whoever comes next
+
+
 cdef enum:
     SMALL_BLOCK = 1024           # octets
     KEPT_BUFFER = 1048576        # octets of one of the 8 buffers of a document that waits for its next message
@@ -54,6 +63,33 @@ cdef int document_begin(Document *document) noexcept nogil:
     if begin_with(<void **>&document.regions, &document.cap_regions, sizeof(Region)) < 0:
         return -1
     return begin_with(<void **>&document.text, &document.cap_text, 1)
+
+
+cdef int document_take(Document *document) noexcept nogil:
+    """As document_begin, with the memory of the last document that was given back if nobody took it before."""
+    cdef Document *found = <Document *>esa_exchange(&spare, NULL)
+    if found == NULL:
+        return document_begin(document)
+    document[0] = found[0]
+    free(found)
+    if document.text == NULL and begin_with(<void **>&document.text, &document.cap_text, 1) < 0:
+        document_free(document)
+        return -1
+    return 0
+
+
+cdef void document_give_back(Document *document) noexcept nogil:
+    """document_free, but what memory document_reset would keep waits for document_take."""
+    cdef Document *kept = <Document *>malloc(sizeof(Document)) if document.structured else NULL
+    if kept == NULL:
+        document_free(document)
+        return
+    document_reset(document)
+    kept[0] = document[0]
+    kept = <Document *>esa_exchange(&spare, kept)
+    if kept != NULL:
+        document_free(kept)
+        free(kept)
 
 
 cdef void free_sources(Document *document) noexcept nogil:

@@ -490,7 +490,7 @@ cdef uint32_t find_meta_charset(const uint8_t *source, size_t length) noexcept n
 
 
 def marks_of(bytes source not None, *, int kernel):
-    """The marks of `source` as uint64 numbers, by kernel: -1 the plain one, 0 SSE2, 1 AVX2 (the one before where the processor has none)."""
+    """The marks of `source` as uint64 numbers, by kernel: -1 the plain one, 0 SSE2, 1 AVX2, 2 AVX-512 (the one before where the processor has none)."""
     cdef bytearray marks = bytearray((len(source) // 64 + 1) * sizeof(esa_marks))
     cdef uint8_t[::1] view = marks
     esa_mark(min(kernel, max(WIDE, 0)), <const uint8_t *>source, len(source), <esa_marks *>&view[0])

@@ -20,4 +20,4 @@ cdef class Parsed:
     cdef bytes field_name(self, const HeaderField *field)
     cdef bytes field_value(self, const HeaderField *field)
     cdef list header_list(self, uint32_t index)
-    cdef str region_text(self, tuple kinds)
+    cdef str region_text(self, uint32_t kinds)

@@ -13,7 +13,7 @@ from libc.string cimport memchr
 from collections import namedtuple
 
 from esa_core._charset cimport charset_name
-from esa_core._document cimport document_begin, document_free, octets_of
+from esa_core._document cimport document_give_back, document_take, octets_of
 from esa_core._field cimport decode_words
 from esa_core._fold cimport fold_octets
 from esa_core._media cimport encoding_of, split_type
@@ -246,7 +246,7 @@ cdef class Parsed:
 
     def __cinit__(self, raw):
         cdef int outcome
-        if document_begin(&self.document) < 0:
+        if document_take(&self.document) < 0:
             raise MemoryError
         PyObject_GetBuffer(raw, &self.view, PyBUF_SIMPLE)
         self.held = True
@@ -256,7 +256,7 @@ cdef class Parsed:
             raise MemoryError
 
     def __dealloc__(self):
-        document_free(&self.document)
+        document_give_back(&self.document)
         if self.held:
             PyBuffer_Release(&self.view)
 
@@ -432,26 +432,27 @@ cdef class Parsed:
             found.append(part)
         return found
 
-    cdef str region_text(self, tuple kinds):
+    cdef str region_text(self, uint32_t kinds):
+        """`kinds`: bit per RegionKind."""
         cdef EsaRegion *region
         cdef uint32_t index
         cdef list found = []
         self.decode()
         for index in range(self.document.n_regions):
             region = &self.document.regions[index]
-            if region.kind in kinds:
+            if kinds >> region.kind & 1:
                 found.append(self.arena_text(region.text))
         return "\n".join(found)
 
     @property
     def text(self):
         """Text of every text part as a client shows it, a line feed between parts; the subject is not in it."""
-        return self.region_text((REGION_PLAIN, REGION_HTML_SEEN))
+        return self.region_text(1 << REGION_PLAIN | 1 << REGION_HTML_SEEN)
 
     @property
     def written(self):
         """Text that stands in HTML parts and is not shown."""
-        return self.region_text((REGION_HTML_HIDDEN,))
+        return self.region_text(1 << REGION_HTML_HIDDEN)
 
     @property
     def links(self):

@@ -181,10 +181,12 @@ cdef int decode_plain(Document *document, uint32_t index, const uint8_t *source,
 
 cdef int decode_html(Document *document, uint32_t index, const uint8_t *source, size_t length, uint32_t charset,
                      uint64_t *flags) noexcept nogil:
+    # what has been seen to hold no octet over 127 need not be looked at again
+    cdef bint plain = not document.eight_bit and document.raw <= source < document.raw + document.raw_length
     if charset == CHARSET_ABSENT:
         charset = find_meta_charset(source, length)
-    if charset != CHARSET_UTF8 or not is_utf8(source, length):
-        if charset > CHARSET_UTF8 or not is_ascii(source, length):
+    if charset != CHARSET_UTF8 or not (plain or is_utf8(source, length)):
+        if charset > CHARSET_UTF8 or not (plain or is_ascii(source, length)):
             document.characters.length = 0
             if convert(charset, source, length, &document.characters, flags) < 0:
                 return -1

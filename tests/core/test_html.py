@@ -204,6 +204,7 @@ def test_every_kernel_marks_the_same_octets(octets: bytes, markup: bytes, shift:
     source = b"a" * shift + markup + octets + markup
     assert marks_of(source, kernel=0) == marks_of(source, kernel=-1)
     assert marks_of(source, kernel=1) == marks_of(source, kernel=-1)
+    assert marks_of(source, kernel=2) == marks_of(source, kernel=-1)
 
 
 def test_every_octet_is_marked_for_what_it_is() -> None:
