@@ -5,7 +5,7 @@ visibility: hidden or collapse; a font of up to one pixel or point; the colour o
 or indent far off the page; a clip or scale to nothing. A later declaration takes the place of an earlier one, `!important` bars that.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from esa_core._buffer cimport equals_caseless
 from esa_core._colour cimport COLOUR_INHERITED, COLOUR_TRANSPARENT, COLOUR_UNKNOWN, are_alike, read_colour
@@ -24,36 +24,55 @@ cdef extern from *:
     """
     #include "markup.h"
     #include "html_tables.h"
-    /* Offset of the first of two octets at or behind `at`, or `end`; 16 octets behind that may be read. */
-    static inline size_t esa_find_either(const unsigned char *source, size_t at, size_t end, char one, char other) {
+    typedef struct {             /* the octets that part declarations, 64 octets at a time */
+        const unsigned char *text;
+        size_t length, base;
+        uint64_t bits;           /* which of the 64 from `base` on are one of : ; ( ) */
+    } esa_breaks;
+    static inline uint64_t esa_break_bits(const unsigned char *text) {
+        uint64_t bits = 0;
+        int k;
     #ifdef __SSE2__
-        const __m128i first = _mm_set1_epi8(one), second = _mm_set1_epi8(other);
-        for (; at < end; at += 16) {
-            __m128i here = _mm_loadu_si128((const __m128i *)(source + at));
-            int found = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(here, first), _mm_cmpeq_epi8(here, second)));
-            if (found) {
-                at += (size_t)__builtin_ctz((unsigned)found);
-                return at < end ? at : end;
+        const __m128i but_last = _mm_set1_epi8(-2), colon = _mm_set1_epi8(':'), open = _mm_set1_epi8('(');  /* each with the octet behind it */
+        for (k = 0; k < 64; k += 16) {
+            __m128i here = _mm_and_si128(_mm_loadu_si128((const __m128i *)(text + k)), but_last);
+            here = _mm_or_si128(_mm_cmpeq_epi8(here, colon), _mm_cmpeq_epi8(here, open));
+            bits |= (uint64_t)(uint32_t)_mm_movemask_epi8(here) << k;
+        }
+    #else
+        for (k = 0; k < 64; k++) bits |= (uint64_t)((text[k] & 254) == ':' || (text[k] & 254) == '(') << k;
+    #endif
+        return bits;
+    }
+    /* Offset of the first of these octets at or behind `at`, or the length. */
+    static inline size_t esa_next_break(esa_breaks *breaks, size_t at) {
+        while (at < breaks->length) {
+            if (at - breaks->base < 64) {
+                uint64_t bits = breaks->bits >> (at - breaks->base);
+                if (bits) {
+                    at += (size_t)__builtin_ctzll(bits);
+                    break;
+                }
+                at = breaks->base + 64;
+            } else {
+                breaks->base = at;
+                breaks->bits = esa_break_bits(breaks->text + at);
             }
         }
-        return end;
-    #else
-        while (at < end && source[at] != (unsigned char)one && source[at] != (unsigned char)other) at++;
-        return at;
-    #endif
+        return at < breaks->length ? at : breaks->length;
     }
-    static inline unsigned esa_find_property(const unsigned char *p, size_t n) { ESA_FIND_NAME(property, p, n) }
+    static inline unsigned esa_find_property(const unsigned char *p, size_t n) {
+        if (n > 16 || !(property_sizes[*p] >> n & 1)) return 0;
+        ESA_FIND_NAME(property, p, n)
+    }
     """
-    size_t esa_find_either(const uint8_t *source, size_t at, size_t end, char one, char other) noexcept nogil
+    ctypedef struct esa_breaks:
+        const uint8_t *text
+        size_t length
+        size_t base
+        uint64_t bits
+    size_t esa_next_break(esa_breaks *breaks, size_t at) noexcept nogil
     uint32_t find_property "esa_find_property"(const uint8_t *name, size_t length) noexcept nogil
-
-cdef struct Declaration:
-    const uint8_t *name
-    size_t name_length
-    const uint8_t *value
-    size_t value_length
-    bint important
-
 
 cdef inline bint is_blank(uint8_t octet) noexcept nogil:
     return octet == 32 or 9 <= octet <= 13
@@ -74,50 +93,22 @@ cdef size_t skip_blank(const uint8_t *style, size_t at, size_t length) noexcept 
     return min(at, length)
 
 
-cdef bint next_declaration(const uint8_t *style, size_t *at, size_t length, Declaration *declaration) noexcept nogil:
-    cdef size_t here = at[0]
-    cdef size_t start, end
-    cdef size_t brackets = 0
-    while here < length:
-        here = skip_blank(style, here, length)
-        start = here
-        here = esa_find_either(style, here, length, 58, 59)
-        if here >= length:
-            break
-        if style[here] == 59:
-            here += 1
-            continue
-        end = here
-        while end > start and is_blank(style[end - 1]):
+cdef bint cut_important(const uint8_t *value, size_t *length) noexcept nogil:
+    """Cut white space and "!important" off the end of a value; whether it was there."""
+    cdef size_t end = length[0]
+    cdef bint important = False
+    while end and is_blank(value[end - 1]):
+        end -= 1
+    if end > 9 and value[end - 1] | 32 == 116 and equals_caseless(value + end - 9, b"important", 9):
+        end -= 9
+        while end and is_blank(value[end - 1]):
             end -= 1
-        declaration.name = style + start
-        declaration.name_length = end - start
-        here = skip_blank(style, here + 1, length)
-        start = here
-        here = esa_find_either(style, here, length, 59, 40)
-        while here < length and (style[here] != 59 or brackets):
-            if style[here] == 40:
-                brackets += 1
-            elif style[here] == 41 and brackets:
-                brackets -= 1
-            here += 1
-        end = here
-        while end > start and is_blank(style[end - 1]):
+        important = end and value[end - 1] == 33
+        end -= important
+        while end and is_blank(value[end - 1]):
             end -= 1
-        declaration.important = False
-        if end - start > 9 and equals_caseless(style + end - 9, b"important", 9):
-            end -= 9
-            while end > start and is_blank(style[end - 1]):
-                end -= 1
-            declaration.important = end > start and style[end - 1] == 33
-            end -= declaration.important
-            while end > start and is_blank(style[end - 1]):
-                end -= 1
-        declaration.value = style + start
-        declaration.value_length = end - start
-        at[0] = here + 1
-        return True
-    return False
+    length[0] = end
+    return important
 
 
 # ---- values ----
@@ -291,15 +282,13 @@ cdef inline void put(Style *found, uint32_t name, uint32_t value, bint important
     found.value[name] = value
 
 
-cdef void take(const Declaration *declaration, Style *found) noexcept nogil:
-    cdef const uint8_t *value = declaration.value
-    cdef size_t length = min(declaration.value_length, LONGEST_VALUE)
-    cdef uint32_t name = find_property(declaration.name, declaration.name_length) if declaration.name_length else 0
+cdef void take(uint32_t name, const uint8_t *value, size_t length, Style *found) noexcept nogil:
+    """One declaration; white space may stand behind its value."""
+    cdef bint important = cut_important(value, &length)
     cdef uint32_t number = 0
     cdef int share = 0
     cdef size_t used
-    if name == 0:
-        return
+    length = min(length, LONGEST_VALUE)
     if name == P_DISPLAY:
         number = has_word(value, length, b"none", 4)
     elif name == P_VISIBILITY:
@@ -343,7 +332,7 @@ cdef void take(const Declaration *declaration, Style *found) noexcept nogil:
         if not (length > 14 and equals_caseless(value, b"alpha(opacity=", 14) and read_number(value + 14, length - 14, &share, &used)):
             return
         name, number = P_OPACITY, share <= 5000
-    put(found, name, number, declaration.important)
+    put(found, name, number, important)
 
 
 cdef bint clips_scale(const uint8_t *value, size_t length) noexcept nogil:
@@ -360,12 +349,44 @@ cdef bint clips_scale(const uint8_t *value, size_t length) noexcept nogil:
 
 
 cdef void read_style(const uint8_t *style, size_t length, Style *found) noexcept nogil:
-    """What the declarations say; the text of a style attribute or of the braces of a rule, with 16 octets behind it that may be read."""
+    """What the declarations say; the text of a style attribute or of the braces of a rule, with 64 octets behind it that may be read."""
+    cdef esa_breaks breaks = esa_breaks(style, length, <size_t>0 - 64, 0)
     cdef size_t at = 0
-    cdef Declaration declaration
+    cdef size_t name, name_end, value, brackets
+    cdef uint32_t number
     found.given = found.important = 0
-    while next_declaration(style, &at, length, &declaration):
-        take(&declaration, found)
+    while at < length:
+        if is_blank(style[at]):
+            at += 1
+            continue
+        name = at if style[at] != 47 else skip_blank(style, at, length)
+        at = esa_next_break(&breaks, name)
+        while at < length and style[at] < 58:  # a bracket
+            at = esa_next_break(&breaks, at + 1)
+        if at >= length:
+            return
+        if style[at] == 59:
+            at += 1
+            continue
+        name_end = at
+        while name_end > name and is_blank(style[name_end - 1]):
+            name_end -= 1
+        at += 1
+        while at < length and is_blank(style[at]):
+            at += 1
+        value = at if at >= length or style[at] != 47 else skip_blank(style, at, length)
+        at = esa_next_break(&breaks, value)
+        brackets = 0
+        while at < length and (style[at] != 59 or brackets):
+            if style[at] == 40:
+                brackets += 1
+            elif style[at] == 41 and brackets:
+                brackets -= 1
+            at = esa_next_break(&breaks, at + 1)
+        number = find_property(style + name, name_end - name)
+        if number:
+            take(number, style + value, at - value, found)
+        at += 1
 
 
 cdef extern from *:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html.entities import html5
 
 from .c_source import name_table, numbers, octets
@@ -128,10 +128,10 @@ def perfect_table(prefix: str, values: Mapping[str, int]) -> str:
     )
 
 
-def attribute_sizes() -> list[int]:
-    """By the first octet of a name: one bit for each length that a known attribute has. Most attributes are turned away by it."""
+def sizes_of(names: Iterable[str]) -> list[int]:
+    """By the first octet of a name: one bit for each length that a known one has. Most names are turned away by it."""
     sizes = [0] * 256
-    for name in ATTRIBUTES:
+    for name in names:
         sizes[ord(name[0])] |= 1 << len(name)
         sizes[ord(name[0].upper())] |= 1 << len(name)
     return sizes
@@ -163,7 +163,8 @@ def html_header() -> str:
         + "".join(f"#define TAG_{c_name(name)} {number}\n" for name, number in ids.items())
         + perfect_table("attribute", {name: position + 1 for position, name in enumerate(ATTRIBUTES)})
         + "".join(f"#define ATTR_{c_name(name)} {position + 1}\n" for position, name in enumerate(ATTRIBUTES))
-        + numbers("unsigned int", "attribute_sizes", attribute_sizes())
+        + numbers("unsigned int", "attribute_sizes", sizes_of(ATTRIBUTES))
+        + numbers("unsigned int", "property_sizes", sizes_of(PROPERTIES))
         + f"#define LOOK_ATTRIBUTES {sum(1 << (ATTRIBUTES.index(name) + 1) for name in LOOKS)}ull\n"
         + perfect_table("property", {name: properties[meaning] for name, meaning in PROPERTIES.items()})
         + "".join(f"#define P_{name.upper()} {number}\n" for name, number in properties.items())
