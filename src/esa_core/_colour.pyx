@@ -40,7 +40,7 @@ cdef extern from *:
     /* Six hexadecimal digits as a number, -1 if they are no such digits; 8 octets at p may be read. */
     static inline int32_t esa_six_digits(const uint8_t *p) {
         const uint64_t ones = 0x0000010101010101ull;
-        uint64_t v = esa_load_name(p) & ones * 0xff, low = v | ones * 0x20;
+        uint64_t v = esa_load(p) & ones * 0xff, low = v | ones * 0x20;
         uint64_t digit = (v + ones * (0x80 - '0')) & ~(v + ones * (0x80 - '9' - 1)) & ones * 0x80;
         uint64_t letter = (low + ones * (0x80 - 'a')) & ~(low + ones * (0x80 - 'f' - 1)) & ones * 0x80;
         if (v & ones * 0x80 || (digit | letter) != ones * 0x80) return -1;

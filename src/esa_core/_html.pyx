@@ -61,18 +61,20 @@ cdef bint read_attributes(Reader *reader, uint32_t tag) noexcept nogil:
     cdef uint8_t octet
     while at < length:
         octet = source[at]
-        if text_class[octet] == 1 or octet == 47:
-            at += 1
-            continue
-        if octet == 62:
+        if octet <= 47:
+            if octet == 47 or is_blank(octet):
+                at += 1
+                continue
+        elif octet == 62:
             reader.at = at + 1
             reader.attributes.present = present
             return True
         name = at
         at = esa_next_mark(&reader.marks.name, at + 1, length)  # a leading "=" belongs to the name
         attribute = attribute_of(source + name, at - name)
-        while at < length and is_blank(source[at]):
-            at += 1
+        if at < length and source[at] != 61:
+            while at < length and is_blank(source[at]):
+                at += 1
         if at >= length:
             break
         value = end = at
@@ -185,6 +187,33 @@ cdef uint32_t foreign_bits(Reader *reader, uint32_t tag, uint32_t bits) noexcept
     return bits
 
 
+cdef inline bint end_topmost(Reader *reader) noexcept nogil:
+    """reader.at is at the "<" of an end tag: close the topmost element if it is the one that ends here without anything else; False if not."""
+    cdef const Open *element
+    cdef const esa_end_tag *tag
+    cdef uint32_t name, bits
+    if <int>reader.n_open <= reader.floor or reader.overflow:
+        return False
+    element = &reader.open[reader.n_open - 1]
+    name = element.name
+    if name >= ELEMENTS:
+        return False
+    tag = &element_ends[name]
+    if (esa_load(reader.source + reader.at + 2) | tag.letters) & tag.octets != tag.text or reader.at + 2 + tag.length > reader.length:
+        return False
+    if name == TAG_A:
+        end_anchor(reader)
+    reader.at += 2 + tag.length
+    reader.n_open -= 1
+    bits = element_flags[name]
+    if bits & (BLOCK | CELL):
+        leave_gap(reader, GAP_LINE if bits & BLOCK else GAP_SPACE)
+    reader.top[name] = element.same
+    reader.scope = element.scope
+    reader.look = element.before
+    return True
+
+
 cdef void end_tag(Reader *reader) noexcept nogil:
     """reader.at is at the "<" of an end tag."""
     cdef const uint8_t *name = reader.source + reader.at + 2
@@ -281,6 +310,8 @@ cdef int read_markup(Reader *reader) noexcept nogil:
     if is_letter(next_octet):
         return start_tag(reader)
     if next_octet == 47:
+        if end_topmost(reader):
+            return 0
         if at + 2 >= reader.length:
             reader.at = reader.length
             return emit(reader, reader.source + at, 2, False)
@@ -295,10 +326,28 @@ cdef int read_markup(Reader *reader) noexcept nogil:
     return emit(reader, reader.source + at, 1, False)
 
 
+cdef inline bint skip_blanks(Reader *reader) noexcept nogil:
+    """Pass what is nothing but white space up to the next "<"; False, with nothing done, if other text stands there."""
+    cdef uint32_t *gap
+    cdef size_t at
+    if not is_blank(reader.source[reader.at]) or reader.preformatted:
+        return False
+    at = reader.at + 1
+    if reader.source[at] != 60:
+        at = next_other(reader, at, reader.length)
+        if at >= reader.length or reader.source[at] != 60:
+            return False
+    gap = &current(reader).gap
+    if gap[0] == GAP_NONE:
+        gap[0] = GAP_SPACE
+    reader.at = at
+    return True
+
+
 cdef int read_content(Reader *reader) noexcept nogil:
     """Everything from reader.at to reader.length; -1 for no memory."""
     while reader.at < reader.length:
-        if reader.source[reader.at] != 60 and read_text(reader, reader.length, True) < 0:
+        if reader.source[reader.at] != 60 and not skip_blanks(reader) and read_text(reader, reader.length, True) < 0:
             return -1
         if reader.at < reader.length and read_markup(reader) < 0:
             return -1

@@ -36,7 +36,7 @@ cdef const Style *inline_style(Reader *reader) noexcept nogil:
     cdef uint32_t odd = 0
     cdef Remembered *one
     if length >= 16:
-        key = esa_load_name(text + length // 2) * 31 + esa_load_name(text + length - 9) + length
+        key = esa_load(text + length // 2) * 31 + esa_load(text + length - 9) + length
     one = &reader.remembered[(key * 0x9E3779B97F4A7C15ull) >> 59]
     if one.text == NULL or one.length != length or memcmp(one.text, text, length) != 0:
         if memchr(text, 38, length) != NULL:

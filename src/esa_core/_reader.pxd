@@ -13,6 +13,12 @@ cdef extern from "html_tables.h" nogil:
     const uint32_t ELEMENTS
     const uint16_t *element_flags
     const uint64_t LOOK_ATTRIBUTES
+    ctypedef struct esa_end_tag:
+        uint64_t octets          # which octets belong to it
+        uint64_t text            # name and ">"; no octets at p are equal to it where elements are not ended by this alone
+        uint64_t letters         # the bit that makes a letter small
+        size_t length
+    const esa_end_tag *element_ends
     const uint32_t TAG_A, TAG_ANNOTATIONXML, TAG_AREA, TAG_AUDIO, TAG_BASE, TAG_BODY, TAG_BUTTON, TAG_DD, TAG_DESC, TAG_DT, TAG_EMBED
     const uint32_t TAG_FONT, TAG_FOREIGNOBJECT, TAG_FORM, TAG_FRAME, TAG_HTML, TAG_IFRAME, TAG_IMAGE, TAG_IMG, TAG_INPUT, TAG_LI, TAG_LINK
     const uint32_t TAG_LISTING, TAG_MATH, TAG_META, TAG_MI, TAG_MN, TAG_MO, TAG_MS, TAG_MTEXT, TAG_NOFRAMES, TAG_OBJECT, TAG_OL, TAG_OPTION
@@ -21,6 +27,9 @@ cdef extern from "html_tables.h" nogil:
     const uint32_t ATTR_HREF, ATTR_SRC, ATTR_STYLE, ATTR_HIDDEN, ATTR_ALT, ATTR_WIDTH, ATTR_HEIGHT, ATTR_ACTION, ATTR_BACKGROUND, ATTR_LANG
     const uint32_t ATTR_TYPE, ATTR_CONTENT, ATTR_HTTPEQUIV, ATTR_FORMACTION, ATTR_DATA, ATTR_POSTER, ATTR_VALUE, ATTR_XMLLANG
     const uint32_t ATTR_CLASS, ATTR_ID, ATTR_COLOR, ATTR_BGCOLOR, ATTR_TEXT, ATTR_LINK, ATTR_MEDIA, ATTR_XLINKHREF, ATTR_SRCDOC
+
+cdef extern from "words.h" nogil:
+    uint64_t esa_load(const uint8_t *p)
 
 cdef extern from "markup.h" nogil:
     ctypedef struct esa_marks:
@@ -32,7 +41,6 @@ cdef extern from "markup.h" nogil:
         uint64_t blank
     size_t esa_next_mark(const uint64_t *map, size_t at, size_t end)
     size_t esa_next_other(const uint64_t *map, size_t at, size_t end)
-    uint64_t esa_load_name(const uint8_t *p)
     void esa_copy_over(uint8_t *to, const uint8_t *source, size_t n)
     int esa_marks_are_wide()
     void esa_mark(int wide, const uint8_t *source, size_t length, esa_marks *marks)

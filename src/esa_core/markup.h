@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "words.h"
 
 typedef struct {
     uint64_t text;      /* what ends a run of text: "<", "&", NUL, and white space that is not one space behind something else */
@@ -206,14 +207,6 @@ static inline void esa_mark(int wide, const uint8_t *source, size_t length, esa_
 
 /* ---- names ---- */
 
-static inline uint64_t esa_load_name(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    return v;
-}
 
 /* Lower ASCII letters of eight octets at once. */
 static inline uint64_t esa_lower_name(uint64_t v) {
@@ -223,18 +216,26 @@ static inline uint64_t esa_lower_name(uint64_t v) {
     return v | upper >> 2;
 }
 
-/* The number of a name of 1 to 16 octets in any case, 0 if the table does not have it; 16 octets at p may be read. */
+/* The number of a name of 1 to 16 octets in any case, 0 if the table does not have it; 16 octets at p may be read. All octets are looked up as if they
+   were letters; what is found is compared with only those changed that are. */
 #define ESA_FIND_NAME(table, p, n) \
-    uint64_t low, high = 0; \
+    const uint64_t lower = 0x2020202020202020ull; \
+    uint64_t low, high = 0, key; \
     unsigned entry; \
-    if (n <= 8) low = esa_lower_name(esa_load_name(p) & (~(uint64_t)0 >> (64 - 8 * n))); \
-    else if (n > 16) return 0; \
+    if (n <= 8) { \
+        low = esa_load(p) & (~(uint64_t)0 >> (64 - 8 * n)); \
+        key = low | lower; \
+    } else if (n > 16) return 0; \
     else { \
-        low = esa_lower_name(esa_load_name(p)); \
-        high = esa_lower_name(esa_load_name(p + 8) & (~(uint64_t)0 >> (128 - 8 * n))); \
+        low = esa_load(p); \
+        high = esa_load(p + 8) & (~(uint64_t)0 >> (128 - 8 * n)); \
+        key = (low | lower) + (high | lower) * 31; \
     } \
-    entry = table##_slots[(low + high * 31) * table##_MULTIPLIER >> table##_SHIFT]; \
-    return table##_names[entry].low == low && table##_names[entry].high == high ? table##_names[entry].value : 0;
+    entry = table##_slots[key * table##_MULTIPLIER >> table##_SHIFT]; \
+    low = (low | table##_names[entry].low_letters) ^ table##_names[entry].low; \
+    if (n > 8) low |= (high | table##_names[entry].high_letters) ^ table##_names[entry].high; \
+    else low |= table##_names[entry].high; \
+    return low ? 0 : table##_names[entry].value;
 
 /* Copy; up to 31 octets more than n are read and written. */
 static inline void esa_copy_over(uint8_t *to, const uint8_t *from, size_t n) {

@@ -48,6 +48,9 @@ ATTRIBUTES = (
 # The attributes that may decide whether text is shown.
 LOOKS = ("style", "hidden", "class", "id", "color", "bgcolor", "text", "link", "background")
 
+# What _element.end_element does more for than to close the element.
+UNUSUAL_ENDS = ("html", "body", "pre", "listing")
+
 # CSS: name -> the property it sets (P_* of _style.pxd); what sets several, or one in another way, has an entry of its own.
 PROPERTIES = {
     "display": "display", "visibility": "visibility", "opacity": "opacity", "font-size": "size", "color": "colour",
@@ -102,23 +105,36 @@ def elements() -> dict[str, int]:
     return {name: bits | (ENDS if bits & CLOSES_P else 0) for name, bits in sorted(found.items())}
 
 
+def eight(octets: bytes) -> int:
+    """Up to eight octets as the number that a processor loads."""
+    return int.from_bytes(octets.ljust(8, b"\0"), "little")
+
+
+def letters(name: bytes) -> bytes:
+    """The bit that makes a letter small, where a letter stands."""
+    return bytes(32 if 97 <= octet <= 122 else 0 for octet in name)
+
+
 def perfect_table(prefix: str, values: Mapping[str, int]) -> str:
-    """Names of 1 to 16 octets → numbers without collisions: slots[(low + high * 31) * MULTIPLIER >> SHIFT], of their two halves, is 1 + entry."""
-    halves = []
+    """Names of 1 to 16 octets → numbers without collisions: slots[key * MULTIPLIER >> SHIFT] is 1 + entry. The key is made as ESA_FIND_NAME makes it."""
+    keys = []
     for name in values:
-        key = name.encode().ljust(16, b"\0")
-        halves.append((int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")))
+        low, high = (eight(half.encode()) | eight(b"\x20" * 8) for half in (name[:8], name[8:]))
+        keys.append(low + high * 31 if len(name) > 8 else low)
     bits = (2 * len(values)).bit_length() + 2
     chosen = random.Random(prefix)  # noqa: S311  (the same table at every build)
     mask = (1 << 64) - 1
     taken: list[int] = []
     while len(set(taken)) < len(values):
         multiplier = chosen.getrandbits(64) | 1
-        taken = [((low + high * 31) * multiplier & mask) >> (64 - bits) for low, high in halves]
+        taken = [(key * multiplier & mask) >> (64 - bits) for key in keys]
     slots = [0] * (1 << bits)
     for entry, slot in enumerate(taken):
         slots[slot] = entry + 1
-    rows = ["{0,0,0},"] + [f"{{{low}u,{high}u,{value}u}}," for (low, high), value in zip(halves, values.values(), strict=True)]
+    rows = ["{0,0,0,0,0},"]  # no name is of no octets
+    for name, value in values.items():
+        low, high = name[:8].encode(), name[8:].encode()
+        rows.append(f"{{{eight(low)}u,{eight(letters(low))}u,{eight(high)}u,{eight(letters(high))}u,{value}u}},")
     return (
         f"#define {prefix}_MULTIPLIER {multiplier}u\n#define {prefix}_SHIFT {64 - bits}\n"
         + octets(f"{prefix}_slots", bytes(slots))
@@ -126,6 +142,19 @@ def perfect_table(prefix: str, values: Mapping[str, int]) -> str:
         + "\n".join(rows)
         + "\n};\n"
     )
+
+
+def end_tags(names: Iterable[str]) -> str:
+    """By number: the name and ">" of a short end tag, for one comparison. Those with more to do than to close an element have none."""
+    rows = ["{0,0,0,0},"]
+    for name in names:
+        tag = f"{name}>".encode()
+        if len(tag) > 8 or name in UNUSUAL_ENDS:
+            rows.append("{0,1,0,0},")
+        else:
+            all_octets = (1 << 8 * len(tag)) - 1
+            rows.append(f"{{{all_octets}u,{eight(tag)}u,{eight(letters(tag))}u,{len(tag)}u}},")
+    return "static const esa_end_tag element_ends[] = {\n" + "\n".join(rows) + "\n};\n"
 
 
 def sizes_of(names: Iterable[str]) -> list[int]:
@@ -156,8 +185,10 @@ def html_header() -> str:
         + numbers("unsigned char", "entity_text_lengths", (length for _, length, _ in entities.values()))
         + numbers("unsigned char", "entity_legacy", (int(old) for _, _, old in entities.values()))
         + octets("entity_text", pool)
-        + "struct esa_name { unsigned long long low, high; unsigned value; };\n"
+        + "struct esa_name { unsigned long long low, low_letters, high, high_letters; unsigned value; };\n"
+        + "typedef struct { unsigned long long octets, text, letters, length; } esa_end_tag;\n"
         + perfect_table("element", ids)
+        + end_tags(ids)
         + f"#define ELEMENTS {len(ids) + 1}u\n"
         + numbers("unsigned short", "element_flags", [0, *flags.values()])
         + "".join(f"#define TAG_{c_name(name)} {number}\n" for name, number in ids.items())
