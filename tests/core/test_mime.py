@@ -163,3 +163,14 @@ def test_hostile_input_is_read_to_its_end(name: str) -> None:
     parsed = parse(raw)
     assert parsed.parts[0].end == len(raw)
     assert parsed.folded is not None
+
+
+def test_odd_octets_are_found_wherever_they_stand() -> None:
+    """At every place of a vector, at its edge and in the rest behind the last one."""
+    head = b"Subject: x\n\n"
+    for before in range(140):
+        for odd, flag in ((b"\0", "nul_bytes"), (b"\r", "bare_cr")):
+            for behind in (0, 1, 70):
+                assert flag in parse(head + b"a" * before + odd + b"a" * behind).flags
+        assert "bare_cr" not in parse(head + b"a" * before + b"\r\n" + b"a" * 70).flags
+        assert parse(head + b"a" * before + "\u00e4".encode() + b"a" * 70).text == "a" * before + "\u00e4" + "a" * 70
