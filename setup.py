@@ -24,7 +24,7 @@ TRACED = {"extra_objects": [f"{TRACER}/trace.o"], "libraries": ["esafuzz"], "lib
 COVERAGE = os.environ.get("ESA_CORE_COVERAGE") == "1"  # `make coverage`: gcov counts lines
 COUNT = ["-O0", "-g0", "--coverage", "-fprofile-update=atomic"]
 MODULES = [
-    *("_document", "_parameter", "_boundary", "_header", "_media", "_tree", "_cms", "_rtf", "_tnef", "_uuencode", "_reading"),
+    *("_document", "_parameter", "_boundary", "_header", "_media", "_tree", "_inflate", "_cms", "_rtf", "_tnef", "_uuencode", "_reading"),
     *("_mime", "_utf8", "_unicode_forms", "_east_asian", "_charset", "_transfer", "_field", "_field_text"),
     *("_compose", "_fold", "_disguise", "_place", "_text", "_parsed"),
     *("_entity", "_colour", "_style", "_sheet", "_look", "_reader", "_raw", "_link", "_element", "_inner", "_html", "_domain", "_url"),

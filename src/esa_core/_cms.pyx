@@ -1,13 +1,17 @@
-"""Open opaque-signed mail: the content of CMS signed-data (RFC 5652 5, RFC 8551 3.5), in BER or DER, definite and indefinite lengths.
+"""Open opaque-signed and compressed mail: the content of CMS signed-data (RFC 5652 5, RFC 8551 3.5) and compressed-data (RFC 3274, RFC 8551
+3.6), in BER or DER, definite and indefinite lengths.
 
 Signatures are not looked at: what matters is that the content is scanned as its reader sees it. One pass, no recursion, and never more
-output than input. Elements that reach past the end are cut there (BAD_CONTAINER). -1 only says that there is no memory.
+output than input, of compressed content than there is room. Elements that reach past the end are cut there (BAD_CONTAINER). -1 only says that
+there is no memory.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcmp
 
 from esa_core._buffer cimport append
+from esa_core._inflate cimport inflate
 from esa_core._types cimport BAD_CONTAINER, ENCRYPTED, OPAQUE_SIGNED, Buffer
 
 cdef enum:                       # identifier octets (X.690 8.1.2)
@@ -108,11 +112,22 @@ cdef bint is_kind(const uint8_t *ber, const Element *identifier, const char *wan
     return identifier.end - identifier.start == length and memcmp(ber + identifier.start, wanted, length) == 0
 
 
-cdef int open_signed(const uint8_t *ber, size_t length, Buffer *out, uint64_t *flags) noexcept nogil:
-    """Append the signed content: 1; or 0 if there is none (encrypted, detached, only certificates, no CMS)."""
+cdef int unpack(const uint8_t *ber, const Element *strings, size_t room, Buffer *out, uint64_t *flags) noexcept nogil:
+    """Append what the octets of a string hold compressed; -1 for no memory."""
+    cdef Buffer packed = Buffer(NULL, 0, 0)
+    cdef int outcome = gather(ber, strings, &packed, flags)
+    if outcome == 0:
+        outcome = inflate(packed.data, packed.length, room, out, flags)
+    free(packed.data)
+    return outcome
+
+
+cdef int open_cms(const uint8_t *ber, size_t length, size_t room, Buffer *out, uint64_t *flags) noexcept nogil:
+    """Append the content, of compressed content `room` octets at most: 1; or 0 if there is none (encrypted, detached, only certificates, no CMS)."""
     cdef Element element
     cdef Element outer
     cdef uint64_t odd = BAD_CONTAINER
+    cdef bint compressed
     cdef int number, _number
     # ContentInfo: SEQUENCE { OBJECT IDENTIFIER, [0] content }
     if not read_element(ber, 0, length, &element, flags) or element.tag != SEQUENCE:
@@ -128,10 +143,12 @@ cdef int open_signed(const uint8_t *ber, size_t length, Buffer *out, uint64_t *f
             ber, &element, b"\x2A\x86\x48\x86\xF7\x0D\x01\x09\x10\x01\x17", 11):
         flags[0] |= ENCRYPTED
         return 0
-    if not is_kind(ber, &element, b"\x2A\x86\x48\x86\xF7\x0D\x01\x07\x02", 9):
+    compressed = is_kind(ber, &element, b"\x2A\x86\x48\x86\xF7\x0D\x01\x09\x10\x01\x09", 11)
+    if not compressed and not is_kind(ber, &element, b"\x2A\x86\x48\x86\xF7\x0D\x01\x07\x02", 9):
         flags[0] |= odd
         return 0
     # SignedData: SEQUENCE { version, digestAlgorithms, encapContentInfo SEQUENCE { OBJECT IDENTIFIER, [0] OCTET STRING }, … }
+    # CompressedData: SEQUENCE { version, compressionAlgorithm, encapContentInfo }
     for number in range(2):
         if not read_element(ber, element.end if number == 0 else element.start, outer.end, &element, flags) or element.tag != (
                 EXPLICIT if number == 0 else SEQUENCE):
@@ -153,5 +170,7 @@ cdef int open_signed(const uint8_t *ber, size_t length, Buffer *out, uint64_t *f
     if not read_element(ber, element.start, element.end, &element, flags) or element.tag & 0xDF != OCTET_STRING:
         flags[0] |= odd
         return 0
+    if compressed:
+        return -1 if unpack(ber, &element, room, out, flags) < 0 else 1
     flags[0] |= OPAQUE_SIGNED
     return -1 if gather(ber, &element, out, flags) < 0 else 1

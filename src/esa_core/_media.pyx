@@ -97,10 +97,11 @@ cdef void read_media_type(const uint8_t *raw, size_t at, size_t end, Part *part)
 
 
 cdef uint32_t names_container(const uint8_t *raw, Span name) noexcept nogil:
-    """WAIT_TNEF of "winmail.dat", WAIT_CMS of "*.p7m", else 0."""
+    """WAIT_TNEF of "winmail.dat", WAIT_CMS of "*.p7m" and "*.p7z", else 0."""
     if name.length == 11 and equals_caseless(raw + name.start, b"winmail.dat", 11):
         return WAIT_TNEF
-    if name.length > 4 and equals_caseless(raw + name.start + name.length - 4, b".p7m", 4):
+    if name.length > 4 and (equals_caseless(raw + name.start + name.length - 4, b".p7m", 4)
+                            or equals_caseless(raw + name.start + name.length - 4, b".p7z", 4)):
         return WAIT_CMS
     return 0
 

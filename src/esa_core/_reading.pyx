@@ -11,7 +11,7 @@ from libc.string cimport memchr, memcmp
 
 from esa_core._boundary cimport Frame, line_end
 from esa_core._buffer cimport append, equals_caseless
-from esa_core._cms cimport open_signed
+from esa_core._cms cimport open_cms
 from esa_core._document cimport add_source, may_read_again, octets_of
 from esa_core._header cimport Header, begins_field, copy_fields, find_field, no_header
 from esa_core._media cimport encoding_of, read_content_type
@@ -265,7 +265,7 @@ cdef int read_decoded(Document *document, uint32_t index) noexcept nogil:
 
 
 cdef int open_container(Document *document, uint32_t index, uint32_t kind) noexcept nogil:
-    """The content of CMS signed-data, or what a winmail.dat holds."""
+    """The content of CMS signed-data or compressed-data, or what a winmail.dat holds."""
     cdef Part *part = &document.parts[index]
     cdef Buffer octets = Buffer(NULL, 0, 0)
     cdef Buffer content = Buffer(NULL, 0, 0)
@@ -283,7 +283,7 @@ cdef int open_container(Document *document, uint32_t index, uint32_t kind) noexc
     if outcome == 0 and kind == WAIT_TNEF:
         outcome = open_tnef(document, index, &octets, &flags)
     elif outcome == 0:
-        outcome = open_signed(octets.data, octets.length, &content, &flags)
+        outcome = open_cms(octets.data, octets.length, min(document.budget, <size_t>ESA_MAX_MESSAGE), &content, &flags)
         if outcome > 0:
             length = content.length
             outcome = add_reading(document, index, 0, length, False)

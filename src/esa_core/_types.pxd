@@ -39,6 +39,9 @@ cdef extern from *:
     #define ESA_READ_AGAIN_ROOM 65536u
     /* Other readings and opened containers of one message: an attack has many, a broken mailer one or two. More: NOT_ALL_READ. */
     #define ESA_MAX_READINGS 256u
+    /* Codes that a compressed content may bring, and one more for so many octets: packers make one for some thousands, an attack one for
+       seven, and each costs a microsecond. More: NOT_ALL_READ. */
+    #define ESA_MAX_CODES 64u
     /* Text before the first or behind the last part: what mailers write there for readers without MIME is shorter. */
     #define ESA_USUAL_PREAMBLE 256u
     """
@@ -57,6 +60,7 @@ cdef extern from *:
     const uint32_t ESA_READ_AGAIN
     const uint32_t ESA_READ_AGAIN_ROOM
     const uint32_t ESA_MAX_READINGS
+    const uint32_t ESA_MAX_CODES
     const uint32_t ESA_USUAL_PREAMBLE
 
 # What was odd about a message (bits of Document.flags); the names are public, in lower case, in `Parsed.flags` and reports.

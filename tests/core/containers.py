@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterable
 
 SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+COMPRESSED_DATA = bytes.fromhex("2a864886f70d0109100109")
+ZLIB_COMPRESS = bytes.fromhex("2a864886f70d0109100308")
 ENVELOPED_DATA = bytes.fromhex("2a864886f70d010703")
 DATA = bytes.fromhex("2a864886f70d010701")
 
@@ -115,11 +117,8 @@ def element(tag: int, content: bytes, *, indefinite: bool = False) -> bytes:
     return bytes([tag, 0x80 | len(length)]) + length + content
 
 
-def signed(content: bytes | None, *, indefinite: bool = False, pieces: Iterable[int] = (), nested: bool = False) -> bytes:
-    """Signed-data without signers (RFC 5652 5.1 allows none), around `content`, or detached.
-
-    `pieces`: lengths of the octet strings that the content is cut into; `nested` puts each of them into one more constructed string.
-    """
+def encapsulated(content: bytes | None, *, indefinite: bool, pieces: Iterable[int], nested: bool) -> bytes:
+    """EncapsulatedContentInfo. `pieces`: lengths of the octet strings that the content is cut into; `nested` puts each into one more string."""
     inner = element(0x06, DATA)
     if content is not None:
         cut, at = [], 0
@@ -135,14 +134,22 @@ def signed(content: bytes | None, *, indefinite: bool = False, pieces: Iterable[
         else:
             text = element(0x04, content)
         inner += element(0xA0, text, indefinite=indefinite)
-    body = (
-        element(0x02, b"\1")
-        + element(0x31, element(0x30, element(0x06, bytes.fromhex("608648016503040201"))))
-        + element(0x30, inner, indefinite=indefinite)
-        + element(0x31, b"")
-    )
-    return element(
-        0x30,
-        element(0x06, SIGNED_DATA) + element(0xA0, element(0x30, body, indefinite=indefinite), indefinite=indefinite),
-        indefinite=indefinite,
-    )
+    return element(0x30, inner, indefinite=indefinite)
+
+
+def content_info(kind: bytes, body: bytes, *, indefinite: bool) -> bytes:
+    inner = element(0xA0, element(0x30, body, indefinite=indefinite), indefinite=indefinite)
+    return element(0x30, element(0x06, kind) + inner, indefinite=indefinite)
+
+
+def signed(content: bytes | None, *, indefinite: bool = False, pieces: Iterable[int] = (), nested: bool = False) -> bytes:
+    """Signed-data without signers (RFC 5652 5.1 allows none), around `content`, or detached."""
+    algorithms = element(0x31, element(0x30, element(0x06, bytes.fromhex("608648016503040201"))))
+    inside = encapsulated(content, indefinite=indefinite, pieces=pieces, nested=nested)
+    return content_info(SIGNED_DATA, element(0x02, b"\1") + algorithms + inside + element(0x31, b""), indefinite=indefinite)
+
+
+def compressed(packed: bytes | None, *, indefinite: bool = False, pieces: Iterable[int] = (), nested: bool = False) -> bytes:
+    """Compressed-data (RFC 3274 1.1) around a zlib stream."""
+    inside = encapsulated(packed, indefinite=indefinite, pieces=pieces, nested=nested)
+    return content_info(COMPRESSED_DATA, element(0x02, b"\0") + element(0x30, element(0x06, ZLIB_COMPRESS)) + inside, indefinite=indefinite)

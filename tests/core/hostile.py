@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import functools
+import zlib
 from collections.abc import Callable
 
 from tests.core import containers
 
 HEAD = b"From: a@b.example\n"
+CMS_HEAD = HEAD + b"Content-Type: application/pkcs7-mime\n\n"
 TNEF_HEAD = HEAD + b"Content-Type: application/ms-tnef\n\n"
 
 
@@ -28,6 +30,22 @@ def rich_bomb() -> bytes:
 HTML = b"Content-Type: text/html\n\n"
 GREAT = 1_000_000  # the size that tests give them
 TEXT = b"Content-Type: text/plain; charset=utf-8\n\n"
+
+
+def zeros(n: int) -> bytes:
+    """A zlib stream of about n octets that would be a thousand times as much."""
+    packer = zlib.compressobj(9)
+    begin = packer.compress(b"\n") + packer.flush(zlib.Z_FULL_FLUSH)
+    piece = packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return begin + piece * (n // len(piece))
+
+
+def flushed(n: int) -> bytes:
+    """A zlib stream of n blocks."""
+    packer = zlib.compressobj(strategy=zlib.Z_FIXED)
+    return packer.compress(b"\n") + b"".join(packer.compress(b"x") + packer.flush(zlib.Z_PARTIAL_FLUSH) for _ in range(n)) + packer.flush()
+
+
 HOSTILE: dict[str, Callable[[int], bytes]] = {
     "one line": lambda n: b"\n" + b"a" * 8 * n,
     "one header line": lambda n: b"Subject: " + b"=?" * 4 * n,
@@ -92,10 +110,14 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     ),
     "files in a winmail.dat": lambda n: TNEF_HEAD + containers.tnef(*[containers.attachment(b"x", title=b"a")] * (n // 70)),
     "rich text that unpacks to much": lambda n: TNEF_HEAD + containers.tnef(*[rich_bomb()] * (n // 2500)),
-    "signed in single octets": lambda n: (
-        HEAD + b"Content-Type: application/pkcs7-mime\n\n" + containers.signed(b"\r\n" + b"word " * (n // 10), pieces=[1] * (n // 10))
+    "signed in single octets": lambda n: CMS_HEAD + containers.signed(b"\r\n" + b"word " * (n // 10), pieces=[1] * (n // 10)),
+    "compressed zeros": lambda n: CMS_HEAD + containers.compressed(zeros(n)),
+    "compressed HTML": lambda n: (
+        CMS_HEAD
+        + containers.compressed(zlib.compress(b"Content-Type: text/html\n\n" + b"".join(b"<p>%d <a href=x>" % i for i in range(n // 5))))
     ),
-    "indefinite lengths": lambda n: HEAD + b"Content-Type: application/pkcs7-mime\n\n" + b"\x30\x80" * (n // 2),
+    "compressed in blocks of an octet": lambda n: CMS_HEAD + containers.compressed(flushed(n // 4)),
+    "indefinite lengths": lambda n: CMS_HEAD + b"\x30\x80" * (n // 2),
     "lines that are no field": lambda n: HEAD + b"no field\nX: y\n" * (n // 14),
     "file names": lambda n: HEAD + b"Content-Disposition: attachment" + b"; filename=a; filename*=b" * (n // 24) + b"\n\nx",
     "reopened multiparts": lambda n: HEAD + b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n" + b"--b--\n--b\n\nx\n" * (n // 14),

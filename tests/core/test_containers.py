@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import datetime
 import resource
+import zlib
 
 import pytest
 from cryptography import x509
@@ -238,6 +240,130 @@ def test_signatures_in_signatures_are_bounded() -> None:
     for _ in range(200):
         raw = b"Content-Type: application/pkcs7-mime\r\n\r\n" + containers.signed(raw)
     assert "not_all_read" in parse(HEAD + raw).flags
+
+
+COMPRESSED = b"application/pkcs7-mime; smime-type=compressed-data"
+PACKED = zlib.compress(ENTITY.replace(b"signed", b"packed"))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        containers.compressed(PACKED),
+        containers.compressed(PACKED, indefinite=True),
+        containers.compressed(PACKED, pieces=(1, 20, 3)),
+        containers.compressed(PACKED, pieces=(1, 20, 3), indefinite=True),
+        containers.compressed(PACKED, pieces=(1, 20, 3), indefinite=True, nested=True),
+    ],
+    ids=["DER", "indefinite", "pieces", "indefinite pieces", "pieces in pieces"],
+)
+def test_compressed_content_is_opened_in_every_form_of_ber(written: bytes) -> None:
+    for media_type in (COMPRESSED, b"application/octet-stream; name=smime.p7z"):
+        parsed = mail(written, media_type)
+        assert [(part.media_type, part.file_name) for part in opened(parsed)] == [
+            ("multipart/mixed", ""),
+            ("text/plain", ""),
+            ("application/octet-stream", "x.exe"),
+        ]
+        assert parsed.text == "packed text"
+        assert parsed.flags == ()
+
+
+def unpacked(packed: bytes, room: bytes = b"") -> tuple[bytes, tuple[str, ...]]:
+    """What comes out of compressed-data, and the flags; `room` is put into the message to be allowed more."""
+    written = base64.encodebytes(containers.compressed(packed)).replace(b"\n", b"\r\n")
+    parsed = parse(HEAD + b"X: " + room + b"\r\nContent-Type: " + COMPRESSED + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" + written)
+    return (parsed.parts[1].content() if len(parsed.parts) > 1 else b""), parsed.flags
+
+
+OCTETS = b"Content-Type: application/octet-stream\r\n\r\n"
+CONTENTS = st.lists(
+    st.binary(max_size=300) | st.sampled_from([b"words of a text ", b"\0" * 700, bytes(range(256))]), min_size=1, max_size=30
+).map(b"".join)
+STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE, zlib.Z_FIXED)
+
+
+@given(CONTENTS, st.integers(0, 9), st.sampled_from(STRATEGIES), st.booleans(), st.integers(9, 15))
+def test_whatever_zlib_packs_is_unpacked(content: bytes, level: int, strategy: int, flushed: bool, window: int) -> None:
+    packer = zlib.compressobj(level, zlib.DEFLATED, window, 9, strategy)
+    half = len(content) // 2
+    packed = packer.compress(OCTETS + content[:half]) + (packer.flush(zlib.Z_FULL_FLUSH) if flushed else b"")
+    packed += packer.compress(content[half:]) + packer.flush()
+    assert unpacked(packed, bytes(len(content)).replace(b"\0", b"x")) == (content, ())
+
+
+@given(CONTENTS, st.integers(0, 9), st.data())
+def test_damaged_compressed_content_is_flagged_and_what_stands_before_the_damage_is_read(
+    content: bytes, level: int, data: st.DataObject
+) -> None:
+    packed = bytearray(zlib.compress(OCTETS + content, level))
+    at, value = data.draw(st.integers(0, len(packed) - 1)), data.draw(st.integers(1, 255))
+    packed[at] ^= value
+    oracle, out = zlib.decompressobj(), b""
+    with contextlib.suppress(zlib.error):
+        for one in packed:
+            out += oracle.decompress(bytes([one]))
+    found, flags = unpacked(bytes(packed), b"x" * (len(content) + 300))
+    if oracle.eof and out.startswith(OCTETS):
+        assert (found, flags) == (out.removeprefix(OCTETS), ())
+    else:
+        assert {"bad_container", "not_all_read"} & set(flags) or found == out.removeprefix(OCTETS)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"x",
+        b"\x78\x9d" + PACKED[2:],  # the check of the header
+        b"\x79\x9c" + PACKED[2:],  # another method
+        b"\x78\xbb\0\0\0\0" + PACKED[2:],  # a dictionary of its own
+        PACKED[:-1],
+        PACKED[:-1] + bytes([PACKED[-1] ^ 1]),
+        PACKED[: len(PACKED) // 2],
+        b"\x78\x9c\x07",  # a kind of block that there is not
+        b"\x78\x9c\x01\x05\0\x05\0hello",  # a length and its complement
+        b"\x78\x9c\x01\x05\0\xfa\xffhel",
+    ],
+)
+def test_compressed_content_that_is_damaged_is_said_to_be(packed: bytes) -> None:
+    assert "bad_container" in mail(containers.compressed(packed), COMPRESSED).flags
+
+
+def test_compressed_data_without_content_has_no_parts() -> None:
+    assert opened(mail(containers.compressed(None), COMPRESSED)) == []
+
+
+@pytest.mark.parametrize("size", [1_000_000, 100_000_000])
+def test_a_bomb_of_compressed_content_is_bounded_by_the_size_of_the_message(size: int) -> None:
+    raw = HEAD + b"Content-Type: " + COMPRESSED + b"\n\n" + containers.compressed(zlib.compress(b"\nseen" + bytes(size)))
+    parsed = parse(raw)
+    assert "not_all_read" in parsed.flags
+    assert parsed.parts[1].content().startswith(b"seen")
+    assert len(parsed.parts[1].content()) <= 4 * len(raw) + 65536
+
+
+def test_compressed_content_in_compressed_content_is_bounded() -> None:
+    raw = b"Content-Type: text/plain\r\n\r\ninnermost\r\n"
+    for _ in range(3):
+        raw = b"Content-Type: application/pkcs7-mime\r\n\r\n" + containers.compressed(zlib.compress(raw))
+    assert parse(HEAD + raw).text == "innermost\n"
+    for _ in range(100):
+        raw = b"Content-Type: application/pkcs7-mime\r\n\r\n" + containers.compressed(zlib.compress(raw, 0))
+    assert {"not_all_read", "too_deep"} & set(parse(HEAD + raw).flags)
+
+
+def test_compressed_content_of_thousands_of_empty_blocks_is_not_read_to_its_end() -> None:
+    """Each brings its code, which costs more to make than the block is long."""
+    packer = zlib.compressobj(strategy=zlib.Z_FIXED)
+    packed = (
+        packer.compress(OCTETS)
+        + b"".join(packer.compress(b"x") + packer.flush(zlib.Z_PARTIAL_FLUSH) for _ in range(20_000))
+        + packer.flush()
+    )
+    content, flags = unpacked(packed)
+    assert flags == ("not_all_read",)
+    assert 0 < len(content) < 20_000
 
 
 # ---- uuencode ----
