@@ -8,9 +8,10 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 DEBUG := build/debug
 PLAIN := build/fuzz
-FUZZ_RUNS ?= 500000
-FUZZ_SECONDS ?= 0
-FUZZ_TARGETS ?=
+RUNS ?= 500000
+SECONDS ?= 0
+TARGETS ?=
+WRITE ?=
 COVERAGE_BAR ?= 95
 JOBS ?= 2
 DEBIAN_PACKAGES := postfix swaks bogofilter zstd slapd
@@ -26,8 +27,8 @@ help:
 	@echo 'make check        ruff, cython-lint, mypy strict, stubtest, import contracts'
 	@echo 'make bench        benchmarks of core and library; the figures are written by the command'
 	@echo 'make conformance  the shared packs, pack by pack'
-	@echo 'make core-debug   the core with bounds checks, ASan and UBSan, and its tests under it'
-	@echo 'make fuzz         every parser under that build, guided by coverage: FUZZ_RUNS=$(FUZZ_RUNS) executions each, FUZZ_SECONDS, FUZZ_TARGETS'
+	@echo 'make core-debug   the core with bounds checks, ASan and UBSan: its tests, the fuzzer's found inputs and all packs under it'
+	@echo 'make fuzz         every parser under that build, guided by coverage, to RUNS=$(RUNS) executions each; goes on where it ended; SECONDS, TARGETS, WRITE=1'
 	@echo 'make coverage     which lines of the core the tests run, line by line with gcov; the bar is $(COVERAGE_BAR) %'
 	@echo 'make model        train the default model from the shared corpora'
 	@echo 'make clean        remove what was built; .venv and state stay'
@@ -121,13 +122,13 @@ FUZZ_SOURCES := $(FUZZ)/targets.pyx $(FUZZ)/setup.py $(FUZZ)/engine.h
 
 $(DEBUG)/fuzz.stamp: $(DEBUG)/core.stamp $(FUZZ_SOURCES)
 	ESA_CORE_DEBUG=1 ESA_FUZZ_LIBRARY=$(CURDIR)/$(DEBUG) ESA_CORE_SOURCES=$(CURDIR)/$(DEBUG)/src \
-	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --build-lib $(DEBUG)/src --build-temp $(DEBUG)/build
+	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --force --build-lib $(DEBUG)/src --build-temp $(DEBUG)/build
 	touch $@
 
 # The same targets beside the ordinary core, for a bounded run in `make test`.
 $(PLAIN)/fuzz.stamp: build/core.stamp $(FUZZ_SOURCES) $(PLAIN)/libesafuzz.so
 	ESA_FUZZ_LIBRARY=$(CURDIR)/$(PLAIN) ESA_CORE_SOURCES=$(CURDIR)/src \
-	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --build-lib $(PLAIN) --build-temp $(PLAIN)/build
+	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --force --build-lib $(PLAIN) --build-temp $(PLAIN)/build
 	touch $@
 
 # PYTHONMALLOC=malloc lets ASan see every Python object; the interpreter's own leaks at exit are not ours.
@@ -136,10 +137,10 @@ SANITIZED = PYTHONPATH=$(CURDIR)/$(DEBUG)/src PYTHONMALLOC=malloc \
   ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=64 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 core-debug: install $(DEBUG)/fuzz.stamp
-	$(SANITIZED) $(PYTEST) tests/core tests/fuzz
+	$(SANITIZED) $(PYTEST) tests/core tests/fuzz tests/conformance
 
 fuzz: install $(DEBUG)/fuzz.stamp
-	$(SANITIZED) $(BIN)/python -m tests.fuzz --runs $(FUZZ_RUNS) --seconds $(FUZZ_SECONDS) --jobs $(JOBS) $(FUZZ_TARGETS)
+	$(SANITIZED) $(BIN)/python -m tests.fuzz --runs $(RUNS) --seconds $(SECONDS) --jobs $(JOBS) $(if $(WRITE),--write) $(TARGETS)
 
 # --- which lines of the core the tests run -----------------------------------------------------------------------------------------------
 
@@ -161,7 +162,7 @@ $(COVERED)/core.stamp: $(VENV)/.packages $(CORE_SOURCES) $(wildcard src/esa_core
 
 $(COVERED)/fuzz.stamp: $(COVERED)/core.stamp $(FUZZ_SOURCES)
 	ESA_FUZZ_LIBRARY=$(CURDIR)/$(COVERED) ESA_CORE_SOURCES=$(CURDIR)/$(COVERED)/src \
-	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --build-lib $(COVERED)/src --build-temp $(COVERED)/fuzz
+	  $(BIN)/python $(FUZZ)/setup.py --quiet build_ext --force --build-lib $(COVERED)/src --build-temp $(COVERED)/fuzz
 	touch $@
 
 coverage: install $(COVERED)/fuzz.stamp

@@ -46,11 +46,16 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(lines)
 
 
-def write_section(name: str, markdown: str, *, title: str | None = None) -> None:
-    """Put `markdown` into section `name` of RESULTS.md, in place of what that section said before."""
+def write_section(name: str, markdown: str, *, title: str | None = None, shown: str | None = None) -> None:
+    """Put `markdown` into section `name` of RESULTS.md, in place of what that section said before.
+
+    `shown` is the command that made it, where that is not this process's own.
+    """
     text = RESULTS.read_text() if RESULTS.exists() else HEAD
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    body = f"<!-- {name} -->\n## {title or name}\n\n{markdown.strip()}\n\n`{command()}` · {today} · {machine()}\n<!-- end {name} -->"
+    body = (
+        f"<!-- {name} -->\n## {title or name}\n\n{markdown.strip()}\n\n`{shown or command()}` · {today} · {machine()}\n<!-- end {name} -->"
+    )
     pattern = re.compile(rf"<!-- {re.escape(name)} -->.*?<!-- end {re.escape(name)} -->", re.DOTALL)
     text = pattern.sub(lambda _: body, text) if pattern.search(text) else text.rstrip() + "\n\n" + body + "\n"
     RESULTS.write_text(text)

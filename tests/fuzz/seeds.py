@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import codecs
 import json
+import re
 import struct
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,10 @@ from tests.conftest import ROOT, SHARED
 from tests.core import containers
 
 PACKS = SHARED / "conformance"
-LONGEST = {"structure": 4096, "message": 4096, "scan": 3072, "terms": 1024, "smtp": 1024, "arrays": 256, "image": 128}  # octets of an input
+LONGEST = {  # octets of an input
+    "structure": 4096, "message": 4096, "parsed": 3072, "scan": 3072, "terms": 1024, "smtp": 1024, "domain": 512, "registrable": 512,
+    "normal_url": 1024, "arrays": 256, "image": 128, "program": 128, "raw_image": 1024,
+}  # fmt: skip
 LONGEST_ELSE = 2048
 MOST_SEEDS = 600
 
@@ -187,6 +192,25 @@ def _cms() -> Iterator[bytes]:
         + bytes(12)
     )
     yield b"\x30\x0b\x06\x09" + containers.ENVELOPED_DATA
+    for content in (
+        zlib.compress(b"Content-Type: text/plain\n\nwords " * 9),
+        zlib.compress(bytes(70_000)),
+        b"x\x9c\x03\x00\x00\x00\x00\x01",
+    ):
+        yield containers.compressed(content)
+        yield containers.compressed(content, indefinite=True, pieces=(3, 5))
+
+
+def _zlib() -> Iterator[bytes]:
+    """Streams of every kind of block, and of many."""
+    text = b"words of a text, and more words of the text. " * 8 + bytes(range(256))
+    for level in (0, 1, 9):
+        yield zlib.compress(text, level)
+    for strategy in (zlib.Z_FIXED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE):
+        packer = zlib.compressobj(strategy=strategy)
+        yield packer.compress(text[:100]) + packer.flush(zlib.Z_FULL_FLUSH) + packer.compress(text) + packer.flush()
+    yield zlib.compress(b"")
+    yield zlib.compress(bytes(70_000))
 
 
 def _rtf() -> Iterator[bytes]:
@@ -235,6 +259,35 @@ def _terms() -> Iterator[bytes]:
     yield "straße\tstrasse\tgrüße\nSTRASSE Straße GRÜSSE".encode()
 
 
+def _numbers() -> Iterator[bytes]:
+    """Numbers that pass their checks, as people write them: cards, social security, routing, CUSIP, IBAN."""
+    yield b"4111 1111 1111 1111, 5500-0000-0000-0004 and 3400.000000.00009 6011000990139424"
+    yield b"4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 4000 0000 0000 0000 4111 1111 1111 1111 222300 0048400011"
+    yield b"ssn 123-45-6789 123.45.6789 123 45 6789 900-12-3456 000-12-3456 123-45-67890"
+    yield b"routing 021000021 011401533 123456789 cusip 037833100 38259p508 68389x105"
+    yield b"gb82 west 1234 5698 7654 32 de89370400440532013000 fr14-2004-1010-0505-0001-3m02-606 no9386011117947"
+
+
+def _names() -> Iterator[bytes]:
+    for lines in (PACKS / "psl" / "tests.txt", PACKS / "url-wpt" / "IdnaTestV2.txt"):
+        if lines.exists():
+            names = (re.split("[#; ]", line)[0] for line in lines.read_text("utf-8").splitlines())
+            yield from (
+                re.sub(r"\\u([0-9A-F]{4})", lambda point: chr(int(point[1], 16)), name).encode("utf-8", "replace") for name in names
+            )
+    yield from (
+        b"www.example.co.uk",
+        b"a.b.c.kawasaki.jp",
+        b"city.kawasaki.jp",
+        b"com",
+        b".com",
+        b"a..b",
+        b"xn--bcher-kva.example.",
+        b"1.2.3.4",
+    )
+    yield from ("bücher.example".encode(), "例え。テスト".encode(), "ﬁ­‍.ß".encode(), "אב1.گ‌ل".encode(), b"xn--a.xn--ls8h.xn--")
+
+
 def _strange() -> Iterator[bytes]:
     yield from _strings(_pack("strings-blns", "blns.json"))
     yield from _strings(_pack("injection-strings", "strings.json"))
@@ -257,7 +310,7 @@ def _urls() -> Iterator[bytes]:
 def seeds_of(target: str) -> list[bytes]:
     """At most MOST_SEEDS, each once, at least one."""
     match target:
-        case "structure" | "message" | "scan":
+        case "structure" | "message" | "parsed" | "scan":
             found: Iterator[bytes] = iter(_mail())
         case "parameters" | "file_names":
             found = _field_seeds("content_type.json")
@@ -285,12 +338,18 @@ def seeds_of(target: str) -> list[bytes]:
                     b"body{color:white;background-color:hsl(0 0% 100% / .5)} td{text-indent:-9999px;position:absolute;left:-100vw}</style>",
                 ]
             )
-        case "url" | "bare_url":
+        case "url" | "bare_url" | "normal_url":
             found = _urls()
+        case "identifiers":
+            found = _numbers()
+        case "registrable" | "domain":
+            found = _names()
         case "fold":
             found = _strange()
         case "cms":
             found = _cms()
+        case "zlib":
+            found = _zlib()
         case "rtf":
             found = _rtf()
         case "tnef":
@@ -305,7 +364,7 @@ def seeds_of(target: str) -> list[bytes]:
             found = _terms()
         case "arrays":
             found = iter([bytes(range(64)), b"\x02\x00\x00\x02\x04" + bytes(range(60)), b"\x01\x00\x02" + bytes(40)])
-        case "image":
+        case "image" | "program" | "raw_image":
             found = iter(
                 [
                     bytes(4),
@@ -313,6 +372,9 @@ def seeds_of(target: str) -> list[bytes]:
                     b"\x02\x05\x06\x07\x08",
                     b"\x00\x81\x01\x02\x03",
                     b"\x01\x84\x03\x02\x03\x85\x40\xff",
+                    b"\x04\x05\x00\xff\x00",
+                    b"\x0c\x85\x40\x00\x00\x05\x00\x01\x00",
+                    *(bytes([kind, which, 0, 0, 0]) for kind in (0, 4, 12) for which in (*range(8), *range(128, 136))),
                 ]
             )
         case _:
@@ -324,14 +386,18 @@ def seeds_of(target: str) -> list[bytes]:
 def words_of(target: str) -> list[bytes]:
     """Words for mutations to put in."""
     match target:
-        case "structure" | "message" | "scan" | "parameters" | "file_names":
+        case "structure" | "message" | "parsed" | "scan" | "parameters" | "file_names":
             words = [*_words(_MAIL_WORDS), *_words(_HTML_WORDS)[:24], *_CHARACTERS[:4]]
         case "encoded_words" | "mailboxes":
             words = [*_words(_MAIL_WORDS)[-24:], *_CHARACTERS, *_STATEFUL]
         case "html" | "style" | "sheet":
             words = [*_words(_HTML_WORDS), *_CHARACTERS]
-        case "url" | "bare_url":
-            words = _words(_URL_WORDS)
+        case "url" | "bare_url" | "normal_url" | "domain":
+            words = [*_words(_URL_WORDS), "\u200d".encode(), "\u094d".encode(), "ß".encode(), "א".encode(), b"xn--"]
+        case "registrable":
+            words = [b".", b"co", b"uk", b"com", b"kawasaki", b"city", b"jp", b"github", b"io", b"ck", b"www"]
+        case "identifiers":
+            words = [*b" - . 4 0 1 9".split(), b"4111", b"1111", b"0000", b"gb82", b"de89", b"mt84", b"037833100", b"021000021", b"-45-"]
         case "charset" | "transfer" | "fold":
             words = [*_CHARACTERS, *_STATEFUL]
         case "smtp" | "mail_data":
@@ -342,6 +408,7 @@ def words_of(target: str) -> list[bytes]:
             words = [
                 containers.SIGNED_DATA,
                 containers.ENVELOPED_DATA,
+                containers.COMPRESSED_DATA,
                 containers.DATA,
                 b"\x30\x80",
                 b"\x24\x80",

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 import esa
-import esa_core
 from tests.conftest import ROOT, SHARED
+from tests.fuzz import interfaces
 
 FOUND = sorted((Path(__file__).parent / "found" / "message").glob("*"))
 SECONDS = float(os.environ.get("ESA_FUZZ_SECONDS", "0"))
@@ -125,32 +125,7 @@ def rounds() -> Iterator[bytes]:
 
 def hold(raw: bytes) -> None:
     """Ask everything of one message and check that the answers fit together."""
-    parsed = esa_core.parse(raw)
-    for part in parsed.parts:
-        assert 0 <= part.start <= part.body_start <= part.end <= len(raw)
-        assert part.parent < part.index
-        assert isinstance(part.content(), bytes)
-        part.text.encode("utf-8")
-        assert all(isinstance(value, str) for value in (part.media_type, part.charset, part.encoding, part.file_name))
-    for text in (
-        parsed.subject,
-        parsed.from_name,
-        parsed.from_address,
-        parsed.reply_to_address,
-        parsed.to_address,
-        parsed.text,
-        parsed.written,
-    ):
-        text.encode("utf-8")
-    for name, value in parsed.headers:
-        assert isinstance(name, str)
-        assert isinstance(value, bytes)
-        assert isinstance(parsed.header(name), list)
-    for link in parsed.links:
-        link.url.encode("utf-8")
-        link.shown.encode("utf-8")
-    parsed.folded.decode("utf-8")
-    assert all(count >= 0 for count in parsed.html.values())
+    interfaces.parsed(raw)
     report = esa.scan(raw)
     assert math.isfinite(report.logit)
     assert math.isclose(sum(reason.contribution for reason in report.reasons), report.logit, abs_tol=1e-6)

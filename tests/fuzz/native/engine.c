@@ -107,15 +107,15 @@ static void execute(struct run *run, const uint8_t *data, size_t length)
     if (length)
         memcpy(exact, data, length);
     if (options->last && run->result->violated == 0) {
-        const uint64_t written = length;
-        memcpy(options->last, &written, 8);
+        const struct fuzz_last begun = {run->result->executions + 1, length};
+        memcpy(options->last, &begun, sizeof begun);
         if (length)
-            memcpy(options->last + 8, data, length);
+            memcpy(options->last + sizeof begun, data, length);
     }
     forget_hits();
     executions_begun++;
     esa_fuzz.tracing = 1;
-    violated = options->target(exact, length);
+    violated = options->target(options->context, exact, length);
     esa_fuzz.tracing = 0;
     run->result->executions++;
     free(exact);
@@ -225,7 +225,23 @@ static void check_leak(struct run *run, const struct entry *entry)
     end_with(run->options, "octets not given back:", (long)(fuzz_allocated() - before));
 }
 
-/* Keep the input that was just run if it has something new. */
+/* A file named by its octets (FNV-1a): the next run begins with it. */
+static void write_down(const struct run *run, const struct entry *entry)
+{
+    char path[4096];
+    uint64_t name = 0xCBF29CE484222325ULL;
+    FILE *file;
+    if (run->options->folder == NULL)
+        return;
+    for (uint32_t i = 0; i < entry->length; i++)
+        name = (name ^ entry->data[i]) * 0x100000001B3ULL;
+    snprintf(path, sizeof path, "%s/%016llx", run->options->folder, (unsigned long long)name);
+    file = fopen(path, "wb");
+    if (file == NULL || fwrite(entry->data, 1, entry->length, file) < entry->length || fclose(file))
+        end_with(run->options, "an input cannot be written, octets:", (long)entry->length);
+}
+
+/* Keep the input that was just run if it has something new; a seed stays as it is. */
 static int keep(struct run *run, const uint8_t *data, uint32_t length, int as_it_is)
 {
     struct entry *entry;
@@ -246,6 +262,8 @@ static int keep(struct run *run, const uint8_t *data, uint32_t length, int as_it
     entry->length = as_it_is || length < 16 ? length : cut_down(run, entry->data, length);
     remember_comparisons(run, entry);
     check_leak(run, entry);
+    if (!as_it_is)
+        write_down(run, entry);
     execute(run, entry->data, entry->length);
     run->n_corpus++;
     for (uint32_t i = 0; i < esa_fuzz.n_touched; i++) {
@@ -424,9 +442,11 @@ int fuzz_run(const struct fuzz_options *options, struct fuzz_result *result)
         const size_t length = options->seeds[i].length < options->longest ? options->seeds[i].length : options->longest;
         execute(run, options->seeds[i].data, length);
         keep(run, options->seeds[i].data, (uint32_t)length, 1);
+        if (i + 1 == options->n_seeds - options->n_resumed) {
+            result->edges_first = run->edges;
+            result->features_first = run->features;
+        }
     }
-    result->edges_first = run->edges;
-    result->features_first = run->features;
     if (run->n_corpus == 0) {  /* built without tracing: all seeds are as good, and nothing is learnt */
         run->corpus = calloc(options->n_seeds + 1, sizeof *run->corpus);
         for (size_t i = 0; run->corpus && i < options->n_seeds; i++) {

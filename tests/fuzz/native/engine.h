@@ -27,8 +27,13 @@ struct trace {
 
 extern struct trace esa_fuzz;
 
-/* 0: the invariant holds. Else the number of what was violated. */
-typedef int (*fuzz_target)(const uint8_t *octets, size_t length);
+/* 0: the invariant holds. Else the number of what was violated. `context` is the options'. */
+typedef int (*fuzz_target)(const char *context, const uint8_t *octets, size_t length);
+
+/* The first octets of what is shared with the parent; the octets of the input that is being run follow. */
+struct fuzz_last {
+    uint64_t executions, length;
+};
 
 struct octets {
     const uint8_t *data;
@@ -38,22 +43,25 @@ struct octets {
 struct fuzz_options {
     const char *name;
     fuzz_target target;
+    const char *context;
+    const char *folder;     /* a file of its own for each input that is kept; or NULL */
     const struct octets *seeds;
     size_t n_seeds;
+    size_t n_resumed;       /* the last of the seeds: inputs that were kept in an earlier run */
     const struct octets *tokens;
     size_t n_tokens;
     uint64_t runs;          /* executions; 0: no bound */
     double seconds;         /* 0: no bound */
     uint64_t seed;
     size_t longest;         /* input, octets */
-    uint8_t *last;          /* [8 + longest] shared with the parent: length, octets of the input that is being run; or NULL */
+    uint8_t *last;          /* [sizeof(struct fuzz_last) + longest] shared with the parent; or NULL */
     int watched;            /* end the process when one input takes longer than FUZZ_PATIENCE, or on a finding */
     int leaks;              /* the target gives back all memory that it takes: check it on every input that is kept */
 };
 
 struct fuzz_result {
     uint64_t executions;
-    uint32_t edges_first, edges_last;       /* different edges reached by the seeds, and by all inputs */
+    uint32_t edges_first, edges_last;       /* different edges reached by the seeds (without resumed ones), and by all inputs */
     uint32_t features_first, features_last; /* edges times how often, in eight classes */
     uint32_t kept;                          /* inputs in the corpus */
     double seconds;                         /* of CPU */

@@ -2,7 +2,8 @@
 
 A target gets octets in memory of their exact length, runs one parser on them without the GIL, and gives 0, or the number of the invariant
 that was violated. Each makes its document anew, so that the buffers are no larger than the parser made them; `message` also keeps one
-and compares. What has no native door is called as Python calls it. Called by tests.fuzz.
+and compares. A parser that is reached through a message gets it with the octets behind a beginning, which is the target's context. What
+has no native door is called as Python calls it, by tests.fuzz.interfaces. Called by tests.fuzz.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -11,10 +12,13 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from esa_core._charset cimport convert, find_charset
-from esa_core._cms cimport open_signed
+from esa_core._cms cimport open_cms
+from esa_core._domain cimport registrable_start
 from esa_core._document cimport document_free, document_init, document_reset, source_length
 from esa_core._field cimport Mailbox, decode_address, decode_phrase, decode_words, read_mailboxes
 from esa_core._fold cimport fold_octets
+from esa_core._inflate cimport inflate
+from esa_core._identifiers cimport N_IDENTIFIERS, Identifier, find_identifiers
 from esa_core._mail_data cimport AT_LINE, Decoder, decode_mail_data, finish_mail_data
 from esa_core._mime cimport parse_structure
 from esa_core._place cimport Place, find_place
@@ -27,23 +31,25 @@ from esa_core._types cimport (
     ESA_MAX_DEPTH, ESA_MAX_FIELDS, ESA_MAX_LINKS, ESA_MAX_PARTS, Buffer, Document, HeaderField, Link, Part, Region, Span,
 )
 
+import importlib
 import traceback
 
-import numpy
-
-import esa_core
-from esa_core import _image, _smtp
-
 cdef extern from "engine.h":
-    ctypedef int (*fuzz_target)(const uint8_t *octets, size_t length) noexcept
+    ctypedef int (*fuzz_target)(const char *context, const uint8_t *octets, size_t length) noexcept
+    struct fuzz_last:
+        uint64_t executions
+        uint64_t length
     struct octets:
         const uint8_t *data
         size_t length
     struct fuzz_options:
         const char *name
         fuzz_target target
+        const char *context
+        const char *folder
         const octets *seeds
         size_t n_seeds
+        size_t n_resumed
         const octets *tokens
         size_t n_tokens
         uint64_t runs
@@ -71,6 +77,9 @@ cdef extern from "engine.h":
     int fuzz_run(const fuzz_options *options, fuzz_result *result) nogil
     size_t fuzz_allocated() nogil
     bint fuzz_is_utf8(const uint8_t *octets, size_t length) nogil
+
+cdef enum:
+    MOST_UNPACKED = 65536        # octets
 
 cdef enum:                       # what may be violated
     NOT_UTF8 = 1
@@ -162,27 +171,36 @@ cdef int read_whole(Document *document, const uint8_t *raw, size_t length) noexc
     return violated if violated else check_text(document)
 
 
-cdef int read_behind(const char *prefix, const uint8_t *text, size_t length) noexcept nogil:
-    """A message of `prefix` and the octets, read whole, in memory of its exact size."""
+cdef uint8_t *with_beginning(const char *beginning, const uint8_t *text, size_t length, size_t *whole) noexcept nogil:
+    """A message in memory of its exact size, the caller's to free; NULL for no memory."""
+    cdef size_t n = strlen(beginning)
+    cdef uint8_t *raw = <uint8_t *> malloc(n + length)
+    if raw != NULL:
+        memcpy(raw, beginning, n)
+        if length:
+            memcpy(raw + n, text, length)
+    whole[0] = n + length
+    return raw
+
+
+# --- whole messages ---------------------------------------------------------------------------------------------------------------
+
+cdef int behind(const char *beginning, const uint8_t *text, size_t length) noexcept nogil:
+    """A message of the target's beginning and the octets, read whole."""
     cdef Document document
-    cdef size_t n_prefix = strlen(prefix)
-    cdef uint8_t *raw = <uint8_t *> malloc(n_prefix + length)
+    cdef size_t whole = 0
+    cdef uint8_t *raw = with_beginning(beginning, text, length, &whole)
     cdef int violated = 0
     if raw == NULL:
         return 0
-    memcpy(raw, prefix, n_prefix)
-    if length:
-        memcpy(raw + n_prefix, text, length)
     if document_init(&document) == 0:
-        violated = read_whole(&document, raw, n_prefix + length)
+        violated = read_whole(&document, raw, whole)
     document_free(&document)
     free(raw)
     return violated
 
 
-# --- whole messages ---------------------------------------------------------------------------------------------------------------
-
-cdef int structure(const uint8_t *text, size_t length) noexcept nogil:
+cdef int structure(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     cdef Document document
     cdef int violated = 0
     if document_init(&document) == 0 and parse_structure(&document, text, length) == 0:
@@ -195,7 +213,7 @@ cdef Document used               # of message after message; the engine calls fr
 cdef bint is_used = False
 
 
-cdef int message(const uint8_t *text, size_t length) noexcept nogil:
+cdef int message(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     """Also: a document that has been used before reads the same."""
     global is_used
     cdef Document fresh
@@ -223,45 +241,9 @@ cdef int message(const uint8_t *text, size_t length) noexcept nogil:
     return violated
 
 
-cdef int parameters(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Type: text/plain; charset=utf-8; ", text, length)
-
-
-cdef int file_names(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Disposition: attachment; ", text, length)
-
-
-cdef int html(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Type: text/html; charset=utf-8\n\n", text, length)
-
-
-cdef int style(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Type: text/html; charset=utf-8\n\nx<p style=\"", text, length)
-
-
-cdef int sheet(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Type: text/html; charset=utf-8\n\n<p class=a id=b>x</p><style>", text, length)
-
-
-cdef int url(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Type: text/html; charset=utf-8\n\n<a href='//", text, length)
-
-
-cdef int bare_url(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Type: text/plain; charset=utf-8\n\nhttp://", text, length)
-
-
-cdef int tnef(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Type: application/ms-tnef\n\n\x78\x9f\x3e\x22", text, length)
-
-
-cdef int uuencode(const uint8_t *text, size_t length) noexcept nogil:
-    return read_behind(b"Content-Type: text/plain\n\nbegin 644 ", text, length)
-
-
 # --- octets into octets -----------------------------------------------------------------------------------------------------------
 
-cdef int transfer(const uint8_t *text, size_t length) noexcept nogil:
+cdef int transfer(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     """Each of the transfer encodings; `word` is the quoted-printable of encoded words."""
     cdef Buffer out = Buffer(NULL, 0, 0)
     cdef uint64_t flags = 0
@@ -283,7 +265,7 @@ cdef int transfer(const uint8_t *text, size_t length) noexcept nogil:
     return 0
 
 
-cdef int charset(const uint8_t *text, size_t length) noexcept nogil:
+cdef int charset(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     """A label up to the first line feed, then octets in it."""
     cdef size_t label = 0
     cdef Buffer out = Buffer(NULL, 0, 0)
@@ -305,45 +287,40 @@ cdef int charset(const uint8_t *text, size_t length) noexcept nogil:
     return 0 if good else NOT_UTF8
 
 
-cdef int fold(const uint8_t *text, size_t length) noexcept nogil:
+cdef int fold(const char *beginning, const uint8_t *text, size_t length) noexcept nogil:
+    """Also: where folded text of a message comes from stands in its region, and in the message."""
     cdef Buffer out = Buffer(NULL, 0, 0)
     cdef uint64_t flags = 0
+    cdef Document document
+    cdef Place place
     cdef bint good, mixed = False
+    cdef size_t whole = 0
+    cdef uint8_t *raw
+    cdef uint32_t start, at
+    cdef int violated = 0
     fold_octets(text, length, 0xFFFFFFFF, &out, &flags, &mixed)
     good = out.length == 0 or not fuzz_is_utf8(text, length) or fuzz_is_utf8(out.data, out.length)
     free(out.data)
-    return places(text, length) if good else NOT_UTF8
-
-
-cdef int places(const uint8_t *text, size_t length) noexcept nogil:
-    """Where folded text of a message comes from stands in its region, and in the message."""
-    cdef Document document
-    cdef Place place
-    cdef const char *prefix = b"Content-Type: text/plain; charset=utf-8\n\n"
-    cdef size_t n_prefix = strlen(prefix)
-    cdef uint8_t *raw = <uint8_t *> malloc(n_prefix + length)
-    cdef int violated = 0
-    cdef uint32_t start, at
+    if not good:
+        return NOT_UTF8
+    raw = with_beginning(beginning, text, length, &whole)
     if raw == NULL:
         return 0
-    memcpy(raw, prefix, n_prefix)
-    if length:
-        memcpy(raw + n_prefix, text, length)
-    if document_init(&document) == 0 and parse_structure(&document, raw, n_prefix + length) == 0 and decode_text(&document) == 0:
+    if document_init(&document) == 0 and parse_structure(&document, raw, whole) == 0 and decode_text(&document) == 0:
         if fold_text(&document) == 0:
             for at in range(5):
                 start = document.n_folded // 5 * at
                 if find_place(&document, start, start % 7, &place) == 1:
                     if not place.start <= place.end <= document.regions[place.region].text.length:
                         violated = TEXT_OUTSIDE
-                    if place.raw_start >= 0 and not <size_t> place.raw_start <= <size_t> place.raw_end <= n_prefix + length:
+                    if place.raw_start >= 0 and not <size_t> place.raw_start <= <size_t> place.raw_end <= whole:
                         violated = OUTSIDE
     document_free(&document)
     free(raw)
     return violated
 
 
-cdef int encoded_words(const uint8_t *text, size_t length) noexcept nogil:
+cdef int encoded_words(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     cdef Document document
     cdef Buffer out = Buffer(NULL, 0, 0)
     cdef uint64_t flags = 0
@@ -358,7 +335,7 @@ cdef int encoded_words(const uint8_t *text, size_t length) noexcept nogil:
     return 0 if good else NOT_UTF8
 
 
-cdef int mailboxes(const uint8_t *text, size_t length) noexcept nogil:
+cdef int mailboxes(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     cdef Mailbox first
     cdef Document document
     cdef Buffer out = Buffer(NULL, 0, 0)
@@ -381,17 +358,84 @@ cdef int mailboxes(const uint8_t *text, size_t length) noexcept nogil:
     return violated
 
 
+# --- numbers and names ------------------------------------------------------------------------------------------------------------
+
+cdef struct Finds:
+    const uint8_t *text
+    size_t length
+    uint64_t told[5]             # of each kind: a digest of where it was found
+    uint32_t behind[5]           # the last one
+    int violated
+
+
+cdef bint is_alphanumeric(uint8_t octet) noexcept nogil:
+    return 48 <= octet <= 57 or 97 <= octet <= 122
+
+
+cdef bint note_find(void *context, Identifier identifier, uint32_t start) noexcept nogil:
+    cdef Finds *finds = <Finds *> context
+    if start >= finds.length or not is_alphanumeric(finds.text[start]):
+        finds.violated = OUTSIDE
+    elif start < finds.behind[<int> identifier] or (start and is_alphanumeric(finds.text[start - 1])):
+        finds.violated = NOT_BEFORE
+    finds.behind[<int> identifier] = start + 1
+    finds.told[<int> identifier] = (finds.told[<int> identifier] + start + 1) * 0x9E3779B97F4A7C15u
+    return False
+
+
+cdef int identifiers(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
+    """Numbers stand between borders, each kind in rising order, and whether other kinds are wanted makes no difference."""
+    cdef Finds together, alone
+    cdef int kind
+    memset(&together, 0, sizeof(Finds))
+    together.text, together.length = text, length
+    find_identifiers(text, <uint32_t> length, (1u << <uint32_t> N_IDENTIFIERS) - 1, note_find, &together)
+    for kind in range(<int> N_IDENTIFIERS):
+        memset(&alone, 0, sizeof(Finds))
+        alone.text, alone.length = text, length
+        find_identifiers(text, <uint32_t> length, 1u << kind, note_find, &alone)
+        if alone.told[kind] != together.told[kind]:
+            return DIFFERENT
+        together.violated |= alone.violated
+    return together.violated
+
+
+cdef int registrable(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
+    """The registrable domain begins with a label, and is its own."""
+    cdef size_t start = registrable_start(text, length)
+    if start > length or (start and start < length and text[start - 1] != 46):
+        return OUTSIDE
+    return DIFFERENT if start < length and registrable_start(text + start, length - start) else 0
+
+
 # --- containers -------------------------------------------------------------------------------------------------------------------
 
-cdef int cms(const uint8_t *text, size_t length) noexcept nogil:
+cdef int cms(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     cdef Buffer out = Buffer(NULL, 0, 0)
     cdef uint64_t flags = 0
-    open_signed(text, length, &out, &flags)
+    open_cms(text, length, MOST_UNPACKED, &out, &flags)
     free(out.data)
-    return MISCOUNTED if out.length > length else 0
+    return MISCOUNTED if out.length > max(length, MOST_UNPACKED) else 0
 
 
-cdef int rtf(const uint8_t *text, size_t length) noexcept nogil:
+cdef int zlib(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
+    """Octets in zlib's frame; with less room, the beginning of the same comes out."""
+    cdef Buffer out = Buffer(NULL, 0, 0)
+    cdef Buffer less = Buffer(NULL, 0, 0)
+    cdef uint64_t flags = 0
+    cdef int violated = 0
+    inflate(text, length, MOST_UNPACKED, &out, &flags)
+    inflate(text, length, out.length // 2, &less, &flags)
+    if out.length > MOST_UNPACKED:
+        violated = MISCOUNTED
+    elif esa_fuzz.last_allocation == 0 and (less.length != out.length // 2 or (less.length and memcmp(out.data, less.data, less.length))):
+        violated = DIFFERENT
+    free(out.data)
+    free(less.data)
+    return violated
+
+
+cdef int rtf(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     """As a document, and as one that is compressed."""
     cdef Buffer packed = Buffer(NULL, 0, 0)
     cdef Buffer out = Buffer(NULL, 0, 0)
@@ -430,7 +474,7 @@ cdef size_t decode_in_calls(
     return all_written + finish_mail_data(decoder, target + all_written) if chunked else all_written
 
 
-cdef int mail_data(const uint8_t *text, size_t length) noexcept nogil:
+cdef int mail_data(const char *_context, const uint8_t *text, size_t length) noexcept nogil:
     """What comes out is clean, and does not depend on how the octets were cut into calls."""
     cdef uint8_t *whole = <uint8_t *> malloc(2 * length + 8)
     cdef uint8_t *pieces = <uint8_t *> malloc(2 * length + 8)
@@ -456,263 +500,41 @@ cdef int mail_data(const uint8_t *text, size_t length) noexcept nogil:
     return violated
 
 
-def _values(machine, str event):
-    """What an event says; attributes of other events may still hold what was before."""
-    if event == "FAULT":
-        return machine.fault
-    if event in ("HELLO", "NOOP", "VERIFY", "EXPAND", "HELP", "AUTH", "RESPONSE", "XCLIENT"):
-        return machine.verb if event == "HELLO" else "", machine.argument
-    if event == "CHUNK":
-        return machine.chunk, machine.last
-    if event == "MAIL":
-        mail = machine.mail
-        return (machine.path, machine.raw_path, machine.parameters, mail.declared_size, mail.body, mail.smtputf8, mail.auth, mail.ret,
-                mail.envelope_id, mail.requiretls)
-    if event == "RECIPIENT":
-        recipient = machine.recipient
-        return machine.path, machine.raw_path, (recipient.notify, recipient.original_recipient) if recipient else ("", "")
-    if event == "MESSAGE":
-        return machine.size, machine.oddities, machine.oversized
-    return None
+# --- images of patterns ------------------------------------------------------------------------------------------------------------
+
+cdef uint64_t checksum(const uint8_t *octets, size_t length) noexcept nogil:
+    """The plain twin of what an image is guarded with."""
+    cdef uint64_t[4] lanes
+    cdef uint64_t word, total = length
+    cdef size_t at = 0, lane
+    for lane in range(4):
+        lanes[lane] = lane + 1
+    while at + 32 <= length:
+        for lane in range(4):
+            memcpy(&word, octets + at + 8 * lane, 8)
+            lanes[lane] = (lanes[lane] ^ word) * 0x9E3779B97F4A7C15u
+            lanes[lane] ^= lanes[lane] >> 29
+        at += 32
+    while at < length:
+        lanes[at & 3] = ((lanes[at & 3] ^ octets[at]) * 0x9E3779B97F4A7C15u) ^ at
+        at += 1
+    for lane in range(4):
+        total = (total ^ lanes[lane] ^ (lanes[lane] >> 32)) * 0xD6E8FEB86659FD93u
+    return total ^ (total >> 32)
 
 
-def _dialogue(bytes text, Py_ssize_t step):
-    """The events of a session fed in pieces of `step` octets, most commands accepted; mail data is joined."""
-    machine = _smtp.Machine()
-    machine.message_size = 300
-    machine.reject_bare = len(text) % 2 == 1
-    machine.offers = 0 if len(text) % 4 == 0 else 127
-    told, content, at = [], b"", 0
-    while at < len(text) and _smtp.STATES[machine.state] != "ENDED":
-        stop = min(at + step, len(text))
-        while True:
-            name = _smtp.EVENTS[machine.feed(text, at, stop)]
-            at = machine.position
-            if name == "NEED_INPUT":
-                break
-            values = _values(machine, name)
-            if name in ("SPILL", "MESSAGE"):
-                content += machine.take_content()
-            if name == "SPILL":
-                continue
-            told.append((name, machine.state, values, content))
-            content = b""
-            if name in ("AUTH", "RESPONSE") and len(told) % 3 == 0:
-                machine.challenge()
-            elif name in ("CHUNK", "CHUNK_END") and len(told) % 5 == 0:
-                machine.refuse()
-            elif name == "MESSAGE" or len(told) % 7:
-                machine.accept()
-                if name in ("STARTTLS", "XCLIENT"):
-                    machine.restart(secure=name == "STARTTLS")
-        if at < stop and _smtp.STATES[machine.state] != "ENDED":
-            raise AssertionError("octets were not read")
-    return told
+def seal(uint8_t[::1] image not None):
+    """Make the checksum of an image right again."""
+    cdef uint64_t total = checksum(&image[0], 24) * 31 + checksum(&image[32], image.shape[0] - 32)
+    memcpy(&image[24], &total, 8)
 
 
-cdef int smtp(const uint8_t *text, size_t length) noexcept with gil:
-    """However the octets are cut into reads, the same events with the same values come out."""
-    cdef bytes octets
+# --- as Python calls them ---------------------------------------------------------------------------------------------------------
+
+cdef int interface(const char *context, const uint8_t *text, size_t length) noexcept with gil:
+    """The function of tests.fuzz.interfaces that has the target's name."""
     try:
-        octets = text[:length]
-        if _dialogue(octets, 1 + (octets[0] & 31 if length else 0)) != _dialogue(octets, length + 1):
-            return DIFFERENT
-    except MemoryError:
-        return 0
-    except Exception:
-        traceback.print_exc()
-        return RAISED
-    return 0
-
-
-# --- terms, scores, arrays: as Python calls them ----------------------------------------------------------------------------------
-
-def _occurrences(bytes text, bytes term):
-    """The plain twin: every place where the term begins."""
-    cdef Py_ssize_t n = 0, at = text.find(term)
-    while at >= 0:
-        n += 1
-        at = text.find(term, at + 1)
-    return n
-
-
-_built = {}
-
-
-def _automata(bytes first):
-    """The terms of a line and what was built of them, kept: building takes a hundred times as long as a scan."""
-    cdef int tracing = esa_fuzz.tracing
-    found = _built.get(first)
-    if found is None:
-        esa_fuzz.tracing = 0  # what is built is kept: its edges would be another input's
-        if len(_built) >= 500:
-            _built.pop(next(iter(_built)))
-        wanted = list(dict.fromkeys(folded for term in first.split(b"\t") if (folded := esa_core.fold(term[:64]))))[:20]
-        found = (wanted, esa_core.Automaton(wanted), esa_core.Automaton(wanted, whole_word=True)) if wanted else None
-        _built[first] = found
-        esa_fuzz.tracing = tracing
-    return found
-
-
-cdef int terms(const uint8_t *text, size_t length) noexcept with gil:
-    """Terms on the first line, a tab between them; all their occurrences in the rest are counted."""
-    cdef bytes first, rest
-    try:
-        first, _, rest = text[:length].partition(b"\n")
-        built = _automata(first)
-        if built is None:
-            return 0
-        wanted, anywhere, whole_words = built
-        rest = esa_core.fold(rest)
-        found = anywhere.counts(rest)
-        if found != {at: n for at, term in enumerate(wanted) if (n := _occurrences(rest, term))}:
-            return MISCOUNTED
-        whole = whole_words.counts(rest)
-        if any(n > found.get(at, 0) for at, n in whole.items()):
-            return MISCOUNTED
-    except MemoryError:
-        return 0
-    except Exception:
-        traceback.print_exc()
-        return RAISED
-    return 0
-
-
-_base = {}
-
-
-def _base_sections():
-    """Sections of two images with terms of every form."""
-    if not _base:
-        terms = [b"free money", b"viagra", b"a", b"ab", b"abcdefgh", b"ann@example.org", b"example.org", b"\xc3\xa9t\xc3\xa9", b"viagra"]
-        words = [True, True, False, False, False, True, True, True, False]
-        for hashed in (False, True):
-            made = esa_core.Automaton(terms, whole_word=words, hashed=hashed)
-            _base[hashed] = {name: numpy.array(section) for name, section in _image.unpack(made.image).items()}
-    return _base
-
-
-cdef int image(const uint8_t *text, size_t length) noexcept with gil:
-    """An image whose sections are damaged and whose checksum is right: it is refused, or what is found with it stays in bounds."""
-    cdef bytes data = text[:length]
-    cdef Py_ssize_t at
-    cdef int tracing = esa_fuzz.tracing
-    if length < 4:
-        return 0
-    try:
-        esa_fuzz.tracing = 0
-        sections = {name: section.copy() for name, section in _base_sections()[bool(data[0] & 1)].items()}
-        names = list(sections)
-        if data[0] & 2:
-            del sections[names[data[1] % len(names)]]
-        for at in range(1, length - 3, 4):  # section, place (or what is cut off), value
-            name = names[data[at] % len(names)]
-            section = sections.get(name)
-            if section is None or not len(section):
-                continue
-            if data[at] & 128:
-                sections[name] = section[:len(section) - data[at + 1] % len(section)]
-            else:
-                section[(data[at + 1] * 257 + data[at + 3]) % len(section)] = data[at + 2]
-        packed = _image.pack(sections)
-        esa_fuzz.tracing = tracing
-        try:
-            made = esa_core.Automaton.from_image(packed)
-        except ValueError:
-            return 0
-        made.counts(b"free money of ann@example.org at www.example.org abcdefghab viagra " + data)
-    except MemoryError:
-        return 0
-    except Exception:
-        traceback.print_exc()
-        return RAISED
-    return 0
-
-
-_engine = None
-
-
-cdef int scan(const uint8_t *text, size_t length) noexcept with gil:
-    """The whole pipeline with facts, features, score and terms; the contributions sum to the logit."""
-    global _engine
-    try:
-        if _engine is None:
-            _engine = _make_engine()
-        batch = _engine.scan([text[:length]])
-        summed = float(batch.contributions(0).sum())
-        if not abs(summed - float(batch.logits[0])) <= 1e-6:
-            return MISCOUNTED
-    except MemoryError:
-        return 0
-    except Exception:
-        traceback.print_exc()
-        return RAISED
-    return 0
-
-
-def _make_program():
-    """Patterns of every kind, some where case counts."""
-    kinds = list(esa_core.PATTERN_KINDS)
-    texts = [b"free", b"account", b"verify your", b"FREE", b"example.org", b"ann@example.org", b"a b"]
-    given = [(text, "text") for text in texts] + [(text, kind) for kind in kinds for text in _texts_of(kind)]
-    return esa_core.Program([text for text, _ in given], [kind for _, kind in given], cased=[text.isupper() for text, _ in given])
-
-
-def _texts_of(str kind):
-    """Texts that a kind of pattern takes: identifiers take none."""
-    for text in (b"", b"verify", b"example.org", b"ann@example.org"):
-        try:
-            esa_core.Program([text], kind)
-        except ValueError:
-            continue
-        yield text
-
-
-def _make_engine():
-    n = len(esa_core.FACT_NAMES)
-    lexicon = esa_core.Lexicon(
-        words={category: ["free", "winner", "account", "verify"] for category in esa_core.WORD_CATEGORIES},
-        domains={name: ["example.com", "example.org"] for name in esa_core.DOMAIN_LISTS},
-        brands={"paypal": ["paypal.com"], "bank": ["bank.example"]},
-    )
-    wave = numpy.sin(numpy.arange(2 * n, dtype=numpy.float64)).reshape(2, n)
-    cards = esa_core.Cards(
-        card=(numpy.arange(n) % 2), sign=numpy.ones(n), mean=wave[0], scale=numpy.abs(wave[1]) + 0.5,
-        weights=numpy.ones((2, 3)), prior=numpy.zeros(3), mail_type=0,
-    )
-    weights = numpy.sin(numpy.arange(esa_core.N_FEATURES, dtype=numpy.float32))
-    return esa_core.Engine(
-        lexicon=lexicon, cards=cards, program=_make_program(),
-        linear=esa_core.LinearModel(weights, 0.5, normalised=True), families=(1 << len(esa_core.FAMILY_NAMES)) - 1,
-    )
-
-
-cdef int arrays(const uint8_t *text, size_t length) noexcept with gil:
-    """A sparse matrix of any octets: a logit comes out, or ValueError; contributions sum to it."""
-    cdef bytes data = text[:length]
-    cdef Py_ssize_t rows, n
-    if length < 8:
-        return 0
-    rows = data[0] & 15
-    n = (length - 1) // 16
-    try:
-        starts = numpy.frombuffer(data, dtype=numpy.int8, count=min(rows + 1, length - 1), offset=1).astype(numpy.int64)
-        indices = numpy.resize(numpy.frombuffer(data, dtype=numpy.int8), n).astype(numpy.int32)
-        values = numpy.resize(numpy.frombuffer(data, dtype=numpy.int8), n + (data[1] & 1)).astype(numpy.float32)
-        model = esa_core.LinearModel(numpy.arange(64, dtype=numpy.float32), 0.25, normalised=bool(data[2] & 1))
-        try:
-            logits = model.logits(starts, indices, values)
-        except (ValueError, IndexError):
-            return 0
-        if len(logits) != len(starts) - 1:
-            return MISCOUNTED
-        esa_core.normalise(starts, indices, values)
-        added = model.contributions(starts, indices, values)
-        for row in range(len(starts) - 1):
-            if not abs(added[starts[row]:starts[row + 1]].sum() + 0.25 - logits[row]) <= 1e-6:
-                return MISCOUNTED
-    except (ValueError, IndexError):
-        return 0
+        getattr(importlib.import_module("tests.fuzz.interfaces"), context.decode())(text[:length])
     except MemoryError:
         return 0
     except Exception:
@@ -726,35 +548,54 @@ cdef int arrays(const uint8_t *text, size_t length) noexcept with gil:
 cdef struct Target:
     const char *name
     fuzz_target run
+    const char *context
     bint native                  # no Python object is made: memory is counted
 
-cdef Target[24] TARGETS
-TARGETS[0] = Target(b"structure", structure, True)
-TARGETS[1] = Target(b"message", message, False)  # keeps a document
-TARGETS[2] = Target(b"parameters", parameters, True)
-TARGETS[3] = Target(b"file_names", file_names, True)
-TARGETS[4] = Target(b"encoded_words", encoded_words, True)
-TARGETS[5] = Target(b"mailboxes", mailboxes, True)
-TARGETS[6] = Target(b"transfer", transfer, True)
-TARGETS[7] = Target(b"charset", charset, True)
-TARGETS[8] = Target(b"html", html, True)
-TARGETS[9] = Target(b"style", style, True)
-TARGETS[10] = Target(b"url", url, True)
-TARGETS[11] = Target(b"bare_url", bare_url, True)
-TARGETS[12] = Target(b"fold", fold, True)
-TARGETS[13] = Target(b"cms", cms, True)
-TARGETS[14] = Target(b"rtf", rtf, True)
-TARGETS[15] = Target(b"tnef", tnef, True)
-TARGETS[16] = Target(b"uuencode", uuencode, True)
-TARGETS[17] = Target(b"mail_data", mail_data, True)
-TARGETS[18] = Target(b"smtp", smtp, False)
-TARGETS[19] = Target(b"terms", terms, False)
-TARGETS[20] = Target(b"scan", scan, False)
-TARGETS[21] = Target(b"arrays", arrays, False)
-TARGETS[22] = Target(b"image", image, False)
-TARGETS[23] = Target(b"sheet", sheet, True)
+cdef Target[32] TARGETS
+TARGETS = [
+    Target(b"structure", structure, NULL, True),
+    Target(b"message", message, NULL, False),  # keeps a document
+    Target(b"parameters", behind, b"Content-Type: text/plain; charset=utf-8; ", True),
+    Target(b"file_names", behind, b"Content-Disposition: attachment; ", True),
+    Target(b"encoded_words", encoded_words, NULL, True),
+    Target(b"mailboxes", mailboxes, NULL, True),
+    Target(b"transfer", transfer, NULL, True),
+    Target(b"charset", charset, NULL, True),
+    Target(b"html", behind, b"Content-Type: text/html; charset=utf-8\n\n", True),
+    Target(b"style", behind, b"Content-Type: text/html; charset=utf-8\n\nx<p style=\"", True),
+    Target(b"sheet", behind, b"Content-Type: text/html; charset=utf-8\n\n<p class=a id=b>x</p><style>", True),
+    Target(b"url", behind, b"Content-Type: text/html; charset=utf-8\n\n<a href='//", True),
+    Target(b"bare_url", behind, b"Content-Type: text/plain; charset=utf-8\n\nhttp://", True),
+    Target(b"fold", fold, b"Content-Type: text/plain; charset=utf-8\n\n", True),
+    Target(b"identifiers", identifiers, NULL, True),
+    Target(b"registrable", registrable, NULL, True),
+    Target(b"rtf", rtf, NULL, True),
+    Target(b"tnef", behind, b"Content-Type: application/ms-tnef\n\n\x78\x9f\x3e\x22", True),
+    Target(b"uuencode", behind, b"Content-Type: text/plain\n\nbegin 644 ", True),
+    Target(b"zlib", zlib, NULL, True),
+    Target(b"cms", cms, NULL, True),
+    Target(b"mail_data", mail_data, NULL, True),
+    Target(b"smtp", interface, b"smtp", False),
+    Target(b"parsed", interface, b"parsed", False),
+    Target(b"scan", interface, b"scan", False),
+    Target(b"terms", interface, b"terms", False),
+    Target(b"image", interface, b"image", False),
+    Target(b"program", interface, b"program", False),
+    Target(b"raw_image", interface, b"raw_image", False),
+    Target(b"domain", interface, b"domain", False),
+    Target(b"normal_url", interface, b"normal_url", False),
+    Target(b"arrays", interface, b"arrays", False),
+]
 
-NAMES = tuple([TARGETS[i].name.decode() for i in range(24)])
+NAMES = tuple([TARGETS[i].name.decode() for i in range(sizeof(TARGETS) // sizeof(Target))])
+LAST = sizeof(fuzz_last)         # octets in front of the input in the memory shared with the parent
+
+
+def set_tracing(bint tracing):
+    """Whether edges count from now on; gives what was."""
+    cdef bint before = esa_fuzz.tracing
+    esa_fuzz.tracing = tracing
+    return before
 
 
 cdef octets *_point_to(list pieces) except NULL:
@@ -776,7 +617,7 @@ def check(str name not None, bytes data not None):
     if exact == NULL:
         raise MemoryError
     memcpy(exact, PyBytes_AS_STRING(data), length)
-    violated = TARGETS[at].run(exact, length)
+    violated = TARGETS[at].run(TARGETS[at].context, exact, length)
     free(exact)
     return violated
 
@@ -808,24 +649,28 @@ def exhaust(str name not None, bytes data not None):
 
 
 def run(str name not None, list seeds not None, list tokens not None, *, uint64_t runs, double seconds, uint64_t seed, size_t longest,
-        uint8_t[::1] last=None, bint watched=False):
-    """Drive one target; a finding ends the process if it is watched, and else the run. Returns what fuzz_result says, as a dict. Raises ValueError, MemoryError."""
+        list resumed=None, bytes folder=None, uint8_t[::1] last=None, bint watched=False):
+    """Drive one target from the seeds and what earlier runs kept in `folder`; what this one keeps is written there.
+
+    A finding ends the process if it is watched, and else the run; `last` has LAST octets (executions, length) and the input that was run
+    last. Returns what fuzz_result says, as a dict. Raises ValueError, MemoryError.
+    """
     cdef fuzz_options options
     cdef fuzz_result result
     cdef int outcome
-    cdef bytes written = name.encode()
+    cdef Target *target = &TARGETS[NAMES.index(name)]
     cdef octets *all_seeds = NULL
     cdef octets *all_tokens = NULL
-    if last is not None and last.shape[0] < <Py_ssize_t> longest + 8:
+    if last is not None and last.shape[0] < <Py_ssize_t> (longest + sizeof(fuzz_last)):
         raise ValueError("no room for the longest input")
     memset(&options, 0, sizeof(options))
+    given = seeds + (resumed or [])
     try:
-        all_seeds = _point_to(seeds)
+        all_seeds = _point_to(given)
         all_tokens = _point_to(tokens)
-        options.name = written
-        options.target = TARGETS[NAMES.index(name)].run
-        options.leaks = TARGETS[NAMES.index(name)].native
-        options.seeds, options.n_seeds = all_seeds, len(seeds)
+        options.name, options.target, options.context, options.leaks = target.name, target.run, target.context, target.native
+        options.folder = NULL if folder is None else PyBytes_AS_STRING(folder)
+        options.seeds, options.n_seeds, options.n_resumed = all_seeds, len(given), len(given) - len(seeds)
         options.tokens, options.n_tokens = all_tokens, len(tokens)
         options.runs, options.seconds, options.seed, options.longest = runs, seconds, seed, longest
         options.last = NULL if last is None else &last[0]
