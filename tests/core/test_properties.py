@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from esa.engine.judge import native_engine
 from esa.engine.model import Model
 from esa_core import FAMILY_NAMES, N_FEATURES, Engine, LinearModel, Parsed, Part, Program, parse
-from tests.fuzz.test_message import WORDS
+from tests.fuzz import seeds
 
+WORDS = seeds.words_of("message")
 MAIL = [path.read_bytes() for path in sorted((Path(__file__).resolve().parent.parent / "mail").glob("*/*.eml"))]
 LINE_ENDS = (b"\n", b"\r\n")
 

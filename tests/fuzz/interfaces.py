@@ -7,6 +7,7 @@ Called by the native targets, in a process that has them.
 from __future__ import annotations
 
 import ctypes
+import random
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -17,7 +18,7 @@ import esa_core
 from esa_core import _domain, _smtp
 from tests.fuzz.targets import seal, untraced
 
-MOST_KEPT = 500  # automata: building takes a hundred times as long as a scan
+WORDS = [b"free", b"money", b" ", b"he", b"she", b"hers", b"ann@", b"example", b".org", b".", "stra\u00dfe".encode(), b"verify"]
 
 
 # --- mail -------------------------------------------------------------------------------------------------------------------------
@@ -114,28 +115,21 @@ def _occurrences(text: bytes, term: bytes) -> int:
     return n
 
 
-_built: dict[bytes, tuple[list[bytes], esa_core.Automaton, esa_core.Automaton] | None] = {}
-
-
-def _automata(first: bytes) -> tuple[list[bytes], esa_core.Automaton, esa_core.Automaton] | None:
-    """The terms of a line and what was built of them."""
-    if first not in _built:
-        with untraced():  # what is built is kept: its edges would be another input's
-            if len(_built) >= MOST_KEPT:
-                _built.pop(next(iter(_built)))
-            wanted = list(dict.fromkeys(folded for term in first.split(b"\t") if (folded := esa_core.fold(term[:64]))))[:20]
-            _built[first] = (wanted, esa_core.Automaton(wanted), esa_core.Automaton(wanted, whole_word=True)) if wanted else None
-    return _built[first]
+@cache
+def _automata(number: int) -> tuple[list[bytes], esa_core.Automaton, esa_core.Automaton]:
+    """Terms of a number, anywhere and as whole words: of few letters, so that they overlap and stand in each other. The first ones are words."""
+    with untraced():  # it is kept: its edges would be another input's
+        chance = random.Random(number)
+        pieces = WORDS if number < 16 else [b"a", b"b", b"ab", b" ", b".", b"@", b"e", "é".encode(), b"-"]
+        made = {esa_core.fold(b"".join(chance.choices(pieces, k=chance.randint(1, 12)))[: chance.choice((2, 8, 64))]) for _ in range(20)}
+        wanted = sorted(made - {b""})
+        return wanted, esa_core.Automaton(wanted), esa_core.Automaton(wanted, whole_word=True)
 
 
 def terms(octets: bytes) -> None:
-    """Terms on the first line, a tab between them; all their occurrences in the rest are counted."""
-    first, _, rest = octets.partition(b"\n")
-    built = _automata(first)
-    if built is None:
-        return
-    wanted, anywhere, whole_words = built
-    text = esa_core.fold(rest)
+    """The first octet chooses terms; all their occurrences in the rest are counted."""
+    wanted, anywhere, whole_words = _automata(octets[0] if octets else 0)
+    text = esa_core.fold(octets[1:])
     found = anywhere.counts(text)
     assert found == {at: n for at, term in enumerate(wanted) if (n := _occurrences(text, term))}
     assert all(n <= found.get(at, 0) for at, n in whole_words.counts(text).items())

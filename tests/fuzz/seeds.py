@@ -252,11 +252,13 @@ def _mail_data() -> Iterator[bytes]:
 
 
 def _terms() -> Iterator[bytes]:
-    yield b"he\tshe\this\thers\nushers and his shepherd"
-    yield b"a\taa\taaa\taaaa\n" + b"a" * 100
-    yield b"ann@example.org\texample.org\t@example.org\t.example\nfrom ann@example.org at www.example.org"
-    yield b"free money\tmoney\tey\xc3\xa9\nFree  money, free money\xc3\xa9 and mon-ey"
-    yield "straße\tstrasse\tgrüße\nSTRASSE Straße GRÜSSE".encode()
+    texts = (
+        b"ushers and his shepherd, free money free  money",
+        b"a" * 100 + b"abab ab.ab@ab",
+        b"from ann@example.org at www.example.org",
+        "e\u0301 STRASSE Straße verify, a-b".encode(),
+    )
+    yield from (bytes([number]) + text for number in (0, 1, 2, 16, 17, 200) for text in texts)
 
 
 def _numbers() -> Iterator[bytes]:
@@ -423,6 +425,8 @@ def words_of(target: str) -> list[bytes]:
             ]
         case "uuencode":
             words = [b"begin 644 ", b"\nend\n", b"`\n", b"M", b" \n", b"begin-base64 "]
+        case "terms":
+            words = [b"free", b"money", b"he", b"ann@", b"example", b".org", "ß".encode(), b"verify", b"ab", b"a" * 8, *_CHARACTERS]
         case _:
             words = []
     return [*words, *_ODD]
