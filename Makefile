@@ -168,7 +168,7 @@ $(COVERED)/fuzz.stamp: $(COVERED)/core.stamp $(FUZZ_SOURCES)
 coverage: install $(COVERED)/fuzz.stamp
 	find $(COVERED)/build -name '*.gcda' -delete
 	PYTHONPATH=$(CURDIR)/$(COVERED)/src $(PYTEST) tests/core tests/fuzz tests/engine tests/conformance
-	$(BIN)/python -m tests.coverage $(COVERED)/build --bar $(COVERAGE_BAR)
+	$(BIN)/python -m tests.coverage $(COVERED)/build --bar $(COVERAGE_BAR) $(if $(WRITE),--write)
 
 # --- artefacts ------------------------------------------------------------------------------------------------------------------------
 

@@ -287,6 +287,27 @@ def test_every_code_point_survives_the_unicode_encodings(label: str, text: str) 
     assert decode(octets, label) == text
 
 
+@pytest.mark.parametrize("label", ["utf-32", "utf-32be", "utf-32le"])
+def test_a_mark_of_byte_order_decides_how_utf_32_is_read(label: str) -> None:
+    for mark, codec in ((b"\0\0\xfe\xff", "utf-32-be"), (b"\xff\xfe\0\0", "utf-32-le")):
+        assert decode(mark + "aé😀".encode(codec), label) == "aé😀"
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        (b"x+2D0- y", "x\ufffd y"),  # high and no low surrogate,
+        (b"x+2D0", "x\ufffd"),  # not at the end either,
+        (b"+2D0AYQ-", "\ufffda"),
+        (b"+2D3YPd4A-", "\ufffd😀"),
+        (b"+3gA-", "\ufffd"),  # low and no high surrogate
+        (b"a\xff+-", "a\ufffd+"),  # no octet of UTF-7
+    ],
+)
+def test_surrogates_without_each_other_are_replaced_in_utf_7(octets: bytes, text: str) -> None:
+    assert decode(octets, "utf-7") == text
+
+
 PIECES = st.sampled_from(
     [b"a", "é".encode(), "中".encode(), "😀".encode(), b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80", b"\xe0\x80\x80", b"\x80"]
 )

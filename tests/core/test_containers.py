@@ -101,6 +101,13 @@ def test_rich_text_is_unpacked_and_shown_as_text() -> None:
     assert parsed.text == "Grüße\xa0bold {x}\ty\nsecond\nthird 😀—€"
 
 
+def test_rich_text_in_a_set_of_two_octets_a_character_is_read() -> None:
+    rich = rb"{\rtf1\ansi a\'82\'a0\'82b \'b1\'88\'9f\u8364\'82{\*\x \'82\'a0}\'82}"
+    packed = containers.variable(0x102, 0x1009, containers.packed(rich))
+    parsed = mail(containers.tnef(containers.message_properties(packed), page=932), b"application/vnd.ms-tnef")
+    assert parsed.text == "aあ\ufffdb ｱ亜€\ufffd"
+
+
 def test_html_wrapped_in_rich_text_is_read_as_html() -> None:
     rich = (
         rb"{\rtf1\ansi\fromhtml1 \deff0{\fonttbl{\f0 Arial;}}{\*\htmltag64 <p>}Hello {\*\htmltag84 <a href='http://x.example/'>}"

@@ -176,6 +176,13 @@ def test_no_author_and_a_sender_elsewhere_are_told() -> None:
     assert "other_sender" in reasons(HEAD + b"Sender: bob@badexample.org\n\nx\n")
 
 
+@pytest.mark.parametrize("media_type", [b"message/rfc822", b"message/global", b"Message/News"])
+def test_a_message_in_a_message_is_read_under_each_of_its_types(media_type: bytes) -> None:
+    for encoding in (b"", b"Content-Transfer-Encoding:\n"):
+        parsed = parse(HEAD + b"Content-Type: " + media_type + b"\n" + encoding + b"\nSubject: inner\n\ninner text\n")
+        assert [part.text for part in parsed.parts] == ["", "inner text\n"]
+
+
 def test_what_is_not_here_is_told() -> None:
     assert "partial_message" in reasons(HEAD + b"Content-Type: message/partial; number=2; total=2; id=x\n\nrest of it\n")
     assert "external_body" in reasons(HEAD + b"Content-Type: message/external-body; access-type=URL; URL=x\n\nContent-Type: a/b\n\n")

@@ -1,6 +1,6 @@
 """The table of `make coverage`: for each source of the core its lines with code, those that ran, and which did not.
 
-    python -m tests.coverage FOLDER [--bar PERCENT] [--missing]
+    python -m tests.coverage FOLDER [--bar PERCENT] [--missing] [--write]
 
 FOLDER holds the objects of the coverage build with what gcov counted. A line of a `.pxd`, of a header or of C within a Cython source counts as
 run if it ran in any module. Exit 1 if fewer lines than the bar ran.
@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from benchmarks.results import table, write_section
 
 Counts = dict[str, dict[int, int]]
 
@@ -58,7 +60,16 @@ def rows(counts: Counts, *, missing: bool) -> Iterator[str]:
         yield f"{name.removeprefix('src/esa_core/'):<24}{len(lines):>6}{len(lines) - len(absent):>7}{share(lines):>8.1f} %{told}"
 
 
-def share(lines: dict[int, int]) -> float:
+def write(counts: Counts, told: list[str]) -> None:
+    """Into RESULTS.md: the sums, and the sources of which fewer lines ran than of all together."""
+    everything = {(name, line): n for name, lines in counts.items() for line, n in lines.items()}
+    lowest = sorted((share(lines), name) for name, lines in counts.items() if share(lines) < share(everything))
+    rows_of = [(name.removeprefix("src/esa_core/"), len(counts[name]), f"{percent:.1f} %") for percent, name in lowest]
+    text = "\n\n".join((". ".join(told) + ".", "Sources below the whole:", table(("source", "lines", "run"), rows_of)))
+    write_section("coverage", text, title="Lines of the core that the tests run", shown="make coverage WRITE=1")
+
+
+def share(lines: Mapping[int, int] | Mapping[tuple[str, int], int]) -> float:
     return 100 * sum(n > 0 for n in lines.values()) / len(lines)
 
 
@@ -66,7 +77,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.coverage")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--bar", type=float, default=0.0)
-    parser.add_argument("--missing", action="store_true")
+    parser.add_argument("--missing", action="store_true", help="name the lines that did not run")
+    parser.add_argument("--write", action="store_true", help="write the table into benchmarks/RESULTS.md")
     given = parser.parse_args()
     counts = count(given.folder)
     if not counts:
@@ -74,13 +86,16 @@ def main() -> int:
     print(f"{'source':<24}{'lines':>6}{'run':>7}{'share':>10}")
     print("\n".join(rows(counts, missing=given.missing)))
     kinds = {"Cython": (".pyx", ".pxd"), "C headers": (".h",)}
-    met = True
+    met, told = True, []
     for kind, suffixes in kinds.items():
         lines = {(name, line): n for name in counts if name.endswith(suffixes) for line, n in counts[name].items()}
         if lines:
             run = sum(n > 0 for n in lines.values())
             met = met and 100 * run >= given.bar * len(lines)
-            print(f"{kind}: {run:,} of {len(lines):,} lines, {100 * run / len(lines):.1f} % (bar: {given.bar:g} %)")
+            told.append(f"{kind}: {run:,} of {len(lines):,} lines, {share(lines):.1f} % (bar: {given.bar:g} %)")
+    print("\n".join(told))
+    if given.write:
+        write(counts, told)
     return 0 if met else 1
 
 
