@@ -2,8 +2,9 @@
 
     python benchmarks/hostile.py
 
-Shapes of tests/core/hostile.py and recipes of the pack `limits`, each at about 1 MB and 2 MB. Bars: 50 ms CPU per MB at most, and twice the
-size costs less than 2.6 times as much. Exit 1 if a bar is missed.
+Shapes of tests/core/hostile.py and recipes of the pack `limits`, each at about 2 MB and 4 MB: past 1 MB, so that both sizes pay for buffers
+that are given back after each message. Bars: 50 ms CPU per MB at most, and twice the size costs less than 2.6 times as much; that is not asked
+of shapes under 2 ms per MB, where the first touch of memory is most of the cost. Exit 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tests.core.hostile import HOSTILE
 
 BAR = 50.0  # ms per MB
 LINEAR = 2.6
+CHEAP = 2.0  # ms per MB: the page faults of a message's buffers are 1 to 1.5, or none where the allocator keeps them
 SHOWN = 20
 
 
@@ -41,15 +43,15 @@ def cpu(engine: Engine, raw: bytes) -> float:
 
 
 def shapes() -> dict[str, tuple[bytes, bytes]]:
-    """Each shape at about 1 MB and at twice that."""
+    """Each shape at about 2 MB and at twice that."""
     found = {}
     for name, shape in HOSTILE.items():
-        size = 1_000_000 * 100_000 // max(len(shape(100_000)), 1)
+        size = 2_000_000 * 100_000 // max(len(shape(100_000)), 1)
         found[name] = (shape(size), shape(2 * size))
     recipes = SHARED / "conformance" / "limits" / "recipes.json"
     if recipes.is_file():
         for recipe in json.loads(recipes.read_text("utf-8")):
-            found[f"pack limits: {recipe['id']}"] = (build(recipe), build(recipe, 2.0))
+            found[f"pack limits: {recipe['id']}"] = (build(recipe, 2.0), build(recipe, 4.0))
     return found
 
 
@@ -61,14 +63,14 @@ def main() -> int:
         rows.append((1e9 * second / len(twice), second / first, name, len(twice)))
     rows.sort(reverse=True)
     worst = rows[0][0]
-    steep = max((ratio, name) for _, ratio, name, size in rows if size > 1_000_000)
+    steep = max((ratio, name) for cost, ratio, name, _ in rows if cost > CHEAP)
     text = table(
         ("shape", "octets", "CPU ms per MB", "times at twice the size"),
         [(name, f"{size:,}", f"{cost:.1f}", f"{ratio:.2f}") for cost, ratio, name, size in rows[:SHOWN]],
     )
     text += (
         f"\n\nThe worst {SHOWN} of {len(rows)}. Bars: {BAR:.0f} ms per MB ({'met' if worst <= BAR else 'MISSED'}: {worst:.1f}); less than "
-        f"{LINEAR} times at twice the size ({'met' if steep[0] < LINEAR else 'MISSED'}: {steep[0]:.2f}, {steep[1]})."
+        f"{LINEAR} times at twice the size, of what costs over {CHEAP:g} ms per MB ({'met' if steep[0] < LINEAR else 'MISSED'}: {steep[0]:.2f}, {steep[1]})."
     )
     print(text)
     write_section("hostile", text, title="What mail that attacks a parser costs")
