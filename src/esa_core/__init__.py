@@ -11,12 +11,14 @@ from esa_core._lexicon import DOMAIN_LISTS, WORD_CATEGORIES, Lexicon
 from esa_core._linear import LinearModel, count_presence, fit_platt, fit_svm, learn_on_error, log_odds, normalise
 from esa_core._parsed import REGION_NAMES, Link, Parsed, Part, Place, Region, fold, parse
 from esa_core._program import PATTERN_KINDS, Program
+from esa_core._shapes import LONGEST_SHAPE
 
 __all__ = [
     "DOMAIN_LISTS",
     "FACT_NAMES",
     "FACT_SPACE",
     "FAMILY_NAMES",
+    "LONGEST_SHAPE",
     "N_FEATURES",
     "PATTERN_KINDS",
     "REGION_NAMES",

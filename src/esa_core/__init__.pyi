@@ -12,6 +12,7 @@ __all__ = [
     "FACT_NAMES",
     "FACT_SPACE",
     "FAMILY_NAMES",
+    "LONGEST_SHAPE",
     "N_FEATURES",
     "PATTERN_KINDS",
     "REGION_NAMES",
@@ -205,6 +206,7 @@ class Automaton:
 
 PATTERN_KINDS: Final[tuple[str, ...]]
 UNBOUNDED: Final[int]
+LONGEST_SHAPE: Final[int]
 
 class Stretch(NamedTuple):
     least: int
@@ -218,7 +220,8 @@ class Anchor(NamedTuple):
     cased: bool  # in text as written; else in folded text
     regions: int  # bits in the order of REGION_NAMES
     exact: bool  # these are octets of the text that is searched; if not, a match may be anywhere in the region
-    literals: tuple[bytes, ...]  # one of them stands in every match
+    literals: tuple[bytes, ...]  # one of them stands in every match; if there are none, octets
+    shape: tuple[int, ...]  # of these sets do, side by side; at most LONGEST_SHAPE
     before: Stretch  # between one of
     heads: tuple[bytes, ...]  # these, unless there are none, and the literal
     after: Stretch  # between the literal and one of

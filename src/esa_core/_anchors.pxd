@@ -46,6 +46,9 @@ cdef struct Wake:                # a stretch of a region in which an expression 
 cdef struct WakeSink:            # one per thread
     uint32_t n_anchors
     uint32_t *latest             # [n_anchors] 1 + the latest wake of an anchor; all zero between messages
+    uint32_t *tries              # [n_anchors] how often its neighbours were looked for; all zero between messages
+    uint32_t *tried              # [n_anchors] anchors with tries > 0
+    uint32_t n_tried
     Wake *wakes
     uint32_t n_wakes
     uint32_t cap_wakes
@@ -58,5 +61,10 @@ cdef void wakes_trim(WakeSink *sink, size_t kept) noexcept nogil
 cdef int wake(
     const AnchorTable *table, WakeSink *sink, uint32_t trigger, uint32_t region, uint32_t kind, const uint8_t *text, uint32_t n, uint32_t start
 ) noexcept nogil
+cdef int wake_anchor(
+    const AnchorTable *table, WakeSink *sink, uint32_t number, uint32_t region, const uint8_t *text, uint32_t n, uint32_t start, uint32_t end
+) noexcept nogil
+cdef bint is_spent(WakeSink *sink) noexcept nogil
+cdef bint is_awake(const WakeSink *sink, uint32_t number, uint32_t region, uint32_t n) noexcept nogil
 cdef void sort_wakes(WakeSink *sink) noexcept nogil
 cdef int attach_anchors(AnchorTable *table, dict sections, uint32_t n_patterns) except -1

@@ -5,8 +5,8 @@ anchor and is looked for in the text. Where it stands, the literal before and th
 the window in which a match that has the anchor there must lie. Everything is one-sided: a window may be for nothing, but there is no match outside of
 one. Called by `_program`.
 
-Hostile text: each neighbour is looked for in ESA_NEAR octets at most, past which it may be anywhere; the octets looked at are counted, and past ESA_MAX_WORK
-the message is capped, which means that any expression may match.
+Hostile text: each neighbour is looked for in ESA_NEAR octets at most, past which it may be anywhere, and ESA_MAX_TRIES times, after which the
+anchor counts as one without neighbours. The octets looked at are counted, and past ESA_MAX_WORK the message is capped: any expression may match.
 """
 
 from collections import namedtuple
@@ -21,8 +21,10 @@ cdef extern from *:
     """
     /* Octets in which a neighbour is looked for before it is taken as found: more than a line. */
     #define ESA_NEAR 256u
-    /* Windows of one expression in one region before the last one is widened: searching one costs a call, some hundred octets' worth. */
+    /* Windows of one expression in one region before it is all of it: searching one costs a call, some hundred octets' worth. */
     #define ESA_MAX_WINDOWS 32u
+    /* Times that the neighbours of one anchor are looked for in one message; past it they count as found. */
+    #define ESA_MAX_TRIES 256u
     /* Windows of one message. */
     #define ESA_MAX_WAKES 65536u
     /* Octets looked at beside the anchors of one message: some 20 ms. */
@@ -33,6 +35,7 @@ cdef extern from *:
     const uint32_t ESA_NEAR
     const uint32_t ESA_MAX_WINDOWS
     const uint32_t ESA_MAX_WAKES
+    const uint32_t ESA_MAX_TRIES
     const uint32_t ESA_MAX_WORK
     const uint32_t ESA_UNBOUNDED
     bint esa_in_set(const uint8_t *set, uint8_t octet) noexcept nogil
@@ -42,11 +45,12 @@ UNBOUNDED = 0xFFFFFFFF
 Stretch = namedtuple("Stretch", ("least", "most", "octets"))
 Stretch.__doc__ = """So many octets (`most` UNBOUNDED: any number), each of a set: bit n of `octets` is set if octet n is one of it."""
 Anchor = namedtuple(
-    "Anchor", ("pattern", "cased", "regions", "exact", "literals", "before", "heads", "after", "tails", "lead", "trail")
+    "Anchor", ("pattern", "cased", "regions", "exact", "literals", "shape", "before", "heads", "after", "tails", "lead", "trail")
 )
 Anchor.__doc__ = """What wakes the regular expression that is pattern number `pattern`: one of `literals`, in text as written if `cased`, else in folded text.
+If there are none, octets of the sets of `shape`, side by side; at most LONGEST_SHAPE.
 
-If `exact`, these are octets of the text that the expression reads. Then one of `heads` stands before the literal, with `before` between
+If `exact`, these are octets of the text that the expression reads. Then one of `heads` stands before the anchor, with `before` between
 them, and one of `tails` behind it, unless there are none; and a match begins `lead` before it and ends `trail` behind it.
 """
 
@@ -64,8 +68,12 @@ cdef int wakes_init(WakeSink *sink, const AnchorTable *table) noexcept nogil:
     """0, or -1 for no memory."""
     memset(sink, 0, sizeof(WakeSink))
     sink.n_anchors = table.n_anchors
-    sink.latest = <uint32_t *> calloc(table.n_anchors + 1, sizeof(uint32_t))
-    return -1 if sink.latest == NULL else 0
+    sink.latest = <uint32_t *> calloc(3 * <size_t> table.n_anchors + 1, sizeof(uint32_t))
+    if sink.latest == NULL:
+        return -1
+    sink.tries = sink.latest + table.n_anchors
+    sink.tried = sink.tries + table.n_anchors
+    return 0
 
 
 cdef void wakes_free(WakeSink *sink) noexcept nogil:
@@ -82,13 +90,16 @@ cdef void wakes_trim(WakeSink *sink, size_t kept) noexcept nogil:
 
 
 cdef int _add(WakeSink *sink, uint32_t anchor, uint32_t region, uint32_t start, uint32_t end) noexcept nogil:
-    """Add a window, or widen the one before it. 0, or -1 for no memory."""
+    """Add a window, or widen the one before it; where there are very many, it is all of the region. 0, or -1 for no memory."""
     cdef uint32_t latest = sink.latest[anchor], capacity, times = 0
     cdef Wake *row
     cdef void *moved
     if latest and sink.wakes[latest - 1].region == region:
         row = &sink.wakes[latest - 1]
-        if (start <= row.end and row.start <= end) or row.times >= ESA_MAX_WINDOWS:
+        if row.times >= ESA_MAX_WINDOWS:
+            row.start, row.end = 0, ESA_UNBOUNDED
+            return 0
+        if start <= row.end and row.start <= end:
             row.start = min(row.start, start)
             row.end = max(row.end, end)
             return 0
@@ -187,40 +198,59 @@ cdef uint32_t _last_octet(
     return end + (most if distance == ESA_NEAR else distance)
 
 
+cdef bint is_spent(WakeSink *sink) noexcept nogil:
+    """Whether so much was looked at that the message is capped."""
+    if sink.work >= ESA_MAX_WORK:
+        sink.capped = True
+    return sink.capped
+
+
+cdef bint is_awake(const WakeSink *sink, uint32_t number, uint32_t region, uint32_t n) noexcept nogil:
+    """Whether all of a region of n octets is a window of this anchor already."""
+    cdef uint32_t latest = sink.latest[number]
+    return latest and sink.wakes[latest - 1].region == region and sink.wakes[latest - 1].start == 0 and sink.wakes[latest - 1].end >= n
+
+
+cdef int wake_anchor(
+    const AnchorTable *table, WakeSink *sink, uint32_t number, uint32_t region, const uint8_t *text, uint32_t n, uint32_t start, uint32_t end
+) noexcept nogil:
+    """An anchor stands at text[start:end] of a region: add the window, if its neighbours may stand there too. 0, or -1 for no memory."""
+    cdef const EsaAnchor *anchor = &table.anchors[number]
+    if not anchor.exact:
+        return _add(sink, number, region, 0, ESA_UNBOUNDED)  # of whatever text it reads
+    if sink.tries[number] == 0:
+        sink.tried[sink.n_tried] = number
+        sink.n_tried += 1
+    if sink.tries[number] == ESA_MAX_TRIES:
+        return _add(sink, number, region, 0, ESA_UNBOUNDED)
+    sink.tries[number] += 1
+    if anchor.heads < anchor.heads_end and not _has_head(table, sink, anchor, text, start):
+        return 0
+    if anchor.tails < anchor.tails_end and not _has_tail(table, sink, anchor, text, n, end):
+        return 0
+    return _add(
+        sink, number, region, _first_octet(table, sink, &anchor.lead, text, start), _last_octet(table, sink, &anchor.trail, text, n, end)
+    )
+
+
 cdef int wake(
     const AnchorTable *table, WakeSink *sink, uint32_t trigger, uint32_t region, uint32_t kind, const uint8_t *text, uint32_t n, uint32_t start
 ) noexcept nogil:
     """The text of a trigger stands at text[start] of a region of this kind: add what may match there. 0, or -1 for no memory."""
-    cdef uint32_t i, end, literal, latest
-    cdef const EsaAnchor *anchor
+    cdef uint32_t i, end, literal, number
     for i in range(table.starts[trigger], table.starts[trigger + 1]):
-        if sink.work >= ESA_MAX_WORK:
-            sink.capped = True
+        if is_spent(sink):
             return 0
         sink.work += 8
-        anchor = &table.anchors[table.postings[i].anchor]
-        if not anchor.regions >> kind & 1:
-            continue
-        latest = sink.latest[table.postings[i].anchor]
-        if latest and sink.wakes[latest - 1].region == region and sink.wakes[latest - 1].start == 0 and sink.wakes[latest - 1].end >= n:
-            continue
-        if not anchor.exact:
-            if _add(sink, table.postings[i].anchor, region, 0, ESA_UNBOUNDED) < 0:  # of whatever text it reads
-                return -1
+        number = table.postings[i].anchor
+        if not table.anchors[number].regions >> kind & 1 or is_awake(sink, number, region, n):
             continue
         literal = table.postings[i].literal
         end = start + table.offsets[literal + 1] - table.offsets[literal]
         # white space was joined where it was found
-        if end > n or memcmp(table.blob + table.offsets[literal], text + start, end - start) != 0:
+        if table.anchors[number].exact and (end > n or memcmp(table.blob + table.offsets[literal], text + start, end - start) != 0):
             continue
-        if anchor.heads < anchor.heads_end and not _has_head(table, sink, anchor, text, start):
-            continue
-        if anchor.tails < anchor.tails_end and not _has_tail(table, sink, anchor, text, n, end):
-            continue
-        if _add(
-            sink, table.postings[i].anchor, region, _first_octet(table, sink, &anchor.lead, text, start),
-            _last_octet(table, sink, &anchor.trail, text, n, end),
-        ) < 0:
+        if wake_anchor(table, sink, number, region, text, n, start, end) < 0:
             return -1
     return 0
 
@@ -238,6 +268,9 @@ cdef void sort_wakes(WakeSink *sink) noexcept nogil:
     cdef Wake *before
     for i in range(sink.n_wakes):
         sink.latest[sink.wakes[i].anchor] = 0
+    for i in range(sink.n_tried):
+        sink.tries[sink.tried[i]] = 0
+    sink.n_tried = 0
     while gap < sink.n_wakes // 3:
         gap = 3 * gap + 1
     while gap > 0:
@@ -263,9 +296,9 @@ cdef void sort_wakes(WakeSink *sink) noexcept nogil:
 
 # --- building -------------------------------------------------------------------------------------------------------------------------
 
-def triggers_of(anchors):
-    """The texts to look for, as {(text, whether case counts): its number}, and the sections that tell what each of them wakes."""
-    sets, triggers, postings = {}, {}, []
+def triggers_of(anchors, sets):
+    """The texts to look for, as {(text, whether case counts): its number}, and the sections that tell what each of them wakes; adds to {set: its number}."""
+    triggers, postings = {}, []
     literals = []
 
     def listed(texts):
@@ -299,7 +332,6 @@ def triggers_of(anchors):
     return triggers, {
         "anchors": rows.view(np.uint8), "triggers": starts, "postings": np.array([(anchor, literal) for _, anchor, literal in postings], _POSTING),
         "literals": np.frombuffer(b"".join(literals), np.uint8), "literal_ends": offsets,
-        "sets": np.frombuffer(b"".join([octets.to_bytes(32, "little") for octets in sets]), np.uint8),
     }
 
 

@@ -4,6 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from esa_core._anchors cimport AnchorTable, WakeSink
 from esa_core._automaton cimport Automaton, Matcher
+from esa_core._shapes cimport ShapeTable
 from esa_core._terms cimport MatchSink
 from esa_core._types cimport Buffer, Document
 
@@ -19,6 +20,7 @@ cdef struct Compiled:            # read-only once built
     const uint32_t *identifiers  # patterns that are identifiers,
     const uint32_t *identifier_starts    # [N_IDENTIFIERS + 1] by kind
     AnchorTable anchors
+    ShapeTable shapes
 
 cdef struct Row:                 # all matches of one pattern in one region
     uint32_t pattern

@@ -22,12 +22,14 @@ from esa_core._anchors cimport Wake, attach_anchors, sort_wakes, wake, wakes_fre
 from esa_core._automaton cimport Automaton, Matcher, count_matches
 from esa_core._buffer cimport reserve
 from esa_core._identifiers cimport N_IDENTIFIERS, Identifier, find_identifiers
+from esa_core._shapes cimport attach_shapes, has_shapes, match_shapes
 from esa_core._terms cimport ESA_MAX_COUNT, Place, sink_free, sink_init, sink_reset
 from esa_core._types cimport REGION_DISGUISED, Buffer, Document, Region, Span
 
 from esa_core._anchors import triggers_of
 from esa_core._image import pack, unpack
 from esa_core._parsed import fold
+from esa_core._shapes import shapes_of
 
 cdef enum:
     KEPT = 1048576               # octets of one array that a thread keeps between calls
@@ -112,7 +114,7 @@ cdef size_t rows_held(const RowSink *sink) noexcept nogil:
     """Octets of memory."""
     cdef size_t of_places = sink.matches.cap_places * sizeof(Place)
     cdef size_t of_regions = <size_t> (sink.cap_origins + 2 * sink.cap_starts) * sizeof(uint32_t)
-    cdef size_t of_wakes = sink.wakes.cap_wakes * sizeof(Wake) + sink.wakes.n_anchors * sizeof(uint32_t)
+    cdef size_t of_wakes = sink.wakes.cap_wakes * sizeof(Wake) + 3 * sink.wakes.n_anchors * sizeof(uint32_t)
     cdef size_t of_text = sink.joined.capacity + sink.cap_marks * sizeof(uint32_t)
     return of_places + of_wakes + of_regions + of_text + sink.n_patterns * sizeof(uint32_t) + sink.cap_rows * sizeof(Row)
 
@@ -343,6 +345,23 @@ cdef int _match_terms(const Compiled *compiled, const Document *document, bint w
     return 0
 
 
+cdef int _match_shapes(const Compiled *compiled, const Document *document, bint written, RowSink *sink) noexcept nogil:
+    cdef uint32_t region
+    cdef Span span
+    if not has_shapes(&compiled.shapes, written):
+        return 0
+    for region in range(document.n_regions):
+        span = document.regions[region].text if written else document.regions[region].folded
+        if written and document.regions[region].kind == REGION_DISGUISED:
+            continue             # it stands in another region
+        if match_shapes(
+            &compiled.shapes, &compiled.anchors, &sink.wakes, written, region, document.regions[sink.origins[region]].kind,
+            (document.text if written else document.folded) + span.start, span.length,
+        ) < 0:
+            return -1
+    return 0
+
+
 cdef int match_document(const Compiled *compiled, const Document *document, RowSink *sink) noexcept nogil:
     """Fill the rows (reset before), sorted by pattern and region, from a folded document. 0, or -1 for no memory."""
     cdef uint32_t i
@@ -354,6 +373,8 @@ cdef int match_document(const Compiled *compiled, const Document *document, RowS
     if compiled.folded != NULL and _match_terms(compiled, document, False, sink) < 0:
         return -1
     if compiled.written != NULL and _match_terms(compiled, document, True, sink) < 0:
+        return -1
+    if compiled.shapes.n_shapes and (_match_shapes(compiled, document, False, sink) < 0 or _match_shapes(compiled, document, True, sink) < 0):
         return -1
     if compiled.wanted:
         search.compiled, search.document, search.sink, search.failed = compiled, document, sink, False
@@ -416,8 +437,10 @@ cdef class Program:
             raise ValueError(f"no kind of pattern is called {error.args[0]!r}: {', '.join(PATTERN_KINDS)}") from None
         case_array = _each(cased, n, np.bool_)
         sections = {"regions": _each(regions, n, np.uint16), "note": np.frombuffer(note, np.uint8)}
-        triggers, waking = triggers_of(anchors)
-        sections.update(waking)
+        sets = {}
+        triggers, waking = triggers_of(anchors, sets)
+        sections.update(waking, **shapes_of(anchors, sets))
+        sections["sets"] = np.frombuffer(b"".join([octets.to_bytes(32, "little") for octets in sets]), np.uint8)
         texts += [text for text, _ in triggers]
         kind_array = np.concatenate([kind_array, np.zeros(len(triggers), np.uint8)])
         case_array = np.concatenate([case_array, np.array([exact for _, exact in triggers], np.bool_)])
@@ -463,6 +486,7 @@ cdef class Program:
             numbers = _view(sections, "of_written", np.uint32)
             self.compiled.written, self.compiled.of_written = &self.written.matcher, &numbers[0]
         attach_anchors(&self.compiled.anchors, sections, <uint32_t> self.n_patterns)
+        attach_shapes(&self.compiled.shapes, sections, &self.compiled.anchors)
         starts, identifiers = _view(sections, "by_kind", np.uint32), _view(sections, "identifiers", np.uint32)
         if len(starts) != <int> N_IDENTIFIERS + 1 or (np.diff(starts.astype(np.int64)) < 0).any() or int(starts[<int> N_IDENTIFIERS]) != len(identifiers):
             raise ValueError("section by_kind: does not rise to the end of the identifiers")

@@ -299,11 +299,15 @@ def test_no_patterns_match_nothing() -> None:
 
 ALL = (1 << 256) - 1
 SPACES = 1 << 32 | 1 << 10
+DIGITS = sum(1 << octet for octet in b"0123456789")
 ANYTHING, BLANK = Stretch(0, UNBOUNDED, ALL), Stretch(1, 9, SPACES)
 ANCHORS = [
-    Anchor(0, False, 0xFFFF, True, (b"needle", b"pin"), BLANK, (b"hay", b"straw"), BLANK, (b"stack",), ANYTHING, ANYTHING),
-    Anchor(3, True, 0xFFFF, True, (b"Needle",), BLANK, (), BLANK, (), BLANK, BLANK),
-    Anchor(4, False, 1 << REGION_NAMES.index("plain"), False, (b"needle",), BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(0, False, 0xFFFF, True, (b"needle", b"pin"), (), BLANK, (b"hay", b"straw"), BLANK, (b"stack",), ANYTHING, ANYTHING),
+    Anchor(3, True, 0xFFFF, True, (b"Needle",), (), BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(4, False, 1 << REGION_NAMES.index("plain"), False, (b"needle",), (), BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(1, False, 0xFFFF, True, (), (DIGITS,) * 3 + (1 << ord("-"),) + (DIGITS,) * 4, BLANK, (), BLANK, (), ANYTHING, BLANK),
+    Anchor(2, True, 0xFFFF, True, (), (1 << ord("S"), 1 << ord("t")), BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(5, True, 0xFFFF, False, (), (DIGITS,), BLANK, (), BLANK, (), BLANK, BLANK),
 ]
 WITH_ANCHORS = ([b"", b"hay", b"Stack", b"", b"", b""], ["text", "words", "text", "text", "text", "card"])
 
@@ -323,6 +327,23 @@ def test_windows_reach_from_where_a_match_may_begin_to_where_it_may_end() -> Non
         batch.windows(3)
 
 
+def test_octets_of_sets_side_by_side_wake_too_up_to_the_end_of_a_text() -> None:
+    for text, windows in (
+        ("", []),
+        ("5", []),
+        ("x St", [(2, 1, 4)]),
+        ("555-123", []),
+        ("  555-1234", [(1, 0, 10)]),
+        ("s 555-1234 \n St", [(1, 0, 13), (2, 10, 15)]),
+    ):
+        found = [
+            (pattern, start, end)
+            for pattern, _, start, end in Engine(program=with_anchors()).scan([mail(text)]).windows(0)
+            if pattern in (1, 2)
+        ]
+        assert found == windows
+
+
 def test_a_text_that_stands_everywhere_has_few_windows() -> None:
     (window,) = Engine(program=Program([b""], anchors=[ANCHORS[1]._replace(pattern=0)])).scan([mail(" Needle" * 100_000)]).windows(0)
     assert window[2] == 0
@@ -339,7 +360,7 @@ def test_too_much_to_look_at_is_told() -> None:
 def test_an_image_of_a_program_whose_numbers_lead_astray_is_refused_or_harmless() -> None:
     """Its checksum is right. Sections are damaged, cut off, emptied and left out: what is followed stays in them."""
     sections = unpack(with_anchors().image)
-    raws = [mail("hay needle stack Needle hay straw pin stack 4111 1111 1111 1111 Stack " * 3, html="hay"), mail("needle")]
+    raws = [mail("hay needle stack Needle hay straw pin stack 4111 1111 1111 1111 Stack 555-1234" * 3, html="hay"), mail("needle")]
     rng = random.Random(6)
     refused = 0
     for name in sections:

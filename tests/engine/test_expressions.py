@@ -110,6 +110,12 @@ WRITTEN = [
     (r"now\x{2019}s", False),
     (r"Kelvin skis", False),
     (r"\$\d+(\.\d\d)? off", False),
+    (r"\d{3}-\d{2,3}", False),
+    (r"\b[A-Z]{2}\d{2,}", True),
+    (r"(?i)[a-z]\d{3}", True),
+    (r"\$[^x]{1,3}\d", False),
+    (r"\d(\d|\s)*\.\d", True),
+    (r"[a-z0-9._]+@[a-z0-9]+\.[a-z]+", False),
 ]
 WORDS = [
     *(
@@ -162,7 +168,7 @@ WORDS = [
         "off",
         "p\u0430yment",
     ),
-    *("\u0301", "é", "#:", "123", "12345", "\u200b", "ﬁ"),
+    *("\u0301", "é", "#:", "123", "12345", "12-34", "123-456", "AB123", "x.y@b", "@", ".", "\u200b", "ﬁ"),
 ]
 GAPS = [" ", " ", " ", "  ", "\r\n", "\t", "", ".", "-", " \r\n ", "\u00a0", "x" * 300, " " * 300]
 ALL_WRITTEN = Program([Pattern(text, "expression", case) for text, case in WRITTEN])

@@ -57,14 +57,24 @@ def test_a_set_is_never_smaller_than_what_the_class_matches() -> None:
         assert found is not None
         return found.trail
 
-    beyond = ALL & ~((1 << 128) - 1)
     assert behind("[a-j]", case=True) == Stretch(1, 1, octets(b"abcdefghij"))
     assert behind("[a-j]", case=False) == Stretch(1, 1, octets(b"abcdefghijABCDEFGHIJ"))
-    assert behind("[j-k5678]", case=False) == Stretch(1, 4, octets(b"jkJK5678") | beyond)  # the Kelvin sign is a k
+    assert behind(r"[\xa0-\xff\x20]", case=True) == Stretch(1, 4, octets(b" ") | ALL & ~((1 << 128) - 1))
     assert behind(r"[^\dx]", case=True) == Stretch(1, 4, ALL & ~octets(b"0123456789x"))
     assert behind(r"[^\pL]", case=True) == Stretch(1, 4, ALL)
     assert behind(".", case=True) == Stretch(1, 4, ALL & ~octets(b"\n"))
     assert behind("(?s:.)", case=True) == Stretch(1, 4, ALL)
+
+
+def test_octets_of_few_kinds_side_by_side_are_an_anchor_where_there_is_no_literal() -> None:
+    digits, hyphen = octets(b"0123456789"), octets(b"-")
+    found = find_anchor(r"x?\d{3}-\d{2}-\d{4}\b.{0,3}")
+    assert found is not None
+    assert (found.literals, found.shape) == ((), (hyphen, digits, digits, hyphen, digits, digits, digits, digits))
+    assert (found.lead, found.trail) == (Stretch(3, 4, digits | octets(b"xX")), Stretch(0, 12, ALL & ~(1 << 10)))
+    loose = find_anchor(r"(?i)\d\d-\d", case=True)
+    assert loose is not None
+    assert (loose.exact, loose.shape) == (False, (digits, digits, hyphen))  # a mark may follow the last digit
 
 
 def test_where_letters_stand_in_other_text_than_they_are_looked_for_in_only_the_region_is_told() -> None:
@@ -79,7 +89,7 @@ def test_where_letters_stand_in_other_text_than_they_are_looked_for_in_only_the_
 
 @pytest.mark.parametrize(
     "expression",
-    ["a|b", r"\d{4}-\d{4}", ".*", r"\Qa.b\E", "[[:alpha:]]foobar", "(abc)?", "ab", "(foobar|[0-9]+)", "деньги", "(", "", "needle{,2}"],
+    ["a|b", r"\w{4}-?\w{4}", ".*", r"\Qa.b\E", "[[:alpha:]]foobar", "(abc)?", "ab", "(foobar|[0-9]+)", "деньги", "(", "", "needle{,2}"],
 )
 def test_no_anchor_where_none_is_certain(expression: str) -> None:
     assert find_anchor(expression) is None
@@ -93,7 +103,7 @@ def test_what_an_expression_finds_has_one_of_its_literals() -> None:
     for _ in range(5_000):
         source = expression(rng)
         anchor = find_anchor(source)
-        if anchor is None:
+        if anchor is None or not anchor.literals:
             continue
         try:
             compiled = re2.compile(source.encode(), options)

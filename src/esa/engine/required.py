@@ -14,14 +14,23 @@ from re import _constants as sre
 from re import _parser as parser
 from typing import Any, NamedTuple, TypeAlias
 
-from esa_core import UNBOUNDED, Stretch, rarity
+from esa_core import LONGEST_SHAPE, UNBOUNDED, Stretch, rarity
 
 SHORTEST = 3  # octets: shorter ones stand in every other message
 MOST = 32  # alternatives of one literal; more of them wake the expression often and cost more than it does
 WIDEST = 4  # octets of a character
+LONGEST_RUN = 32  # sets side by side that are kept apart: of more, one is rare enough
 
 _Strings = tuple[str, ...]  # alternatives
-_Element: TypeAlias = _Strings | Stretch
+
+
+class Fixed(NamedTuple):
+    """One octet of each of these sets, side by side."""
+
+    sets: tuple[int, ...]
+
+
+_Element: TypeAlias = _Strings | Stretch | Fixed
 _FLAGS = re.compile(r"\(\?([imsU]*)(?:-[imsU]+)?([:)])")
 _CHARACTER = re.compile(r"\\(?:[pP](?:\{[^}]*\}|.)|C|x\{[^}]*\})")
 _NOTHING = Stretch(0, 0, 0)
@@ -39,7 +48,14 @@ def _set(octets: Iterable[int]) -> int:
 # as RE2 has them
 _DIGITS, _SPACES = _set(b"0123456789"), _set(b"\t\n\f\r ")
 _WORD = _set(b"0123456789_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_PRINTABLE = _set(range(0x20, 0x7F))
 _LINE = _ALL & ~(1 << 10)
+_FREQUENT = (  # kinds of octets, and what share of a text is of them
+    (_set(b" "), 0.15), (_set(b"\n"), 0.02), (_set(b"aeinorst"), 0.4), (_set(b"bcdfghjklmpquvwxyz"), 0.3), (_set(range(0x41, 0x5B)), 0.03),
+    (_DIGITS, 0.04), (_set(b".,-/:"), 0.03),
+)  # fmt: skip
+RARE = 0.005  # the share of any other
+FREQUENT = 1 / 128  # octets of a shape that stands oftener: searching all of the text costs no more
 _CATEGORIES = {sre.CATEGORY_DIGIT: _DIGITS, sre.CATEGORY_SPACE: _SPACES, sre.CATEGORY_WORD: _WORD}
 
 
@@ -48,6 +64,7 @@ class Found(NamedTuple):
 
     exact: bool
     literals: tuple[bytes, ...]
+    shape: tuple[int, ...]
     before: Stretch
     heads: tuple[bytes, ...]
     after: Stretch
@@ -73,15 +90,15 @@ def find_anchor(expression: str, *, case: bool = False) -> Found | None:
         return None
     flags = "".join(found[1] for found in _FLAGS.finditer(expression))
     exact = "i" not in flags if case else expression.isascii()
-    elements = _Reader(exact and case, "s" in flags).sequence(parsed)
-    return _best(elements, exact)
+    dot = _ALL if "s" in flags else _LINE
+    return _best(_Reader(exact and case, dot).sequence(parsed), exact) or _shape(_ShapeReader(exact and case, dot).sequence(parsed), exact)
 
 
 def _best(elements: Sequence[_Element], exact: bool) -> Found | None:
     best: Found | None = None
     least = float("inf")
     for number, element in enumerate(elements):
-        if isinstance(element, Stretch):
+        if isinstance(element, (Stretch, Fixed)):
             continue
         # the last letter may be folded together with a mark behind it: é for an e and an accent; white space is joined before texts are looked for
         texts = element if exact else tuple(text[:-1] for text in element)
@@ -98,7 +115,7 @@ def _best(elements: Sequence[_Element], exact: bool) -> Found | None:
 def _anchored(elements: Sequence[_Element], number: int, literals: _Strings, exact: bool) -> Found:
     texts = tuple(text.encode() for text in literals)
     if not exact:
-        return Found(False, texts, _NOTHING, (), _NOTHING, (), _NOTHING, _NOTHING)
+        return Found(False, texts, (), _NOTHING, (), _NOTHING, (), _NOTHING, _NOTHING)
     element = _literal(elements[number])
     # the spaces that were stripped
     left = _hull([text[: len(text) - len(text.lstrip(" "))] for text in element])
@@ -106,15 +123,45 @@ def _anchored(elements: Sequence[_Element], number: int, literals: _Strings, exa
     before, heads = _neighbour([left, *reversed(elements[:number])])
     after, tails = _neighbour([right, *elements[number + 1 :]])
     return Found(
-        True, texts, before, heads, after, tails, _sum([left, *elements[:number]]), _sum([right, *elements[number + 1 :]])
+        True, texts, (), before, heads, after, tails, _sum([left, *elements[:number]]), _sum([right, *elements[number + 1 :]])
     )  # fmt: skip
+
+
+def _shape(elements: Sequence[_Element], exact: bool) -> Found | None:
+    """The rarest sets side by side, if they are rare enough."""
+    best: Found | None = None
+    least = FREQUENT
+    for number, element in enumerate(elements):
+        if not isinstance(element, Fixed):
+            continue
+        # as with literals: where folding joins a mark with the last letter, it is another
+        sets = element.sets if exact else tuple(map(_both_cases, element.sets[:-1]))
+        for at in range(len(sets)):
+            share = _share(sets[at : at + 4])
+            if share < least and (exact or not any(octets & ~_PRINTABLE for octets in sets[at : at + LONGEST_SHAPE])):
+                least = share
+                chosen = sets[at : at + LONGEST_SHAPE]
+                lead = _sum([*elements[:number], Fixed(sets[:at])])
+                trail = _sum([Fixed(sets[at + len(chosen) :]), *elements[number + 1 :]])
+                best = Found(exact, (), chosen, _NOTHING, (), _NOTHING, (), lead, trail)
+    return best
+
+
+def _share(sets: Sequence[int]) -> float:
+    """The share of positions of a text where octets of these sets stand side by side, an estimate: like stands beside like."""
+    share, before = 1.0, 0
+    for octets in sets:
+        one = sum(of for members, of in _FREQUENT if octets & members) + RARE
+        share *= one**0.5 if octets & before else one
+        before = octets
+    return share
 
 
 def _neighbour(elements: Iterable[_Element]) -> tuple[Stretch, tuple[bytes, ...]]:
     """The next literal, and the stretch up to it."""
     passed: list[_Element] = []
     for element in elements:
-        if not isinstance(element, Stretch) and min(map(len, element)) > 0:
+        if not isinstance(element, (Stretch, Fixed)) and min(map(len, element)) > 0:
             return _sum(passed), tuple(text.encode() for text in element)
         passed.append(element)
     return _NOTHING, ()
@@ -129,11 +176,16 @@ def _hull(texts: Sequence[str]) -> Stretch:
 
 
 def _literal(element: _Element) -> _Strings:
-    assert not isinstance(element, Stretch)
+    assert not isinstance(element, (Stretch, Fixed))
     return element
 
 
 def _as_stretch(element: _Element) -> Stretch:
+    if isinstance(element, Fixed):
+        octets = 0
+        for one in element.sets:
+            octets |= one
+        return Stretch(len(element.sets), len(element.sets), octets)
     return element if isinstance(element, Stretch) else _hull(element)
 
 
@@ -169,20 +221,28 @@ def _joined(elements: Iterable[_Element]) -> list[_Element]:
     """The same with fewer elements."""
     out: list[_Element] = []
     for element in elements:
-        if out and isinstance(element, Stretch) and isinstance(out[-1], Stretch):
-            out[-1] = _sum((out[-1], element))
-            continue
-        if out and not isinstance(element, Stretch) and not isinstance(out[-1], Stretch):
-            crossed = _cross(out[-1], element)
-            if crossed is not None:
-                out[-1] = crossed
-                continue
-        out.append(element)
+        together = _together(out[-1], element) if out else None
+        if together is None:
+            out.append(element)
+        else:
+            out[-1] = together
     return out
 
 
+def _together(first: _Element, second: _Element) -> _Element | None:
+    match first, second:
+        case Stretch(), Stretch():
+            return _sum((first, second))
+        case Fixed(), Fixed():
+            return Fixed(first.sets + second.sets) if len(first.sets) + len(second.sets) <= LONGEST_RUN else None
+        case (Stretch() | Fixed(), _) | (_, Stretch() | Fixed()):
+            return None
+        case _:
+            return _cross(_literal(first), _literal(second))
+
+
 def _is_exact(elements: Sequence[_Element]) -> bool:
-    return not elements or (len(elements) == 1 and not isinstance(elements[0], Stretch))
+    return not elements or (len(elements) == 1 and not isinstance(elements[0], (Stretch, Fixed)))
 
 
 def _cost(texts: Iterable[str]) -> float:
@@ -192,16 +252,16 @@ def _cost(texts: Iterable[str]) -> float:
 
 def _rarest(elements: Sequence[_Element]) -> int | None:
     """Which of them is the literal to look for."""
-    costs = [(_cost(e), n) for n, e in enumerate(elements) if not isinstance(e, Stretch) and min(map(len, e)) >= SHORTEST]
+    costs = [(_cost(e), n) for n, e in enumerate(elements) if not isinstance(e, (Stretch, Fixed)) and min(map(len, e)) >= SHORTEST]
     return min(costs)[1] if costs else None
 
 
 class _Reader:
     """Reads parsed expressions, for text as written or for folded text."""
 
-    def __init__(self, cased: bool, dot_is_all: bool) -> None:
+    def __init__(self, cased: bool, dot: int) -> None:
         self.cased = cased
-        self.dot = _ALL if dot_is_all else _LINE
+        self.dot = dot
 
     def sequence(self, items: Iterable[tuple[Any, Any]]) -> list[_Element]:
         return _joined(element for operator, argument in items for element in self._one(operator, argument))
@@ -210,7 +270,7 @@ class _Reader:
         if operator is sre.AT:
             return ()
         if operator is sre.LITERAL:
-            return (self._literals((argument,)) or self._of(self._members([(operator, argument)])),)
+            return (self._class([(operator, argument)]),)
         if operator is sre.IN:
             return (self._class(argument),)
         if operator is sre.ANY:
@@ -226,12 +286,11 @@ class _Reader:
             return self._repeat(int(least), UNBOUNDED if most is sre.MAXREPEAT else int(most), self.sequence(body))
         return (Stretch(0, UNBOUNDED, _ALL),)
 
-    @staticmethod
-    def _repeat(least: int, most: int, body: list[_Element]) -> Sequence[_Element]:
+    def _repeat(self, least: int, most: int, body: list[_Element]) -> Sequence[_Element]:
         if not body or most == 0:
             return ()
         whole = _sum(body)
-        if len(body) > 1 or isinstance(body[0], Stretch):
+        if len(body) > 1 or isinstance(body[0], (Stretch, Fixed)):
             return (_times(whole, 0, most),) if least == 0 else (*body, _times(whole, least - 1, most - 1))
         texts: _Strings = ("",)
         done = 0
@@ -243,8 +302,7 @@ class _Reader:
         rest = _times(whole, least - done, most - done)
         return ((texts,) if done else ()) + ((rest,) if most > done else ())
 
-    @staticmethod
-    def _branch(branches: Sequence[list[_Element]]) -> Sequence[_Element]:
+    def _branch(self, branches: Sequence[list[_Element]]) -> Sequence[_Element]:
         if all(_is_exact(elements) for elements in branches):
             exact = tuple(dict.fromkeys(text for elements in branches for text in (_literal(elements[0]) if elements else ("",))))
             if len(exact) <= MOST:
@@ -273,7 +331,7 @@ class _Reader:
             return self._of(_ALL & ~self._inside(members[1:]))
         return self._of(self._members(members))
 
-    def _of(self, octets: int) -> Stretch:
+    def _of(self, octets: int) -> _Element:
         return Stretch(1, WIDEST if octets & _BEYOND else 1, octets)
 
     def _members(self, members: Sequence[tuple[Any, Any]]) -> int:
@@ -289,9 +347,7 @@ class _Reader:
             else:
                 return _ALL
         if not self.cased:
-            found = _both_cases(found)
-            if found & _set(b"ks"):
-                found |= _BEYOND  # the signs of Kelvin and of long s
+            found = _both_cases(found)  # but not the sign of Kelvin and the long s: folded text has neither
         return found
 
     def _inside(self, members: Sequence[tuple[Any, Any]]) -> int:
@@ -305,6 +361,25 @@ class _Reader:
             elif operator is sre.CATEGORY and argument in _CATEGORIES:
                 found |= _CATEGORIES[argument]
         return found
+
+
+class _ShapeReader(_Reader):
+    """Keeps sets of octets apart where they stand side by side, in place of literals."""
+
+    def _literals(self, characters: Sequence[int]) -> _Strings | None:
+        return None
+
+    def _of(self, octets: int) -> _Element:
+        return super()._of(octets) if octets & _BEYOND else Fixed((octets,))
+
+    def _repeat(self, least: int, most: int, body: list[_Element]) -> Sequence[_Element]:
+        if len(body) == 1 and isinstance(body[0], Fixed) and 0 < least <= most and least * len(body[0].sets) <= LONGEST_RUN:
+            rest = _times(body[0], 0, most - least)
+            return (Fixed(body[0].sets * least), *((rest,) if most > least else ()))
+        return super()._repeat(least, most, body)
+
+    def _branch(self, branches: Sequence[list[_Element]]) -> Sequence[_Element]:
+        return (_either(branches),)
 
 
 def _range(first: int, last: int) -> int:
