@@ -222,6 +222,7 @@ class Anchor(NamedTuple):
     exact: bool  # these are octets of the text that is searched; if not, a match may be anywhere in the region
     literals: tuple[bytes, ...]  # one of them stands in every match; if there are none, octets
     shape: tuple[int, ...]  # of these sets do, side by side; at most LONGEST_SHAPE
+    rarest: int  # from here on four of them are looked for
     before: Stretch  # between one of
     heads: tuple[bytes, ...]  # these, unless there are none, and the literal
     after: Stretch  # between the literal and one of

@@ -5,7 +5,7 @@ anchor and is looked for in the text. Where it stands, the literal before and th
 the window in which a match that has the anchor there must lie. Everything is one-sided: a window may be for nothing, but there is no match outside of
 one. Called by `_program`.
 
-Hostile text: each neighbour is looked for in ESA_NEAR octets at most, past which it may be anywhere, and ESA_MAX_TRIES times, after which the
+Hostile text: each neighbour is looked for in ESA_NEAR octets at most, past which it may be anywhere, and only so often, after which the
 anchor counts as one without neighbours. The octets looked at are counted, and past ESA_MAX_WORK the message is capped: any expression may match.
 """
 
@@ -21,10 +21,12 @@ cdef extern from *:
     """
     /* Octets in which a neighbour is looked for before it is taken as found: more than a line. */
     #define ESA_NEAR 256u
-    /* Windows of one expression in one region before it is all of it: searching one costs a call, some hundred octets' worth. */
-    #define ESA_MAX_WINDOWS 32u
-    /* Times that the neighbours of one anchor are looked for in one message; past it they count as found. */
-    #define ESA_MAX_TRIES 256u
+    /* Octets that are searched in the time that one more window costs, which is a call: where there are more windows, one is all of the region. */
+    #define ESA_WINDOW 1024u
+    /* Times that the neighbours of one anchor are looked for in one message; and one more for so many octets of the region. Past it they count as
+       found: searching all of it is faster. */
+    #define ESA_TRIES 256u
+    #define ESA_TRY 128u
     /* Windows of one message. */
     #define ESA_MAX_WAKES 65536u
     /* Octets looked at beside the anchors of one message: some 20 ms. */
@@ -33,9 +35,10 @@ cdef extern from *:
     static inline int esa_in_set(const uint8_t *set, uint8_t octet) { return set[octet >> 3] >> (octet & 7) & 1; }
     """
     const uint32_t ESA_NEAR
-    const uint32_t ESA_MAX_WINDOWS
+    const uint32_t ESA_WINDOW
     const uint32_t ESA_MAX_WAKES
-    const uint32_t ESA_MAX_TRIES
+    const uint32_t ESA_TRIES
+    const uint32_t ESA_TRY
     const uint32_t ESA_MAX_WORK
     const uint32_t ESA_UNBOUNDED
     bint esa_in_set(const uint8_t *set, uint8_t octet) noexcept nogil
@@ -45,10 +48,10 @@ UNBOUNDED = 0xFFFFFFFF
 Stretch = namedtuple("Stretch", ("least", "most", "octets"))
 Stretch.__doc__ = """So many octets (`most` UNBOUNDED: any number), each of a set: bit n of `octets` is set if octet n is one of it."""
 Anchor = namedtuple(
-    "Anchor", ("pattern", "cased", "regions", "exact", "literals", "shape", "before", "heads", "after", "tails", "lead", "trail")
+    "Anchor", ("pattern", "cased", "regions", "exact", "literals", "shape", "rarest", "before", "heads", "after", "tails", "lead", "trail")
 )
 Anchor.__doc__ = """What wakes the regular expression that is pattern number `pattern`: one of `literals`, in text as written if `cased`, else in folded text.
-If there are none, octets of the sets of `shape`, side by side; at most LONGEST_SHAPE.
+If there are none, octets of the sets of `shape`, side by side, at most LONGEST_SHAPE; the four from `rarest` on are looked for.
 
 If `exact`, these are octets of the text that the expression reads. Then one of `heads` stands before the anchor, with `before` between
 them, and one of `tails` behind it, unless there are none; and a match begins `lead` before it and ends `trail` behind it.
@@ -89,14 +92,14 @@ cdef void wakes_trim(WakeSink *sink, size_t kept) noexcept nogil:
         sink.cap_wakes = 0
 
 
-cdef int _add(WakeSink *sink, uint32_t anchor, uint32_t region, uint32_t start, uint32_t end) noexcept nogil:
+cdef int _add(WakeSink *sink, uint32_t anchor, uint32_t region, uint32_t n, uint32_t start, uint32_t end) noexcept nogil:
     """Add a window, or widen the one before it; where there are very many, it is all of the region. 0, or -1 for no memory."""
     cdef uint32_t latest = sink.latest[anchor], capacity, times = 0
     cdef Wake *row
     cdef void *moved
     if latest and sink.wakes[latest - 1].region == region:
         row = &sink.wakes[latest - 1]
-        if row.times >= ESA_MAX_WINDOWS:
+        if row.times > n // ESA_WINDOW:
             row.start, row.end = 0, ESA_UNBOUNDED
             return 0
         if start <= row.end and row.start <= end:
@@ -217,19 +220,19 @@ cdef int wake_anchor(
     """An anchor stands at text[start:end] of a region: add the window, if its neighbours may stand there too. 0, or -1 for no memory."""
     cdef const EsaAnchor *anchor = &table.anchors[number]
     if not anchor.exact:
-        return _add(sink, number, region, 0, ESA_UNBOUNDED)  # of whatever text it reads
+        return _add(sink, number, region, n, 0, ESA_UNBOUNDED)  # of whatever text it reads
     if sink.tries[number] == 0:
         sink.tried[sink.n_tried] = number
         sink.n_tried += 1
-    if sink.tries[number] == ESA_MAX_TRIES:
-        return _add(sink, number, region, 0, ESA_UNBOUNDED)
+    if sink.tries[number] > ESA_TRIES + n // ESA_TRY:
+        return _add(sink, number, region, n, 0, ESA_UNBOUNDED)
     sink.tries[number] += 1
     if anchor.heads < anchor.heads_end and not _has_head(table, sink, anchor, text, start):
         return 0
     if anchor.tails < anchor.tails_end and not _has_tail(table, sink, anchor, text, n, end):
         return 0
     return _add(
-        sink, number, region, _first_octet(table, sink, &anchor.lead, text, start), _last_octet(table, sink, &anchor.trail, text, n, end)
+        sink, number, region, n, _first_octet(table, sink, &anchor.lead, text, start), _last_octet(table, sink, &anchor.trail, text, n, end)
     )
 
 

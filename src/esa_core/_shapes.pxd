@@ -9,7 +9,8 @@ cdef struct Shape:
     uint32_t written             # 1: it is looked for in text as written
     uint32_t bucket
     uint32_t length
-    uint32_t[8] sets             # of the anchors' table; the first four are looked for, the others compared
+    uint32_t rarest              # place of the first of the four that are looked for
+    uint32_t[32] sets            # of the anchors' table
 
 cdef struct ShapeTable:          # read-only once built; [0] for folded text, [1] for text as written
     const Shape *shapes          # by bucket

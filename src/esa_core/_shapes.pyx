@@ -1,7 +1,7 @@
 """Where a regular expression without a literal may match: some octets of it are of small sets, side by side.
 
 Four octets at each position are looked up in four tables of 64 bits, one a bucket of shapes: the bits that all four have are the buckets of which a
-shape may stand there. It is compared with all its octets, up to eight; where it stands, the expression wakes as one whose literal was found
+shape may stand there. It is compared with all its octets, up to 32; where it stands, the expression wakes as one whose literal was found
 (`_anchors`). Called by `_program`.
 
 Hostile text: a bucket whose shapes all have woken for a whole region is not looked for in the rest of it, and comparisons count as octets looked at.
@@ -24,8 +24,8 @@ cdef extern from *:
     const uint32_t ESA_SHAPE_MASKS
     uint32_t esa_lowest_bit(uint64_t bits) noexcept nogil
 
-LONGEST_SHAPE = 8
-_SHAPE = np.dtype([("anchor", "u4"), ("written", "u4"), ("bucket", "u4"), ("length", "u4"), ("sets", "u4", LONGEST_SHAPE)])
+LONGEST_SHAPE = 32
+_SHAPE = np.dtype([("anchor", "u4"), ("written", "u4"), ("bucket", "u4"), ("length", "u4"), ("rarest", "u4"), ("sets", "u4", LONGEST_SHAPE)])
 
 
 # --- matching -------------------------------------------------------------------------------------------------------------------------
@@ -37,12 +37,13 @@ cdef bint has_shapes(const ShapeTable *table, bint written) noexcept nogil:
 
 
 cdef inline bint _stands(const AnchorTable *anchors, const Shape *shape, const uint8_t *text, uint32_t n, uint32_t at) noexcept nogil:
-    cdef uint32_t k
+    """Whether the four that are looked for stand at text[at], and the others beside them."""
+    cdef uint32_t k, start = at - shape.rarest
     cdef uint8_t octet
-    if shape.length > n - at:
+    if at < shape.rarest or shape.length > n - start:
         return False
     for k in range(shape.length):
-        octet = text[at + k]
+        octet = text[start + k]
         if not anchors.sets[32 * shape.sets[k] + (octet >> 3)] >> (octet & 7) & 1:
             return False
     return True
@@ -78,8 +79,10 @@ cdef int match_shapes(
                 if not anchors.anchors[shape.anchor].regions >> kind & 1 or is_awake(sink, shape.anchor, region, n):
                     continue
                 all_awake = False
-                sink.work += 4
-                if _stands(anchors, shape, text, n, at) and wake_anchor(anchors, sink, shape.anchor, region, text, n, at, at + shape.length) < 0:
+                sink.work += 8
+                if _stands(anchors, shape, text, n, at) and wake_anchor(
+                    anchors, sink, shape.anchor, region, text, n, at - shape.rarest, at - shape.rarest + shape.length
+                ) < 0:
                     return -1
             if all_awake:
                 alive &= ~(<uint64_t> 1 << bucket)
@@ -90,18 +93,18 @@ cdef int match_shapes(
 
 def shapes_of(anchors, sets):
     """The sections of the anchors that have a shape; adds to {set: its number}."""
-    chosen = sorted([(bool(anchor.cased), anchor.shape, number) for number, anchor in enumerate(anchors) if anchor.shape])
+    chosen = sorted([(bool(anchor.cased), anchor.shape, anchor.rarest, number) for number, anchor in enumerate(anchors) if anchor.shape])
     rows = np.zeros(len(chosen), _SHAPE)
     masks = np.zeros((2, 4, 256), np.uint64)
-    for row, (cased, shape, number) in enumerate(chosen):
-        # equal and similar shapes share a bucket
+    for row, (cased, shape, rarest, number) in enumerate(chosen):
+        # similar shapes share a bucket
         of_kind = [one for one in chosen if one[0] == cased]
-        bucket = of_kind.index((cased, shape, number)) * <int> ESA_SHAPE_BUCKETS // len(of_kind)
+        bucket = of_kind.index((cased, shape, rarest, number)) * <int> ESA_SHAPE_BUCKETS // len(of_kind)
         numbers = [sets.setdefault(octets, len(sets)) for octets in shape] + [0] * (LONGEST_SHAPE - len(shape))
-        rows[row] = (number, cased, bucket, len(shape), numbers)
+        rows[row] = (number, cased, bucket, len(shape), rarest, numbers)
         bit = np.uint64(1 << bucket)
         for place in range(4):
-            octets = shape[place] if place < len(shape) else (1 << 256) - 1
+            octets = shape[rarest + place] if rarest + place < len(shape) else (1 << 256) - 1
             masks[int(cased), place] |= np.where(np.unpackbits(np.frombuffer(octets.to_bytes(32, "little"), np.uint8), bitorder="little"), bit, np.uint64(0))
     keys = rows["written"] * <int> ESA_SHAPE_BUCKETS + rows["bucket"]
     starts = np.searchsorted(keys, np.arange(2 * <int> ESA_SHAPE_BUCKETS + 1)).astype(np.uint32)
@@ -124,7 +127,7 @@ cdef int attach_shapes(ShapeTable *table, dict sections, const AnchorTable *anch
         raise ValueError("section shape_starts: does not rise to the end of the shapes")
     if len(shapes) == 0:
         raise ValueError("section shapes: is empty")
-    if int(shapes["length"].max()) > LONGEST_SHAPE or int(shapes["length"].min()) == 0:
+    if int(shapes["length"].max()) > LONGEST_SHAPE or (shapes["rarest"] >= shapes["length"]).any():
         raise ValueError("section shapes: has lengths that do not exist")
     if int(shapes["anchor"].max()) >= anchors.n_anchors or int(shapes["sets"].max()) >= len(sections["sets"]) // 32:
         raise ValueError("section shapes: names what does not exist")

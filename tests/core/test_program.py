@@ -302,12 +302,12 @@ SPACES = 1 << 32 | 1 << 10
 DIGITS = sum(1 << octet for octet in b"0123456789")
 ANYTHING, BLANK = Stretch(0, UNBOUNDED, ALL), Stretch(1, 9, SPACES)
 ANCHORS = [
-    Anchor(0, False, 0xFFFF, True, (b"needle", b"pin"), (), BLANK, (b"hay", b"straw"), BLANK, (b"stack",), ANYTHING, ANYTHING),
-    Anchor(3, True, 0xFFFF, True, (b"Needle",), (), BLANK, (), BLANK, (), BLANK, BLANK),
-    Anchor(4, False, 1 << REGION_NAMES.index("plain"), False, (b"needle",), (), BLANK, (), BLANK, (), BLANK, BLANK),
-    Anchor(1, False, 0xFFFF, True, (), (DIGITS,) * 3 + (1 << ord("-"),) + (DIGITS,) * 4, BLANK, (), BLANK, (), ANYTHING, BLANK),
-    Anchor(2, True, 0xFFFF, True, (), (1 << ord("S"), 1 << ord("t")), BLANK, (), BLANK, (), BLANK, BLANK),
-    Anchor(5, True, 0xFFFF, False, (), (DIGITS,), BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(0, False, 0xFFFF, True, (b"needle", b"pin"), (), 0, BLANK, (b"hay", b"straw"), BLANK, (b"stack",), ANYTHING, ANYTHING),
+    Anchor(3, True, 0xFFFF, True, (b"Needle",), (), 0, BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(4, False, 1 << REGION_NAMES.index("plain"), False, (b"needle",), (), 0, BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(1, False, 0xFFFF, True, (), (DIGITS,) * 3 + (1 << ord("-"),) + (DIGITS,) * 4, 2, BLANK, (), BLANK, (), ANYTHING, BLANK),
+    Anchor(2, True, 0xFFFF, True, (), (1 << ord("S"), 1 << ord("t")), 0, BLANK, (), BLANK, (), BLANK, BLANK),
+    Anchor(5, True, 0xFFFF, False, (), (DIGITS,), 0, BLANK, (), BLANK, (), BLANK, BLANK),
 ]
 WITH_ANCHORS = ([b"", b"hay", b"Stack", b"", b"", b""], ["text", "words", "text", "text", "text", "card"])
 

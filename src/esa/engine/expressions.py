@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_UNFILTERED = 100  # expressions without a required literal in one program: each costs a pass over every message that has one of them
 BUDGET = 16 << 20  # octets that all expressions together read of one message: some 0.1 s at RE2's speed
-CALL = 256  # octets that one search counts for at least: what calling RE2 costs
+CALL = 1024  # octets that one search counts for at least: what calling RE2 costs
 MOST_MATCHES = 1_000  # of one expression in one region that are counted
 MEMORY = 32 << 20  # octets of the states that one expression may keep; past it RE2 goes on without keeping them, slower and still linear
 

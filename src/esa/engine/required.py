@@ -19,7 +19,6 @@ from esa_core import LONGEST_SHAPE, UNBOUNDED, Stretch, rarity
 SHORTEST = 3  # octets: shorter ones stand in every other message
 MOST = 32  # alternatives of one literal; more of them wake the expression often and cost more than it does
 WIDEST = 4  # octets of a character
-LONGEST_RUN = 32  # sets side by side that are kept apart: of more, one is rare enough
 
 _Strings = tuple[str, ...]  # alternatives
 
@@ -65,6 +64,7 @@ class Found(NamedTuple):
     exact: bool
     literals: tuple[bytes, ...]
     shape: tuple[int, ...]
+    rarest: int
     before: Stretch
     heads: tuple[bytes, ...]
     after: Stretch
@@ -115,7 +115,7 @@ def _best(elements: Sequence[_Element], exact: bool) -> Found | None:
 def _anchored(elements: Sequence[_Element], number: int, literals: _Strings, exact: bool) -> Found:
     texts = tuple(text.encode() for text in literals)
     if not exact:
-        return Found(False, texts, (), _NOTHING, (), _NOTHING, (), _NOTHING, _NOTHING)
+        return Found(False, texts, (), 0, _NOTHING, (), _NOTHING, (), _NOTHING, _NOTHING)
     element = _literal(elements[number])
     # the spaces that were stripped
     left = _hull([text[: len(text) - len(text.lstrip(" "))] for text in element])
@@ -123,7 +123,7 @@ def _anchored(elements: Sequence[_Element], number: int, literals: _Strings, exa
     before, heads = _neighbour([left, *reversed(elements[:number])])
     after, tails = _neighbour([right, *elements[number + 1 :]])
     return Found(
-        True, texts, (), before, heads, after, tails, _sum([left, *elements[:number]]), _sum([right, *elements[number + 1 :]])
+        True, texts, (), 0, before, heads, after, tails, _sum([left, *elements[:number]]), _sum([right, *elements[number + 1 :]])
     )  # fmt: skip
 
 
@@ -136,14 +136,14 @@ def _shape(elements: Sequence[_Element], exact: bool) -> Found | None:
             continue
         # as with literals: where folding joins a mark with the last letter, it is another
         sets = element.sets if exact else tuple(map(_both_cases, element.sets[:-1]))
+        if not exact and any(octets & ~_PRINTABLE for octets in sets):
+            continue
         for at in range(len(sets)):
             share = _share(sets[at : at + 4])
-            if share < least and (exact or not any(octets & ~_PRINTABLE for octets in sets[at : at + LONGEST_SHAPE])):
+            if share < least:
                 least = share
-                chosen = sets[at : at + LONGEST_SHAPE]
-                lead = _sum([*elements[:number], Fixed(sets[:at])])
-                trail = _sum([Fixed(sets[at + len(chosen) :]), *elements[number + 1 :]])
-                best = Found(exact, (), chosen, _NOTHING, (), _NOTHING, (), lead, trail)
+                trail = [*([] if exact else [Fixed(element.sets[-1:])]), *elements[number + 1 :]]
+                best = Found(exact, (), sets, at, _NOTHING, (), _NOTHING, (), _sum(elements[:number]), _sum(trail))
     return best
 
 
@@ -234,7 +234,7 @@ def _together(first: _Element, second: _Element) -> _Element | None:
         case Stretch(), Stretch():
             return _sum((first, second))
         case Fixed(), Fixed():
-            return Fixed(first.sets + second.sets) if len(first.sets) + len(second.sets) <= LONGEST_RUN else None
+            return Fixed(first.sets + second.sets) if len(first.sets) + len(second.sets) <= LONGEST_SHAPE else None
         case (Stretch() | Fixed(), _) | (_, Stretch() | Fixed()):
             return None
         case _:
@@ -373,7 +373,7 @@ class _ShapeReader(_Reader):
         return super()._of(octets) if octets & _BEYOND else Fixed((octets,))
 
     def _repeat(self, least: int, most: int, body: list[_Element]) -> Sequence[_Element]:
-        if len(body) == 1 and isinstance(body[0], Fixed) and 0 < least <= most and least * len(body[0].sets) <= LONGEST_RUN:
+        if len(body) == 1 and isinstance(body[0], Fixed) and 0 < least <= most and least * len(body[0].sets) <= LONGEST_SHAPE:
             rest = _times(body[0], 0, most - least)
             return (Fixed(body[0].sets * least), *((rest,) if most > least else ()))
         return super()._repeat(least, most, body)
