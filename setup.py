@@ -28,7 +28,7 @@ MODULES = [
     *("_mime", "_utf8", "_unicode_forms", "_east_asian", "_charset", "_transfer", "_field", "_field_text"),
     *("_compose", "_fold", "_disguise", "_place", "_text", "_parsed"),
     *("_entity", "_colour", "_style", "_sheet", "_look", "_reader", "_raw", "_link", "_element", "_inner", "_html", "_domain", "_url"),
-    *("_image", "_grams", "_identifiers", "_anchors", "_shapes", "_program", "_masked"),
+    *("_image", "_grams", "_identifiers", "_anchors", "_shapes", "_program", "_results", "_masked"),
     *("_terms", "_automaton", "_features", "_lexicon", "_names", "_tokens", "_tally", "_link_facts", "_facts", "_cards"),
     *("_linear", "_mail_data", "_smtp_parameters", "_smtp_content", "_smtp", "_rates", "_batch", "_steps"),
 ]

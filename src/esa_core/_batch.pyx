@@ -12,10 +12,9 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.math cimport fabs, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from esa_core._anchors cimport Wake
 from esa_core._cards cimport Cards, CardTable, score_cards
 from esa_core._facts cimport N_FACTS, extract_facts_of
 from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features, hash_more
@@ -23,13 +22,14 @@ from esa_core._lexicon cimport Lexicon
 from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._document cimport document_free, document_init, document_reset
 from esa_core._mime cimport parse_structure
-from esa_core._program cimport Compiled, Program, Row as MatchRow, RowSink, match_document, rows_free, rows_held, rows_init, rows_reset, rows_trim
+from esa_core._program cimport Compiled, Program, RowSink, match_document, rows_free, rows_held, rows_init, rows_reset, rows_trim
+from esa_core._results cimport Kept, Match, Results, Window, results_add, results_free, results_held, results_init, results_reset, results_trim
 from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport TOO_MANY_MATCHES, Document, HeaderField, Link, Part, Region, Source
 from esa_core._words cimport Table
 
 from esa_core._features import N_FEATURES
-from esa_core._parsed import FLAG_NAMES, REGION_NAMES
+from esa_core._parsed import FLAG_NAMES, REGION_NAMES, Region as RegionText
 
 cdef extern from *:
     """
@@ -60,31 +60,7 @@ cdef uint32_t N_WEIGHTS = N_FEATURES
 MAX_POOL = 16                    # workspaces kept between calls; more threads than that at once make theirs anew
 
 cdef enum:
-    KEPT_MATCHES = 52428         # of a workspace between calls: 1 MiB
     GREAT = 8388608              # octets of a document, freed after its message, that the C library is told to give back: it would keep them
-
-cdef struct Match:               # a row of the match table
-    int32_t term
-    int32_t part
-    uint32_t kind                # RegionKind
-    uint32_t offset
-    int32_t count
-
-cdef struct Matches:             # the tables of all messages, grown as needed
-    Match *rows
-    size_t length
-    size_t capacity
-
-cdef struct Window:              # where a regular expression may match
-    uint32_t pattern
-    uint32_t region              # number of the region among those of the message
-    uint32_t start               # octets of the region's folded text, or of its text where case counts
-    uint32_t end
-
-cdef struct Windows:
-    Window *rows
-    size_t length
-    size_t capacity
 
 cdef struct Stage:               # a linear model and the hashed features that it weighs
     const float *weights         # [2^20]; NULL: there is no such stage
@@ -110,47 +86,6 @@ cdef struct Row:                 # where the results of one message go
 
 
 # --- leaf functions ---------------------------------------------------------------------------------------------------------------
-
-cdef int _append_matches(Matches *matches, const Document *document, const RowSink *sink) noexcept nogil:
-    """The table of one message; 0, or -1 for no memory."""
-    cdef size_t needed = matches.length + sink.n_rows, capacity
-    cdef Match *moved
-    cdef const MatchRow *row
-    cdef uint32_t i
-    if needed > matches.capacity:
-        capacity = max(needed, 2 * matches.capacity, <size_t> 64)
-        moved = <Match *> realloc(matches.rows, capacity * sizeof(Match))
-        if moved == NULL:
-            return -1
-        matches.rows = moved
-        matches.capacity = capacity
-    for i in range(sink.n_rows):
-        row = &sink.rows[i]
-        matches.rows[matches.length + i] = Match(
-            <int32_t> row.pattern, <int32_t> document.regions[row.region].part, document.regions[row.region].kind, row.offset, <int32_t> row.count,
-        )
-    matches.length = needed
-    return 0
-
-
-cdef int _append_windows(Windows *windows, const Compiled *compiled, const RowSink *sink) noexcept nogil:
-    cdef size_t needed = windows.length + sink.wakes.n_wakes, capacity
-    cdef Window *moved
-    cdef const Wake *wake
-    cdef uint32_t i
-    if needed > windows.capacity:
-        capacity = max(needed, 2 * windows.capacity, <size_t> 64)
-        moved = <Window *> realloc(windows.rows, capacity * sizeof(Window))
-        if moved == NULL:
-            return -1
-        windows.rows = moved
-        windows.capacity = capacity
-    for i in range(sink.wakes.n_wakes):
-        wake = &sink.wakes.wakes[i]
-        windows.rows[windows.length + i] = Window(compiled.anchors.anchors[wake.anchor].pattern, wake.region, wake.start, wake.end)
-    windows.length = needed
-    return 0
-
 
 cdef double _weigh(const Stage *stage, const FeatureScratch *scratch, Py_ssize_t n, double *families) noexcept nogil:
     """The log-odds of n features, and in `families` their summands, one a family and the bias."""
@@ -200,7 +135,7 @@ cdef size_t _size_of(const Document *document) noexcept nogil:
 
 cdef int _scan_one(
     const Parts *parts, Document *document, RowSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row,
-    Matches *matches, Windows *windows, double *clock,
+    Results *results, double *clock,
 ) noexcept nogil:
     """One message through the whole pipeline; 0, or -1 for no memory. `clock` is when the message before it was done."""
     cdef double began = clock[0]
@@ -215,9 +150,7 @@ cdef int _scan_one(
     if row.families != NULL and _score_features(parts, document, scratch, row) < 0:
         return -1
     if parts.program != NULL:
-        if match_document(parts.program, document, sink) < 0 or _append_matches(matches, document, sink) < 0:
-            return -1
-        if sink.wakes.n_wakes and _append_windows(windows, parts.program, sink) < 0:
+        if match_document(parts.program, document, sink) < 0 or results_add(results, parts.program, document, sink) < 0:
             return -1
         if sink.capped:
             document.flags |= TOO_MANY_MATCHES
@@ -241,13 +174,11 @@ cdef class Workspace:
     cdef Document document
     cdef RowSink sink
     cdef FeatureScratch scratch
-    cdef Matches matches
-    cdef Windows windows
+    cdef Results results
 
     def __cinit__(self, Program program, bint hashing):
         memset(&self.sink, 0, sizeof(RowSink))
-        memset(&self.matches, 0, sizeof(Matches))
-        memset(&self.windows, 0, sizeof(Windows))
+        results_init(&self.results)
         memset(&self.scratch, 0, sizeof(FeatureScratch))
         if document_init(&self.document) < 0 or (program is not None and rows_init(&self.sink, &program.compiled) < 0):
             raise MemoryError
@@ -258,23 +189,16 @@ cdef class Workspace:
         document_free(&self.document)
         rows_free(&self.sink)
         features_free(&self.scratch)
-        free(self.matches.rows)
-        free(self.windows.rows)
+        results_free(&self.results)
 
     cdef void trim(self) noexcept:
         """Give back what one great batch needed; the document has done so after each message."""
-        if self.matches.capacity > KEPT_MATCHES:
-            free(self.matches.rows)
-            memset(&self.matches, 0, sizeof(Matches))
-        if self.windows.capacity > KEPT_MATCHES:
-            free(self.windows.rows)
-            memset(&self.windows, 0, sizeof(Windows))
+        results_trim(&self.results)
         rows_trim(&self.sink)
 
     cdef size_t held(self) noexcept:
-        cdef size_t matches = self.matches.capacity * sizeof(Match) + self.windows.capacity * sizeof(Window)
         cdef size_t features = self.scratch.capacity * sizeof(int32_t) + self.scratch.masked_capacity
-        return _size_of(&self.document) + matches + rows_held(&self.sink) + features
+        return _size_of(&self.document) + results_held(&self.results) + rows_held(&self.sink) + features
 
 
 cdef Stage _stage(LinearModel model, uint32_t families) noexcept:
@@ -348,9 +272,9 @@ cdef class Engine:
         cdef Py_buffer *buffers = <Py_buffer *> calloc(n + 1, sizeof(Py_buffer))
         cdef Row row, here
         cdef int64_t *starts
-        cdef Matches *matches = &workspace.matches
-        cdef Windows *windows = &workspace.windows
+        cdef Results *results = &workspace.results
         cdef int64_t *window_starts
+        cdef int64_t *kept_starts
         cdef double clock
         if buffers == NULL:
             raise MemoryError
@@ -362,11 +286,12 @@ cdef class Engine:
             row = batch._first_row()
             starts = <int64_t *> PyBytes_AS_STRING(batch._starts)
             window_starts = <int64_t *> PyBytes_AS_STRING(batch._window_starts)
-            matches.length = windows.length = 0
+            kept_starts = <int64_t *> PyBytes_AS_STRING(batch._kept_starts)
+            results_reset(results)
             with nogil:
                 clock = esa_thread_micros()
                 for i in range(n):
-                    starts[i], window_starts[i] = <int64_t> matches.length, <int64_t> windows.length
+                    starts[i], window_starts[i], kept_starts[i] = <int64_t> results.n_matches, <int64_t> results.n_windows, <int64_t> results.n_kept
                     here.logit = row.logit + i
                     here.flags = row.flags + i
                     here.micros = row.micros + i
@@ -375,14 +300,14 @@ cdef class Engine:
                     here.stage = row.stage + i
                     if _scan_one(
                         &self.parts, &workspace.document, &workspace.sink, &workspace.scratch,
-                        <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, matches, windows, &clock,
+                        <const uint8_t *> buffers[i].buf, <size_t> buffers[i].len, here, results, &clock,
                     ) < 0:
                         failed = i
                         break
-                starts[n], window_starts[n] = <int64_t> matches.length, <int64_t> windows.length
+                starts[n], window_starts[n], kept_starts[n] = <int64_t> results.n_matches, <int64_t> results.n_windows, <int64_t> results.n_kept
             if failed >= 0:
                 raise MemoryError(f"no memory to scan message {failed} of the batch")
-            batch._take(matches, windows)
+            batch._take(results)
         finally:
             for i in range(done):
                 PyBuffer_Release(&buffers[i])
@@ -427,6 +352,9 @@ cdef class Batch:
     cdef bytes _matches
     cdef bytes _window_starts
     cdef bytes _windows
+    cdef bytes _kept_starts
+    cdef bytes _kept
+    cdef bytes _octets
 
     cdef int _allocate(self, Py_ssize_t n, Engine engine) except -1:
         self.n = n
@@ -440,6 +368,7 @@ cdef class Batch:
         memset(PyBytes_AS_STRING(self._stages), 0, n)
         self._starts = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
         self._window_starts = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
+        self._kept_starts = PyBytes_FromStringAndSize(NULL, (n + 1) * sizeof(int64_t))
         return 0
 
     cdef Row _first_row(self):
@@ -452,9 +381,11 @@ cdef class Batch:
         row.stage = <uint8_t *> PyBytes_AS_STRING(self._stages)
         return row
 
-    cdef int _take(self, Matches *matches, Windows *windows) except -1:
-        self._windows = PyBytes_FromStringAndSize(<const char *> windows.rows, windows.length * sizeof(Window)) if windows.length else b""
-        self._matches = PyBytes_FromStringAndSize(<const char *> matches.rows, matches.length * sizeof(Match)) if matches.length else b""
+    cdef int _take(self, const Results *results) except -1:
+        self._matches = _copied(results.matches, results.n_matches * sizeof(Match))
+        self._windows = _copied(results.windows, results.n_windows * sizeof(Window))
+        self._kept = _copied(results.kept, results.n_kept * sizeof(Kept))
+        self._octets = _copied(results.octets, results.n_octets)
         return 0
 
     def __len__(self):
@@ -540,6 +471,21 @@ cdef class Batch:
         self._check(row)
         return [(windows[i].pattern, windows[i].region, windows[i].start, windows[i].end) for i in range(starts[row], starts[row + 1])]
 
+    def regions(self, Py_ssize_t row):
+        """The regions of one message as `Parsed.regions` has them, if it has windows; None if their text was not kept. Raises IndexError."""
+        cdef const int64_t *starts = <const int64_t *> PyBytes_AS_STRING(self._kept_starts)
+        cdef const Kept *kept = <const Kept *> PyBytes_AS_STRING(self._kept)
+        cdef const char *octets = PyBytes_AS_STRING(self._octets)
+        cdef int64_t i
+        self._check(row)
+        return [
+            RegionText(
+                REGION_NAMES[kept[i].kind], kept[i].origin, kept[i].part, octets[kept[i].start:kept[i].start + kept[i].n_text],
+                octets[kept[i].start + kept[i].n_text:kept[i].start + kept[i].n_text + kept[i].n_folded],
+            )
+            for i in range(starts[row], starts[row + 1])
+        ] or None
+
     def contributions(self, Py_ssize_t row):
         """The summands of one message's logit, float64; they sum to it. Raises IndexError.
 
@@ -591,6 +537,10 @@ cdef class Batch:
 def flag_names(uint64_t flags):
     """The names of the bits that are set, in the order of the bits."""
     return tuple([name for bit, name in enumerate(FLAG_NAMES) if flags >> bit & 1])
+
+
+cdef bytes _copied(const void *rows, size_t octets):
+    return PyBytes_FromStringAndSize(<const char *> rows, octets) if octets else b""
 
 
 cdef object _array(bytes memory, kind):

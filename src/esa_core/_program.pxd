@@ -20,6 +20,7 @@ cdef struct Compiled:            # read-only once built
     const uint32_t *identifiers  # patterns that are identifiers,
     const uint32_t *identifier_starts    # [N_IDENTIFIERS + 1] by kind
     AnchorTable anchors
+    bint keeps                   # the text of every message is kept, not only of those that have windows
     ShapeTable shapes
 
 cdef struct Row:                 # all matches of one pattern in one region

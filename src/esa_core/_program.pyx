@@ -421,11 +421,12 @@ cdef class Program:
 
     `texts` are UTF-8, `kinds` are of PATTERN_KINDS (the text of a number's kind is of no account), one for all or one each; so are `cased`
     and `regions`, bits of where a pattern counts in the order of REGION_NAMES. `note` is octets that the image carries. A pattern of which folding
-    leaves nothing never matches. `anchors` tell of patterns that are regular expressions, and have no text here, where they may match.
+    leaves nothing never matches. `anchors` tell of patterns that are regular expressions, and have no text here, where they may match; `keeps`: others are searched
+    for in every message, whose text is to be kept.
     Raises ValueError for unknown kinds and over-long texts. `from_image` takes an image without a copy.
     """
 
-    def __cinit__(self, texts, kinds="text", *, cased=False, regions=_EVERYWHERE, anchors=(), bytes note=b""):
+    def __cinit__(self, texts, kinds="text", *, cased=False, regions=_EVERYWHERE, anchors=(), bint keeps=False, bytes note=b""):
         if texts is _ATTACHED:
             return
         texts = [bytes(text) for text in texts]
@@ -446,7 +447,7 @@ cdef class Program:
         case_array = np.concatenate([case_array, np.array([exact for _, exact in triggers], np.bool_)])
         prepared = _prepare(texts, kind_array, case_array)
         literal = (kind_array < 5) & np.fromiter(map(bool, prepared), np.bool_, len(texts))
-        sections["joins"] = np.array([any([b" " in text for text in prepared])], np.uint8)
+        sections["joins"], sections["keeps"] = np.array([any([b" " in text for text in prepared])], np.uint8), np.array([keeps], np.uint8)
         for name, chosen in (("folded", np.flatnonzero(literal & ~case_array)), ("written", np.flatnonzero(literal & case_array))):
             if len(chosen):
                 automaton = Automaton([prepared[i] for i in chosen.tolist()], whole_word=_TERM_KINDS[kind_array[chosen]])
@@ -470,14 +471,14 @@ cdef class Program:
         memset(&self.compiled, 0, sizeof(Compiled))
         self.image, self.sections = image, unpack(image)
         sections = self.sections
-        for name in ("regions", "note", "joins", "identifiers", "by_kind"):
+        for name in ("regions", "note", "joins", "keeps", "identifiers", "by_kind"):
             if name not in sections:
                 raise ValueError(f"section {name}: is missing")
         masks = regions = _view(sections, "regions", np.uint16)
         self.n_patterns = self.compiled.n_patterns = <uint32_t> len(regions)
         if len(regions):
             self.compiled.regions = &masks[0]
-        self.compiled.joins = bool(sections["joins"].any())
+        self.compiled.joins, self.compiled.keeps = bool(sections["joins"].any()), bool(sections["keeps"].any())
         self.folded, self.written = self._automaton("folded"), self._automaton("written")
         if self.folded is not None:
             numbers = _view(sections, "of_folded", np.uint32)

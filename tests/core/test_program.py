@@ -344,6 +344,15 @@ def test_octets_of_sets_side_by_side_wake_too_up_to_the_end_of_a_text() -> None:
         assert found == windows
 
 
+def test_the_text_of_a_message_with_windows_is_kept() -> None:
+    raws = [mail("nothing"), mail("a p\u0430ypal needle", html="<b>x</b>"), b"", b"\r\n", mail("needle " + "x" * 9_000_000), mail("needle")]
+    batch = Engine(program=with_anchors()).scan(raws)
+    assert [batch.regions(row) for row in range(6)] == [None, parse(raws[1]).regions, None, None, None, parse(raws[5]).regions]
+    assert len(batch.windows(4)) == 1  # too long to keep
+    batch = Engine(program=Program([b""], keeps=True)).scan(raws[:4])
+    assert [batch.regions(row) or [] for row in range(4)] == [parse(raw).regions for raw in raws[:4]]
+
+
 def test_a_text_that_stands_everywhere_has_few_windows() -> None:
     (window,) = Engine(program=Program([b""], anchors=[ANCHORS[1]._replace(pattern=0)])).scan([mail(" Needle" * 100_000)]).windows(0)
     assert window[2] == 0

@@ -80,6 +80,8 @@ def test_what_stands_beside_a_disguised_word_is_counted_once() -> None:
     program = Program([expression("your [a-z]+ account")])
     assert rows(program, mail("please open your p\u0430ypal account")) == [(0, "disguised", 1)]
     assert rows(program, mail("your other account, your other account p\u0430ypal")) == [(0, "html_seen", 2)]
+    # and where another region stands behind it
+    assert rows(program, mail("your p\u0430ypal account, your other account", hidden="x")) == [(0, "html_seen", 1)]
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ class Program:
                     for e, anchor in zip(written, found, strict=True)
                     if anchor is not None
                 ],
+                keeps=bool(expressions.unfiltered),
                 note=_pack(head, tables),
             )
         except ValueError as error:
@@ -181,7 +182,7 @@ class Program:
         counts = batch.counts(row)
         windows = self._windows(batch, row, is_capped)
         if windows is None or windows or self._expressions.unfiltered:
-            outcome = self._expressions.search(message.parsed.regions, windows)
+            outcome = self._expressions.search(batch.regions(row) or message.parsed.regions, windows)
             for match in outcome.matches:
                 counts[match.pattern] = counts.get(match.pattern, 0) + match.times
             return counts, () if outcome.is_complete else (NOT_FULLY_MATCHED,)
@@ -192,7 +193,7 @@ class Program:
         rows = [Match(*match) for match in batch.table(row)]
         windows = self._windows(batch, row, is_capped)
         if windows is None or windows or self._expressions.unfiltered:
-            rows += self._expressions.search(message.parsed.regions, windows).matches
+            rows += self._expressions.search(batch.regions(row) or message.parsed.regions, windows).matches
             rows.sort(key=lambda match: match.pattern)
         return rows
 
