@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 def pack(sections: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]: ...
 def unpack(image: Buffer) -> dict[str, npt.NDArray[np.uint8]]: ...
