@@ -22,9 +22,12 @@ cdef struct EsaAnchor:           # of one expression; lengths count octets of th
     EsaStretch lead                 # from where a match may begin to the anchor
     EsaStretch trail                # from the anchor to where it may end
 
-cdef struct Posting:
+cdef struct Posting:             # a literal of an anchor, and what mostly decides: sets of the octets that may stand beside it
     uint32_t anchor
     uint32_t literal
+    uint32_t length              # octets of the literal
+    uint32_t behind              # set of the octet before it,
+    uint32_t ahead               # and behind it
 
 cdef struct AnchorTable:         # read-only once built
     uint32_t n_triggers          # texts looked for; each is a literal of one or more anchors

@@ -44,6 +44,7 @@ cdef extern from *:
     bint esa_in_set(const uint8_t *set, uint8_t octet) noexcept nogil
 
 UNBOUNDED = 0xFFFFFFFF
+_ALL = (1 << 256) - 1
 
 Stretch = namedtuple("Stretch", ("least", "most", "octets"))
 Stretch.__doc__ = """So many octets (`most` UNBOUNDED: any number), each of a set: bit n of `octets` is set if octet n is one of it."""
@@ -62,7 +63,7 @@ _ANCHOR = np.dtype([
     ("pattern", "u4"), ("regions", "u4"), ("exact", "u4"), ("before", _STRETCH), ("heads", "u4"), ("heads_end", "u4"), ("head_octets", "u4"),
     ("after", _STRETCH), ("tails", "u4"), ("tails_end", "u4"), ("tail_octets", "u4"), ("lead", _STRETCH), ("trail", _STRETCH),
 ])
-_POSTING = np.dtype([("anchor", "u4"), ("literal", "u4")])
+_POSTING = np.dtype([("anchor", "u4"), ("literal", "u4"), ("length", "u4"), ("behind", "u4"), ("ahead", "u4")])
 
 
 # --- windows --------------------------------------------------------------------------------------------------------------------------
@@ -240,18 +241,28 @@ cdef int wake(
     const AnchorTable *table, WakeSink *sink, uint32_t trigger, uint32_t region, uint32_t kind, const uint8_t *text, uint32_t n, uint32_t start
 ) noexcept nogil:
     """The text of a trigger stands at text[start] of a region of this kind: add what may match there. 0, or -1 for no memory."""
-    cdef uint32_t i, end, literal, number
+    cdef uint32_t i, end, number
+    cdef const Posting *posting
+    if start >= n:               # an image may look for what stands between regions
+        return 0
     for i in range(table.starts[trigger], table.starts[trigger + 1]):
         if is_spent(sink):
             return 0
+        posting = &table.postings[i]
+        sink.work += 2
+        end = start + posting.length
+        if start > 0 and not esa_in_set(table.sets + 32 * posting.behind, text[start - 1]):
+            continue
+        if end < n and not esa_in_set(table.sets + 32 * posting.ahead, text[end]):
+            continue
         sink.work += 8
-        number = table.postings[i].anchor
+        number = posting.anchor
         if not table.anchors[number].regions >> kind & 1 or is_awake(sink, number, region, n):
             continue
-        literal = table.postings[i].literal
-        end = start + table.offsets[literal + 1] - table.offsets[literal]
         # white space was joined where it was found
-        if table.anchors[number].exact and (end > n or memcmp(table.blob + table.offsets[literal], text + start, end - start) != 0):
+        if table.anchors[number].exact and (
+            end > n or memcmp(table.blob + table.offsets[posting.literal], text + start, posting.length) != 0
+        ):
             continue
         if wake_anchor(table, sink, number, region, text, n, start, end) < 0:
             return -1
@@ -318,24 +329,34 @@ def triggers_of(anchors, sets):
     rows = np.zeros(len(anchors), _ANCHOR)
     for number, anchor in enumerate(anchors):
         first, last = listed(anchor.literals)
+        heads, tails = listed(anchor.heads), listed(anchor.tails)
+        head_octets, tail_octets = _octets([text[len(text) - 1] for text in anchor.heads]), _octets([text[0] for text in anchor.tails])
+        behind, ahead = set_of(_beside(anchor, anchor.before, head_octets, anchor.lead)), set_of(_beside(anchor, anchor.after, tail_octets, anchor.trail))
         for literal in range(first, last):
             trigger = triggers.setdefault((literals[literal], bool(anchor.cased)), len(triggers))
-            postings.append((trigger, number, literal))
-        heads, tails = listed(anchor.heads), listed(anchor.tails)
-        head_octets, tail_octets = set_of(_octets([text[len(text) - 1] for text in anchor.heads])), set_of(_octets([text[0] for text in anchor.tails]))
+            postings.append((trigger, number, literal, len(literals[literal]), behind, ahead))
         rows[number] = (
-            anchor.pattern, anchor.regions, anchor.exact, stretch(anchor.before), *heads, head_octets, stretch(anchor.after), *tails, tail_octets,
+            anchor.pattern, anchor.regions, anchor.exact, stretch(anchor.before), *heads, set_of(head_octets), stretch(anchor.after), *tails, set_of(tail_octets),
             stretch(anchor.lead), stretch(anchor.trail),
         )
     postings.sort()
     starts = np.zeros(len(triggers) + 1, np.uint32)
-    starts[1:] = np.cumsum(np.bincount([trigger for trigger, _, _ in postings], minlength=len(triggers))) if postings else 0
+    starts[1:] = np.cumsum(np.bincount([trigger for trigger, *_ in postings], minlength=len(triggers))) if postings else 0
     offsets = np.zeros(len(literals) + 1, np.uint32)
     offsets[1:] = np.cumsum([len(text) for text in literals])
     return triggers, {
-        "anchors": rows.view(np.uint8), "triggers": starts, "postings": np.array([(anchor, literal) for _, anchor, literal in postings], _POSTING),
+        "anchors": rows.view(np.uint8), "triggers": starts, "postings": np.array([tuple(posting) for _, *posting in postings], _POSTING),
         "literals": np.frombuffer(b"".join(literals), np.uint8), "literal_ends": offsets,
     }
+
+
+def _beside(anchor, stretch, ends, reach):
+    """Of what set the octet beside a literal must be."""
+    if not anchor.exact:
+        return _ALL
+    if ends:                     # there are neighbours
+        return stretch.octets if stretch.least else ends | (stretch.octets if stretch.most else 0)
+    return reach.octets if reach.least else _ALL
 
 
 def _octets(numbers):
@@ -368,6 +389,8 @@ cdef int attach_anchors(AnchorTable *table, dict sections, uint32_t n_patterns) 
     for used in (*(anchors[name]["octets"] for name in ("before", "after", "lead", "trail")), anchors["head_octets"], anchors["tail_octets"]):
         _require((used < n_sets).all(), "anchors", "name sets that do not exist")
     _require((postings["anchor"] < len(anchors)).all() and (postings["literal"] < n_literals).all(), "postings", "name what does not exist")
+    _require((postings["behind"] < n_sets).all() and (postings["ahead"] < n_sets).all(), "postings", "name sets that do not exist")
+    _require((postings["length"] == np.diff(offsets)[postings["literal"]]).all(), "postings", "have literals of another length")
     octets = sections["anchors"]
     table.n_anchors, table.anchors = <uint32_t> len(anchors), <const EsaAnchor *> &octets[0]
     numbers = starts
