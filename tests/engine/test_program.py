@@ -116,14 +116,23 @@ def test_past_the_budget_a_message_is_not_fully_matched_and_it_says_so(monkeypat
     assert counts(program, mail("needle " + "x" * 20_000))[1] == (NOT_FULLY_MATCHED,)
 
 
+def test_an_expression_of_many_states_takes_more_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressions, "BUDGET", 100_000)
+    text = mail("needle " + "x" * 20_000)
+    assert counts(Program([expression("needle.*hay")]), text) == ({}, ())
+    assert counts(Program([expression("needle.*a.{30}z.{30}y")]), text) == ({}, (NOT_FULLY_MATCHED,))
+
+
 def test_a_failure_of_the_engine_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     program = Program([expression("needle.hay")])
 
     class Failing:
+        programsize = 1
+
         def finditer(self, text: bytes) -> object:
             raise re2.error("out of memory")
 
-    monkeypatch.setattr(program._expressions, "_compiled", [Failing()])
+    monkeypatch.setattr(program._expressions, "_compiled", {0: Failing()})
     assert counts(program, mail("needle hay")) == ({}, (NOT_FULLY_MATCHED,))
 
 
