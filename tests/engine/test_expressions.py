@@ -11,7 +11,7 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa.engine.expressions import Match
+from esa.engine.expressions import Match, ignoring_case
 from esa.engine.program import Pattern, Program
 from esa.message.content import Message
 from esa_core import Engine, parse
@@ -39,6 +39,7 @@ def alone(expressions: Sequence[Case], raw: bytes) -> list[Match]:
     regions = parse(raw).regions
     rows = []
     for pattern, (text, case) in enumerate(expressions):
+        text, case = ignoring_case(text, case=case)
         one = compiled(text, case)
         found = set()
         for number, region in enumerate(regions):
@@ -113,6 +114,8 @@ WRITTEN = [
     (r"\d{3}-\d{2,3}", False),
     (r"\b[A-Z]{2}\d{2,}", True),
     (r"(?i)[a-z]\d{3}", True),
+    (r"(?i:wire)\s*Transfers?", True),
+    (r"(?i:[a-z])\d{3}", True),
     (r"\$[^x]{1,3}\d", False),
     (r"\d(\d|\s)*\.\d", True),
     (r"[a-z0-9._]+@[a-z0-9]+\.[a-z]+", False),

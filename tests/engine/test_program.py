@@ -64,6 +64,15 @@ def test_expressions_that_ignore_case_see_what_folding_undoes() -> None:
     assert counts(program, mail("PayPal login")) == ({0: 1, 1: 1}, ())
 
 
+def test_an_expression_that_begins_by_ignoring_case_is_one_that_ignores_case() -> None:
+    program = Program([expression("(?i)PayPal", case=True), expression("(?si)l.p", case=True), expression("(?-i)PayPal", case=True)])
+    assert counts(program, mail("paYPal payPAL PayPal")) == ({0: 3, 1: 2, 2: 1}, ())
+    assert counts(program, mail("p\u0430ypaL")) == ({0: 1}, ())
+    for text, whole in (("(?i)", "matches empty text"), ("(?i)(", r"missing \)")):
+        with pytest.raises(ConfigurationError, match=whole):
+            Program([expression(text)])
+
+
 def test_an_expression_of_other_letters_is_matched_as_written_too() -> None:
     program = Program([expression("straße [0-9]+"), expression("ﬁne line")])
     assert counts(program, mail("Straße 7, a ﬁne line"))[0] == {0: 1, 1: 1}

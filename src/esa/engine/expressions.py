@@ -7,6 +7,7 @@ incomplete, never as no match. Expressions that ignore case are matched in folde
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +26,7 @@ CALL = 1024  # octets that one search counts for at least: what calling RE2 cost
 MOST_MATCHES = 1_000  # of one expression in one region that are counted
 MEMORY = 32 << 20  # octets of the states that one expression may keep; past it RE2 goes on without keeping them, slower and still linear
 
+_FLAGS = re.compile(r"\(\?([imsU]+)\)")
 _Windows = list[tuple[int, int]]  # rising, none overlapping
 _Chosen = dict[int, dict[int, _Windows]]  # by region and expression
 _EVERYWHERE: _Windows = [(0, 0xFFFFFFFF)]
@@ -54,6 +56,15 @@ class Expression:
 class Outcome:
     matches: tuple[Match, ...]
     is_complete: bool
+
+
+def ignoring_case(text: str, *, case: bool) -> tuple[str, bool]:
+    """The expression without an i among the flags that it begins with, and whether case counts then."""
+    flags = _FLAGS.match(text)
+    if flags is None or "i" not in flags[1]:
+        return text, case
+    others = flags[1].replace("i", "")
+    return (f"(?{others})" if others else "") + text[flags.end() :], False
 
 
 def _compile(text: str, *, case: bool) -> Any:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import esa_core
-from esa.engine.expressions import Expression, Expressions, Match
+from esa.engine.expressions import Expression, Expressions, Match, ignoring_case
 from esa.engine.required import find_anchor
 from esa.errors import ConfigurationError
 from esa_core import PATTERN_KINDS, REGION_NAMES
@@ -39,7 +39,8 @@ _ALIGNED = 8  # tables begin at multiples of it, so that they may be of any kind
 class Pattern(NamedTuple):  # and no dataclass: there may be a million, and each is hashed
     """What is looked for. `kind` is one of KINDS; `case`: whether case counts; `regions`: kinds of REGION_NAMES, all if empty.
 
-    A number's kind (card, ssn, aba, cusip, iban) needs no text. An expression is in RE2's syntax.
+    A number's kind (card, ssn, aba, cusip, iban) needs no text. An expression is in RE2's syntax; one that begins with (?i) ignores case, whatever
+    `case` says.
     """
 
     text: str = ""
@@ -108,7 +109,9 @@ class Program:
 
     def __init__(self, patterns: Sequence[Pattern], tables: Mapping[str, Buffer] = _NO_TABLES) -> None:
         written = [
-            Expression(n, pattern.text, pattern.case, pattern.regions) for n, pattern in enumerate(patterns) if pattern.kind == "expression"
+            Expression(number, *ignoring_case(pattern.text, case=pattern.case), pattern.regions)
+            for number, pattern in enumerate(patterns)
+            if pattern.kind == "expression"
         ]
         found = [find_anchor(expression.text, case=expression.case) for expression in written]
         expressions = Expressions(written, [number for number, anchor in enumerate(found) if anchor is None])
