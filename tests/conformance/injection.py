@@ -1,10 +1,11 @@
-"""Pack injection-strings: what a client can say by SMTP goes in, as HELO name, paths, header fields and names of attachments.
+"""Pack injection-strings: what a client can say by SMTP goes in, as HELO name, paths, header fields and names of attachments; and by AUTH.
 
 Contexts that only the web interface, reports or notices have are told as skipped.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -15,9 +16,16 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
+from esa.gateway.authentication import Credentials, Users
+from esa.gateway.directory.ldap import LdapSettings, Server
+from esa.gateway.directory.ldap_filter import Filter
+from esa.gateway.directory.users import LdapUsers
+from esa.gateway.patience import FailureLimits, Patience
 from tests.conformance.gateway import Running, running
 from tests.conformance.outcome import Outcome, failed, judged, skipped
 from tests.conformance.wire import Client
+from tests.conftest import find_program
+from tests.gateway.directory.slapd import BASE, MANAGER, Slapd, slapd_running
 
 BY_SMTP = {"log", "shell", "path", "header-inject", "sql", "ldap-filter", "template"}
 SEARCHED = {"sql", "ldap-filter"}  # also looked for in tracking
@@ -33,12 +41,34 @@ def run(folder: Path) -> Iterator[Outcome]:
     with tempfile.TemporaryDirectory() as work, running(Path(work), log_format="json") as gateway:
         for number, case in enumerate(cases):
             name = f"{number} {case['context']} {case['value'][:30]!r}"
-            if case["context"] not in BY_SMTP:
+            if case["context"] == "ldap-bind":
+                yield _log_in(Path(work), name, case["value"])
+            elif case["context"] not in BY_SMTP:
                 yield skipped(name, f"the context {case['context']} belongs to the web interface and reports, a later issue")
             else:
                 fault = _send(gateway, number, case["value"]) or _look(gateway, case["context"], case["value"])
                 yield failed(name, fault) if fault else judged(name, not list(gateway.folder.rglob("esa_pwned*")), "a command was run")
         yield judged("log", not (fault := _fault_of_log(gateway.log)), fault)
+
+
+def _log_in(folder: Path, name: str, password: str) -> Outcome:
+    """AUTH with a password that proves nothing, of a user that a real directory knows and of its manager."""
+    program = find_program("slapd")
+    if program is None:
+        return skipped(name, "slapd is absent")
+
+    async def users_who_get_in(server: Slapd) -> list[str]:
+        settings = LdapSettings((Server("127.0.0.1", server.port, "off"),), BASE, Filter("(|(uid={a})(cn={a}))"))
+        users = Users([LdapUsers("people", settings, proven_for=0.0)], Patience.of_one_process(FailureLimits()), failure_seconds=0.0)
+        names = ["anna", "manager", MANAGER]
+        found = [await users.verify(Credentials(one, password.encode()), "192.0.2.1") for one in names]
+        right = await users.verify(Credentials("anna", b"anna's secret"), "192.0.2.1")
+        await users.close()
+        return [one for one in found if one] if right == "anna" else ["nobody, not even with the right password"]
+
+    with slapd_running(program, Path(tempfile.mkdtemp(dir=folder)), ["anna"]) as server:
+        found = asyncio.run(users_who_get_in(server))
+    return judged(name, not found, f"it lets in: {found}")
 
 
 def _send(gateway: Running, number: int, value: str) -> str:

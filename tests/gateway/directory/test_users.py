@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -78,6 +79,15 @@ async def test_who_knows_the_password_of_an_entry_is_let_in(slapd: Slapd) -> Non
 async def test_what_a_client_calls_itself_is_a_value_and_never_a_filter(slapd: Slapd, name: str) -> None:
     async with users_of(plain_server(slapd)) as users:
         assert await users.check(said(name, "anna's secret")) is Proof.UNKNOWN
+
+
+async def test_the_strings_of_the_pack_let_nobody_in(slapd: Slapd, pack: Callable[[str], Path]) -> None:
+    strings = json.loads((pack("injection-strings") / "strings.json").read_text())
+    names = [one["value"] for one in strings if one["context"] == "ldap-filter"]
+    assert names
+    async with users_of(plain_server(slapd)) as users:
+        for name in names:
+            assert await users.check(said(name, "anna's secret")) is Proof.UNKNOWN, name
 
 
 async def test_a_name_that_finds_several_entries_is_nobody(slapd: Slapd) -> None:
