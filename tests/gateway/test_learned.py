@@ -13,11 +13,9 @@ import pytest
 from esa.errors import StoreError
 from esa.gateway.keep import KeepSettings, OpenKeep
 from esa.gateway.learned import SHARES, TABLE, Learner, LearnSettings, Observation, observations_of
-from esa.message.envelope import Envelope
 from esa.policy.history import DAY, Kind, Learning, Seen, Subject, share_points
 from esa.policy.reputation import Reputation
 from esa.policy.senders import read_address
-from esa.store.identifier import new_identifier
 from esa.store.record import Event, EventName, Record
 from esa.store.reputation import FILE_NAME
 from esa.store.reputation_table import TableReader
@@ -45,11 +43,12 @@ def record(
     return dataclasses.replace(made, session=session, events=(*told, *made.events))
 
 
-def tried(**invalid: int) -> Record:
-    made = make_record(received_at=NOW)
-    counts = {client.replace("_", "."): count for client, count in invalid.items()}
-    event = Event(EventName.RECIPIENTS_TRIED, NOW, {"invalid": counts})
-    return Record(f"{new_identifier()}.note", Envelope("", ()), made.session, events=(event,))
+def tried(client: str, refused: int, *, valid: int = 0, policy: str = "ACCEPTED") -> Record:
+    """A transaction that ended without its mail."""
+    made = record(client=client, refused=["550 5.1.1 Recipient unknown"] * refused, policy=policy)
+    events = [event for event in made.events if event.name in (EventName.CONNECTED, EventName.RECIPIENT_REFUSED)]
+    envelope = dataclasses.replace(made.envelope, recipients=tuple(f"{number}@example.org" for number in range(valid)))
+    return dataclasses.replace(made, envelope=envelope, events=(*events, Event(EventName.ABORTED, NOW, {"recipients": []})))
 
 
 def batch(*records: Record, start: int = 0) -> Batch:
@@ -125,7 +124,8 @@ def test_a_stale_recipient_among_valid_ones_is_forgiven_and_guessing_is_not(refu
 
 def test_recipients_tried_without_mail_are_learned_of(tmp_path: Path) -> None:
     with learner(tmp_path) as keeping:
-        keeping.learn(batch(tried(**{"192_0_2_7": 3, "198_51_100_1": 1})))
+        keeping.learn(batch(tried("192.0.2.7", 3), tried("198.51.100.1", 2, valid=1), tried("198.51.100.1", 1, valid=4)))
+        keeping.learn(batch(tried("192.0.2.7", 9, policy="RELAYED"), start=1_000))
         assert known(tmp_path) == Seen(invalid=3)
         assert known(tmp_path, Subject(Kind.ADDRESS, "198.51.100.1")) == Seen(invalid=1)
 

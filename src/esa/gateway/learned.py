@@ -15,11 +15,10 @@ from pathlib import Path
 
 from esa.errors import StoreError
 from esa.gateway import events
-from esa.gateway.attempts import invalid_recipients
 from esa.gateway.events import Event as Log
 from esa.policy.history import History, Kind, Learning, Seen, Subject, learned, subjects_of, taken_over
 from esa.policy.senders import read_address
-from esa.store.record import EventName, Record
+from esa.store.record import Event, EventName, Record
 from esa.store.reputation import FILE_NAME, Position, ReputationStore
 from esa.store.reputation_table import TableWriter
 from esa.store.segments import Batch
@@ -75,28 +74,32 @@ def _host(name: str) -> str:
     return name if "." in name and len(name) <= NAME_LIMIT and name.isascii() and name.isprintable() and name[0] != "[" else ""
 
 
+def invalid_recipients(told: Iterable[Event], valid: int) -> int:
+    """Recipients that were refused for good, beyond as many valid ones: a long list of members has stale ones, a guesser has little else."""
+    refused = sum(event.name is EventName.RECIPIENT_REFUSED and str(event.fields.get("reply", "")).startswith("5") for event in told)
+    return max(0, refused - valid)
+
+
 def observations_of(record: Record, relaying: Collection[str]) -> list[Observation]:
     """What a record says of senders: nothing of our own ones, who relay or have authenticated."""
     if record.session.user:
         return []
     relayed_from = record.session.relayed_from  # the client behind an incoming relay, which said HELO to the relay
     verdict = None
+    is_aborted = False
     for event in record.events:
         match event.name:
             case EventName.CONNECTED if event.fields.get("policy") in relaying and not relayed_from:
                 return []
             case EventName.ACCEPTED | EventName.REFUSED:
                 verdict = event.fields.get("verdict")
-            case EventName.RECIPIENTS_TRIED:
-                tried = event.fields.get("invalid")
-                return [
-                    Observation(str(client), Seen(invalid=count))
-                    for client, count in (tried.items() if isinstance(tried, Mapping) else ())
-                    if isinstance(count, int) and count > 0
-                ]
+            case EventName.ABORTED:
+                is_aborted = True
+    invalid = invalid_recipients(record.events, len(record.envelope.recipients))
+    if is_aborted and invalid:
+        return [Observation(record.session.client_address, Seen(invalid=invalid))]
     if verdict is None:
         return []
-    invalid = invalid_recipients(record.events, len(record.envelope.recipients))
     seen = Seen(1, int(verdict == "positive"), int(verdict == "suspect"), 0, invalid)
     domain = record.envelope.reverse_path.rpartition("@")[2]
     if relayed_from:

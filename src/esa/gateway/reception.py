@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esa.gateway import events
-from esa.gateway.attempts import Attempts, invalid_recipients
 from esa.gateway.directory.sources import Directory
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter
@@ -64,7 +63,6 @@ class ListenerReceiver(Receiver):
         self._facts = facts
         self._relays = relays or IncomingRelays()
         self._reading: set[asyncio.Task[None]] = set()
-        self._attempts = Attempts(route)
 
     # --- connections
 
@@ -213,11 +211,6 @@ class ListenerReceiver(Receiver):
     def aborted(self, transaction: Transaction) -> None:
         self._route.journal.aborted(transaction)
         self._route.note_aborted(transaction)
-        visit = visit_of(transaction.connection)
-        if isinstance(transaction.context, list) and not transaction.connection.user and visit is not None:
-            invalid = invalid_recipients(transaction.context, len(transaction.recipients))
-            if invalid and visit.policy.access is not AccessRule.RELAY:
-                self._attempts.count(transaction, transaction.connection.client_address, invalid)
 
 
 def _demand(connection: Connection, policy: MailFlowPolicy) -> None:

@@ -73,7 +73,6 @@ class EventName(StrEnum):
     EXPIRED = "quarantine.expired"  # item, recipients
     HARVEST_DETECTED = "harvest.detected"  # network, limit, invalid, learned, refused, sample: no message
     HARVEST_REFUSED = "harvest.refused"  # network, invalid, learned, refused: no message; once for each connection
-    RECIPIENTS_TRIED = "recipients.tried"  # invalid: of each client address how many; no message: its transactions ended without mail
     DAMAGED = "spool.damaged"  # segment, offset, length, kind: no message; stored with an identifier of its own
 
 

@@ -85,7 +85,6 @@ _OF_NO_MESSAGE = [
     name.value
     for name in (
         EventName.DAMAGED,
-        EventName.RECIPIENTS_TRIED,
         EventName.CONNECTION_REFUSED,
         EventName.HARVEST_DETECTED,
         EventName.HARVEST_REFUSED,
