@@ -28,6 +28,7 @@ class Clock:
 class People:
     """Users that all have one password; it counts who was really asked about."""
 
+    name = "people"
     proven_for = 0.0
 
     def __init__(self, *, seconds: float = 0.0) -> None:

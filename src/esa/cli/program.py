@@ -30,6 +30,7 @@ COMMANDS = {
     "dictionary": ("esa.cli.dictionary", "See, change, check, import and export dictionaries."),
     "filters": ("esa.cli.filters", "See, check and change message filters."),
     "recipient": ("esa.cli.recipient", "Ask what becomes of a recipient."),
+    "user": ("esa.cli.user", "Ask whether a user can authenticate."),
     "queue": ("esa.cli.queue", "See what waits for delivery."),
     "quarantine": ("esa.cli.quarantine", "See, release or delete held messages."),
     "track": ("esa.cli.track", "Find out what became of a message."),

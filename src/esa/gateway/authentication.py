@@ -59,6 +59,11 @@ class UserSource(Protocol):
     """Knows users."""
 
     @property
+    def name(self) -> str:
+        """For the log and for people."""
+        ...
+
+    @property
     def proven_for(self) -> float:
         """Seconds for which a password that was right is believed without asking again."""
         ...

@@ -22,7 +22,7 @@ class UserFile:
     proven_for = 300.0  # a password that was right is not hashed again for so long
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.name = path, str(path)
         self._users = read_users(path)
         self._nobody = _hash_like(next(iter(self._users.values()), None))
         self._hashing = asyncio.Semaphore(HASHING_AT_ONCE)

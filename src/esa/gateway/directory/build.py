@@ -107,17 +107,21 @@ def _ldap_settings(table: str, given: RecipientLdap | UserLdap) -> LdapSettings:
 
 
 def make_users(configuration: Configuration, rates: NodeRates | None) -> Users | None:
-    """Those who may authenticate, first of the file and then of directories; None if nobody may. Raises ConfigurationError.
+    """Those who may authenticate; None if nobody may. Raises ConfigurationError.
 
     `rates`: where failures are counted; None: in this process alone.
     """
-    if not configuration.has_users:
-        return None
+    sources = make_user_sources(configuration)
     given = configuration.authentication
-    sources: list[UserSource] = [UserFile(Path(given.users))] if given.users else []
-    sources += [LdapUsers(one.name, _ldap_settings("user_ldap", one), proven_for=one.proven_for) for one in configuration.user_ldap]
     limits = FailureLimits(given.max_failures, given.max_failures_per_address, given.failure_window)
-    return Users(sources, Patience(rates, limits) if rates is not None else Patience.of_one_process(limits))
+    return Users(sources, Patience(rates, limits) if rates is not None else Patience.of_one_process(limits)) if sources else None
+
+
+def make_user_sources(configuration: Configuration) -> list[UserSource]:
+    """Who is asked for users, in order: the file, then the directories. Raises ConfigurationError."""
+    users = configuration.authentication.users
+    directories = [LdapUsers(one.name, _ldap_settings("user_ldap", one), proven_for=one.proven_for) for one in configuration.user_ldap]
+    return [*([UserFile(Path(users))] if users else []), *directories]
 
 
 def check_sources(configuration: Configuration) -> None:

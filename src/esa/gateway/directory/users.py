@@ -21,21 +21,21 @@ class LdapUsers:
     """One directory. Belongs to one event loop."""
 
     def __init__(self, name: str, settings: LdapSettings, *, proven_for: float) -> None:
-        self._name, self._settings = name, settings
+        self.name, self._settings = name, settings
         self.proven_for = proven_for
         self._client = LdapClient(settings)
         self._silence = Silence(name, "its users cannot authenticate, 454")
 
     async def check(self, credentials: Credentials) -> Proof:
         if self._silence.is_on(asyncio.get_running_loop().time()):
-            raise CannotTell(f"{self._name} has not answered lately")
+            raise CannotTell(f"{self.name} has not answered lately")
         try:
             async with asyncio.timeout(self._settings.timeout):
                 proof = await self._ask(credentials)
         except (SourceFailure, OSError) as failure:  # TimeoutError is an OSError
             reason = str(failure) or f"no answer within {self._settings.timeout:g} s"
             self._silence.failed(reason)
-            raise CannotTell(f"{self._name}: {reason}") from failure
+            raise CannotTell(f"{self.name}: {reason}") from failure
         self._silence.ended()
         return proof
 
@@ -47,7 +47,7 @@ class LdapUsers:
         if not found:
             return Proof.UNKNOWN
         if len(found) > 1:
-            events.warning(Log.USER_AMBIGUOUS, source=self._name, user=name, reason="the filter finds more than one entry")
+            events.warning(Log.USER_AMBIGUOUS, source=self.name, user=name, reason="the filter finds more than one entry")
             return Proof.WRONG
         (entry,) = found
         if not entry:  # the root of the directory has no name, and to bind without a name proves nothing
