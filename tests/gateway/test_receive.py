@@ -27,7 +27,7 @@ from esa.policy.policy_table import MailPolicies
 from esa.policy.recipient_access import RecipientAccess
 from esa.store.record import EventName, Record
 from esa.store.segments import SpoolReader, Stored, read_message
-from esa.store.spool import Spool
+from esa.store.spool import Group, Spool
 from esa_core._smtp_parameters import MailParameters
 
 if TYPE_CHECKING:
@@ -123,6 +123,17 @@ class Bench:
             raise self.failure
         self.appended.append(len(records))
         self.spool.append(records)
+
+    def begin(self, records: Sequence[Record]) -> Group | None:
+        if self.failure is not None:
+            raise self.failure
+        group = self.spool.begin(records)
+        if group is not None:
+            self.appended.append(len(records))
+        return group
+
+    def end(self, group: Group, error: OSError | None, *, is_flush: bool = False) -> None:
+        self.spool.end(group, error, is_flush=is_flush)
 
     def free_bytes(self) -> int:
         return self.spool.free_bytes()

@@ -2,8 +2,9 @@
 
 Rules. A stage that is idle takes, at the end of the loop iteration, all that was put in during it: one item when there is little traffic,
 many when there is much. While it works, items gather; the moment it is done it takes them, up to its caps by count and octets. A batch that
-is estimated to take under INLINE_MICROSECONDS may run on the event loop; any other runs on the stage's one thread. The receive route has
-three: two for scans (small messages and large ones, so that a large one never delays a batch of small ones) and one for commits.
+is estimated to take under INLINE_MICROSECONDS may run on the event loop; any other runs on the stage's one thread, or where somebody else
+takes it on. The receive route has three: two for scans (small messages and large ones, so that a large one never delays a batch of small
+ones) and one for commits.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns, thread_time_ns
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 INLINE_MICROSECONDS = 200.0  # past it a hand-over to a thread (65–75 µs) costs less than the delay of the loop
 _SMOOTHING = 0.1  # weight of the newest batch in the running cost estimate
@@ -21,6 +23,7 @@ ITEM_OCTETS = 2048  # fixed cost of an item, as octets, in that estimate
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Ended: TypeAlias = Callable[[Result | Exception, float], None]  # what came of a batch, and microseconds
 
 
 class Stage(Generic[Item, Result]):
@@ -41,11 +44,17 @@ class Stage(Generic[Item, Result]):
         batch_items: int,
         batch_octets: int,
         inline: bool = False,
+        begin: Callable[[list[Item], Ended[Result]], bool] | None = None,
     ) -> None:
+        """`begin(items, ended)` is offered every batch, on the event loop. True: it has taken it on, and calls `ended` on the event loop once,
+        later. False: it is left to `work`. What it raises is as if `work` had raised it.
+        """
         self._work, self._finish, self._fail = work, finish, fail
         self._loop = loop
         self._batch_items, self._batch_octets = batch_items, batch_octets
         self._inline = inline
+        self._begin = begin
+        self._left: tuple[list[Item], int] | None = None  # a batch that `begin` has left to the thread
         self._cost = 0.02  # CPU microseconds per octet, learnt from each batch; wall time would count what else runs on the machine
         self._waiting: deque[tuple[Item, int]] = deque()
         self._lock = threading.Lock()  # guards _waiting against _busy
@@ -93,14 +102,45 @@ class Stage(Generic[Item, Result]):
             if self._busy or not self._waiting:
                 return
             self._busy = True
+        if self._begin is None:
+            self._wake.release()
+        else:
+            self._offer(self._begin)
+
+    def _offer(self, begin: Callable[[list[Item], Ended[Result]], bool]) -> None:
+        """Offer the next batch; the stage is busy."""
+        with self._lock:
+            items, octets = self._take()
+            if not items:
+                self._busy = self._closed
+                if self._closed:
+                    self._wake.release()
+                return
+        try:
+            if begin(items, partial(self._ended, items)):
+                return
+        except Exception as error:
+            self._loop.call_soon(self._ended, items, error, 0.0)
+            return
+        self._left = items, octets
         self._wake.release()
+
+    def _ended(self, items: list[Item], outcome: Result | Exception, microseconds: float) -> None:
+        try:
+            if isinstance(outcome, Exception):
+                self._fail(items, outcome)
+            else:
+                self._finish(items, outcome, microseconds)
+        finally:
+            if self._begin is not None:
+                self._offer(self._begin)
 
     def _finish_inline(self, items: list[Item], octets: int) -> None:
         started, used = perf_counter_ns(), thread_time_ns()
         try:
             result = self._work(items)
         except Exception as error:
-            self._fail(items, error)
+            self._ended(items, error, 0.0)
             return
         self._done(items, result, octets, (perf_counter_ns() - started) / 1000, (thread_time_ns() - used) / 1000)
 
@@ -121,14 +161,15 @@ class Stage(Generic[Item, Result]):
     def _done(self, items: list[Item], result: Result, octets: int, microseconds: float, used: float) -> None:
         cost = used / (octets + ITEM_OCTETS * len(items))
         self._cost += _SMOOTHING * (cost - self._cost)
-        self._finish(items, result, microseconds)
+        self._ended(items, result, microseconds)
 
     def _run(self) -> None:
         while True:
             self._wake.acquire()
             while True:
                 with self._lock:
-                    items, octets = self._take()
+                    items, octets = self._left or self._take()
+                    self._left = None
                     if not items:
                         if self._closed:
                             return
@@ -138,11 +179,13 @@ class Stage(Generic[Item, Result]):
                 try:
                     result = self._work(items)
                 except Exception as error:
-                    self._post(self._fail, items, error)
+                    self._post(self._ended, items, error, 0.0)
                 else:
                     microseconds, used = (perf_counter_ns() - started) / 1000, thread_time_ns() - used
                     self._post(self._done, items, result, octets, microseconds, used / 1000)
                 del items
+                if self._begin is not None:  # the event loop offers the next one first
+                    break
 
     def _post(self, callback: Callable[..., None], *arguments: object) -> None:
         try:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Protocol
 from esa.engine.verdict import Reason, Report, Verdict
 from esa.errors import StoreError
 from esa.gateway import events
-from esa.gateway.batcher import Stage
+from esa.gateway.batcher import Ended, Stage
+from esa.gateway.commit import GroupCommit, Groups
 from esa.gateway.deciding import Case, Decider
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting
@@ -71,7 +72,7 @@ class Scans(Protocol):
     ) -> list[Report]: ...
 
 
-class Appends(Protocol):
+class Appends(Groups, Protocol):
     """What the route asks of a spool; esa.store.spool.Spool gives it."""
 
     def append(self, records: Sequence[Record]) -> None: ...
@@ -166,8 +167,16 @@ class Route:
             "scan", self._scan, self._scanned, self._broken, loop=loop, batch_items=SCAN_ITEMS, batch_octets=SCAN_OCTETS, inline=True
         )
         self._large = Stage("scan-large", self._scan, self._scanned, self._broken, loop=loop, batch_items=1, batch_octets=0)
+        self._groups = GroupCommit(loop, spool)
         self._commit = Stage(
-            "commit", self._append, self._committed, self._uncommitted, loop=loop, batch_items=COMMIT_ITEMS, batch_octets=COMMIT_OCTETS
+            "commit",
+            self._append,
+            self._committed,
+            self._uncommitted,
+            loop=loop,
+            batch_items=COMMIT_ITEMS,
+            batch_octets=COMMIT_OCTETS,
+            begin=self._begin_append,
         )
 
     # --- arrival --------------------------------------------------------------------------------------------------------------------
@@ -389,6 +398,9 @@ class Route:
             self.row.set(Counter.IN_COMMIT, self._in_commit)
             self._empty.clear()
 
+    def _begin_append(self, items: list[Arrival | Record], ended: Ended[None]) -> bool:
+        return self._groups.begin(_records(items), ended)
+
     def _append(self, items: list[Arrival | Record]) -> None:
         self._spool.append(_records(items))
 
@@ -441,6 +453,7 @@ class Route:
         self._is_drained = True
         for stage in (self._small, self._large, self._commit):
             stage.close()
+        self._groups.close()
 
     def _log(self, event: Log, arrival: Arrival, reply: Reply, reason: str | None = None) -> None:
         report, visit, origin = arrival.report, arrival.visit, arrival.transaction.origin

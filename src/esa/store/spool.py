@@ -26,6 +26,7 @@ import threading
 import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from esa.errors import StoreError
@@ -93,6 +94,17 @@ def parse_segment_name(name: str) -> tuple[int, bytes] | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Records as they are to be written: `buffers`, one after the other, to `descriptor` at `offset`, and then flushed."""
+
+    descriptor: int
+    offset: int
+    buffers: list[bytes]
+    octets: int
+    sequence: int  # of the record that comes next
+
+
 class Spool:
     """Append-only, durable, one writer. Threads may share it: groups go one after the other."""
 
@@ -140,8 +152,7 @@ class Spool:
         if not records:
             return
         with self._lock:
-            if self._lock_descriptor < 0:
-                raise StoreError("the spool is closed", where=str(self.folder))
+            self._check_open()
             taken: list[Path] = []
             try:
                 self._append(records, taken)
@@ -154,9 +165,62 @@ class Spool:
                 self._forget(records, taken)
                 raise
 
+    def begin(self, records: Sequence[Record]) -> Group | None:
+        """A group for somebody else to write and flush, who then calls `end`; until then the spool takes no other.
+
+        None if more is to be done than that: a segment has to be begun, or there is content that goes into a file of its own. Then it is a
+        case for `append`. Raises StoreError as `append` does.
+        """
+        if not all(isinstance(record.content, bytes | None) and len(record.content or b"") <= INLINE_LIMIT for record in records):
+            return None
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            self._check_open()
+            group = self._encode(records, []) if self._descriptor >= 0 else None
+        except BaseException:
+            self._lock.release()
+            raise
+        if group is None:
+            self._lock.release()
+        return group
+
+    def end(self, group: Group, error: OSError | None, *, is_flush: bool = False) -> None:
+        """The group is on disk, or it is not because of `error`, which came from the flush (`is_flush`) or from a write before it.
+
+        Raises StoreError for the error, as `append` does; then no record of the group counts.
+        """
+        try:
+            if error is None:
+                self._count(group)
+                return
+            if is_flush:
+                self._poison()
+            self._abandon()
+            raise store_error(error, self.folder) from error
+        finally:
+            self._lock.release()
+
+    def _check_open(self) -> None:
+        if self._lock_descriptor < 0:
+            raise StoreError("the spool is closed", where=str(self.folder))
+
     def _append(self, records: Sequence[Record], taken: list[Path]) -> None:
         if self._descriptor < 0:
             self._begin_segment()
+        group = self._encode(records, taken)
+        if taken:
+            sync_directory(self._content)
+        _write_all(group.descriptor, group.buffers, group.offset)
+        try:
+            os.fdatasync(group.descriptor)
+        except OSError:
+            self._poison()
+            raise
+        self._count(group)
+
+    def _encode(self, records: Sequence[Record], taken: list[Path]) -> Group:
+        """What is to be written of the records; content files are taken over, and named in `taken`."""
         sequence = self._sequence
         buffers: list[bytes] = []
         total = 0
@@ -184,16 +248,12 @@ class Spool:
             if content:
                 buffers.append(content)
                 total += len(content)
-        if taken:
-            sync_directory(self._content)
-        _write_all(self._descriptor, buffers, self._offset)
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError:
-            self._poison()
-            raise
-        self._offset += total
-        self._sequence = sequence
+        return Group(self._descriptor, self._offset, buffers, total, sequence)
+
+    def _count(self, group: Group) -> None:
+        """The group is on disk: let readers see it."""
+        self._offset += group.octets
+        self._sequence = group.sequence
         self._publish()
         if self._offset >= self._segment_limit:
             self._close_segment()
