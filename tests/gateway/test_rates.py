@@ -223,13 +223,14 @@ def test_a_worker_that_died_held_nothing() -> None:
 def test_connections_of_a_network_are_limited_whatever_the_policy_of_its_addresses() -> None:
     memory = create_memory(1)
     rates = NodeRates(memory, 0, connections_per_network=2)
-    held = []
+    held, addresses = [], []
     for text in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.1", "2001:db8:1:2::1", "2001:db8:1:3::1", "2001:db8:1:4::1"):
         address = read_address(text)
         assert address is not None
+        addresses.append(address)
         counts = SenderCounts(rates, MailFlowPolicy(), address)
         held.append((counts, counts.enter()))
     assert [reason for _, reason in held] == [None, None, "connections_per_network", None, None, None, "connections_per_network"]
     held[0][0].leave()
-    assert SenderCounts(rates, MailFlowPolicy(), held[2][0]._address).enter() is None
+    assert SenderCounts(rates, MailFlowPolicy(), addresses[2]).enter() is None
     os.close(memory)

@@ -11,12 +11,14 @@ import mmap
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from esa.policy.mail_flow import UNLIMITED, MailFlowPolicy, names_path
 from esa.policy.senders import IpAddress, network_of
 from esa_core._rates import HEADER_SIZE, Rates, memory_size, prepare
 
 SLOTS = 1 << 17  # senders and reverse-paths that can be counted at one time; memory is only used for those that are
+KEYS_KEPT = 8_192  # of senders that were heard of last
 NETWORK_BITS = 24  # of IPv4 and twice as many of IPv6: what one owner usually has at least
 HOUR = 3_600.0
 ALERT_WINDOW = 4 * HOUR  # an attack that goes on is told again after so long
@@ -58,6 +60,7 @@ class NodeRates:
         self._rates = Rates(memory, worker)
         self._rates.recover()
         self.clock = clock
+        self.keys_of = lru_cache(maxsize=KEYS_KEPT)(self._keys_of)
 
     @property
     def overflows(self) -> int:
@@ -67,6 +70,11 @@ class NodeRates:
     def key(self, name: str) -> int:
         """The key of a network or reverse-path; together with one of `_KINDS` (exclusive or) it is that of a count."""
         return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8, key=self._secret).digest(), "little")
+
+    def _keys_of(self, address: IpAddress, significant_bits: int) -> tuple[str, int, int]:
+        """The network that makes one sender, its key, and the key of all that is counted together by `connections_per_network`."""
+        network = network_of(address, significant_bits)
+        return network, self.key(network), self.key(network_of(address, NETWORK_BITS))
 
     def take(self, key: int, limit: int = UNLIMITED, window: float = HOUR) -> int:
         """Count one; the sum with it, or a negative number if that would pass the limit and it was not counted."""
@@ -88,14 +96,12 @@ class NodeRates:
 class SenderCounts:
     """What one sender has done within the hour, on all its connections. One for each connection."""
 
-    __slots__ = ("_address", "_invalid", "_key", "_policy", "_rates", "_tickets", "network")
+    __slots__ = ("_invalid", "_key", "_neighbours", "_policy", "_rates", "_tickets", "network")
 
     def __init__(self, rates: NodeRates, policy: MailFlowPolicy, address: IpAddress) -> None:
         self._rates, self._policy = rates, policy
-        self.network = network_of(address, policy.significant_bits)
-        self._address = address
+        self.network, self._key, self._neighbours = rates.keys_of(address, policy.significant_bits)
         self._tickets: list[int] = []
-        self._key = rates.key(self.network)
         self._invalid = self._key ^ _KINDS["invalid"]
 
     def enter(self) -> str | None:
@@ -104,8 +110,7 @@ class SenderCounts:
         if policy.max_concurrency != UNLIMITED and not self._hold(self._key ^ _KINDS["connection"], policy.max_concurrency):
             return "max_concurrency"
         if rates.connections_per_network != UNLIMITED:
-            key = rates.key(network_of(self._address, NETWORK_BITS))
-            if not self._hold(key ^ _KINDS["network"], rates.connections_per_network):
+            if not self._hold(self._neighbours ^ _KINDS["network"], rates.connections_per_network):
                 return "connections_per_network"
         return None
 

@@ -9,8 +9,9 @@ told the group or the reason.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esa.gateway import events
 from esa.gateway.directory.sources import Directory
@@ -24,7 +25,7 @@ from esa.gateway.recipients import Recipients
 from esa.gateway.sender_facts import SenderFacts
 from esa.gateway.visit import Visit, visit_of
 from esa.message.reply import Reply
-from esa.policy.host_access import HostAccess, Needs, Sender
+from esa.policy.host_access import HostAccess, Match, Needs, Sender
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import AccessRule, Demand, MailFlowPolicy, PipelineRule, names_path
 from esa.policy.recipient_access import RecipientAccess
@@ -38,6 +39,17 @@ SPOKE_TOO_EARLY = Reply(554, "5.5.0", "You sent on without waiting for the reply
 NO_SPACE = Reply(452, "4.3.1", "insufficient system storage, try again later")
 TOO_MANY_MESSAGES = Reply(421, "4.7.0", "Too many messages in one session, connect again")
 EARLY_LOOK = 0.25  # seconds between looks for a client that speaks before the greeting
+FOUND_SECONDS = 1.0  # that a client is known after it was looked for, where nobody was asked: so old may a history be anyway
+FOUND_CLIENTS = 4_096  # of them
+
+
+class _Found(NamedTuple):
+    """What a client's address says."""
+
+    sender: Sender | None  # None: it is no IP address
+    match: Match
+    relay: IncomingRelay | None
+    until: float  # time.monotonic(): then it is looked for anew
 
 
 class ListenerReceiver(Receiver):
@@ -63,6 +75,7 @@ class ListenerReceiver(Receiver):
         self._facts = facts
         self._relays = relays or IncomingRelays()
         self._reading: set[asyncio.Task[None]] = set()
+        self._clients: dict[str, _Found] = {}
 
     # --- connections
 
@@ -70,26 +83,42 @@ class ListenerReceiver(Receiver):
         row = self._route.row
         row.add(Counter.CONNECTIONS)
         row.add(Counter.CONNECTIONS_OPEN)
-        address = read_address(connection.client_address)
+        client, now = connection.client_address, time.monotonic()
+        found = self._clients.get(client)
+        if found is not None and now < found.until:
+            return self._greet_in_time(connection, found)
+        address = read_address(client)
         needs = self._hosts.needs(address)
-        if address is None or not needs:
-            return self._greet_in_time(connection, None if address is None else Sender(address))
-        if self._facts is None:
-            return self._greet_in_time(connection, Sender(address))
-        sender = self._facts.known(address, needs)
-        if sender is not None:
-            return self._greet_in_time(connection, sender)
-        return asyncio.ensure_future(self._find_out(connection, address, needs, self._facts))
+        facts = self._facts
+        if address is None or not needs or facts is None:
+            return self._greet_in_time(connection, self._remember(client, None if address is None else Sender(address), now))
+        sender = facts.known(address, needs)
+        if sender is None:
+            return asyncio.ensure_future(self._find_out(connection, address, needs, facts))
+        if facts.asks(needs):
+            return self._greet_in_time(connection, self._found(sender))
+        return self._greet_in_time(connection, self._remember(client, sender, now))
+
+    def _found(self, sender: Sender | None, until: float = 0.0) -> _Found:
+        return _Found(sender, self._hosts.match(sender), self._relays.find(sender.address) if sender is not None else None, until)
+
+    def _remember(self, client: str, sender: Sender | None, now: float) -> _Found:
+        if len(self._clients) >= FOUND_CLIENTS:
+            self._clients.clear()
+        found = self._clients[client] = self._found(sender, now + FOUND_SECONDS)
+        return found
 
     async def _find_out(self, connection: Connection, address: IpAddress, needs: Needs, facts: SenderFacts) -> Lines | None:
-        answer = self._greet_in_time(connection, await facts.find(address, needs))
+        answer = self._greet_in_time(connection, self._found(await facts.find(address, needs)))
         return await answer if isinstance(answer, asyncio.Future) else answer
 
-    def _greet_in_time(self, connection: Connection, sender: Sender | None) -> Answer:
-        answer = self._admit(connection, sender)
-        visit = visit_of(connection)
-        if visit is None or not visit.policy.greeting_delay or not visit.policy.is_open or (answer is not None and not answer.is_positive):
+    def _greet_in_time(self, connection: Connection, found: _Found) -> Answer:
+        answer = self._admit(connection, found)
+        policy = found.match.policy
+        if not policy.greeting_delay or not policy.is_open or (answer is not None and not answer.is_positive):
             return answer
+        visit = visit_of(connection)
+        assert visit is not None
         return asyncio.ensure_future(self._wait(connection, visit, answer))
 
     async def _wait(self, connection: Connection, visit: Visit, greeting: Reply | None) -> Lines | None:
@@ -102,11 +131,11 @@ class ListenerReceiver(Receiver):
         self._tell_refused(connection, "554", reason="early_talker")
         return Reply(554, "5.5.1", "You spoke before the greeting")
 
-    def _admit(self, connection: Connection, sender: Sender | None) -> Reply | None:
+    def _admit(self, connection: Connection, found: _Found) -> Reply | None:
         """Put the connection into its group, and greet it as the policy says."""
-        match = self._hosts.match(sender)
+        sender, match, relay, _ = found
         policy = match.policy
-        visit = connection.context = Visit(match, sender, self._relays.find(sender.address) if sender is not None else None)
+        visit = connection.context = Visit(match, sender, relay)
         self._route.journal.opened(connection)
         if policy.access is AccessRule.TCPREFUSE:
             self._tell_refused(connection, "reset")

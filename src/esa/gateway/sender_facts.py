@@ -68,6 +68,10 @@ class SenderFacts:
         answers = self._lists.recall(address, zones)
         return self._sender(address, needs, answers, None) if len(answers) == len(zones) else None
 
+    def asks(self, needs: Needs) -> bool:
+        """Whether name servers are asked for any of it."""
+        return self._resolver is not None and (needs.reverse or bool(self._zones(needs)))
+
     async def find(self, address: IpAddress, needs: Needs) -> Sender:
         """All that `needs` asks for, or what of it is known in time. Never raises."""
         resolver = self._resolver
