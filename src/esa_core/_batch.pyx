@@ -510,22 +510,30 @@ cdef class Batch:
             memcpy(out + of_cards, <const double *> PyBytes_AS_STRING(self._families) + row * of_families, of_families * sizeof(double))
         return memory
 
-    def ranked(self, Py_ssize_t row):
-        """The contributions that are not zero, by falling size, equal ones in their order: (indices, values), two lists. Raises IndexError."""
+    def ranked(self, Py_ssize_t row, Py_ssize_t most=-1):
+        """The contributions that are not zero, by falling size, equal ones in their order: (indices, values), two lists. Raises IndexError.
+
+        `most`: only so many, the largest; negative: all.
+        """
         cdef bytes memory = self._contributions(row)
         cdef const double *values = <const double *> PyBytes_AS_STRING(memory)
         cdef Py_ssize_t n = len(memory) // sizeof(double), length = 0, i, at
         cdef bytes places = PyBytes_FromStringAndSize(NULL, n * sizeof(int32_t))
         cdef int32_t *order = <int32_t *> PyBytes_AS_STRING(places)
+        if most < 0 or most > n:
+            most = n
         for i in range(n):  # an insertion sort: there are about a hundred
             if values[i] == 0.0:
                 continue
             at = length
             while at > 0 and fabs(values[order[at - 1]]) < fabs(values[i]):
-                order[at] = order[at - 1]
+                if at < most:
+                    order[at] = order[at - 1]
                 at -= 1
-            order[at] = <int32_t> i
-            length += 1
+            if at < most:
+                order[at] = <int32_t> i
+                if length < most:
+                    length += 1
         return [order[i] for i in range(length)], [values[order[i]] for i in range(length)]
 
     cdef int _check(self, Py_ssize_t row) except -1:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from esa.gateway.batcher import Stage
+from esa.gateway.batcher import Ended, Stage
 
 
 class Recorder:
@@ -139,3 +139,95 @@ async def test_many_items_from_many_iterations_all_finish_once_and_in_order() ->
     await recorder.until(3000)
     assert recorder.finished == list(range(3000))
     recorder.stage.close()
+
+
+class Taking:
+    """A stage whose batches are taken on by somebody else, but for those with a number that can be divided by three."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[list[int], Ended[str]]] = []
+        self.ended: list[tuple[list[int], str]] = []
+        self.threads: list[str] = []
+        self.stage: Stage[int, str] = Stage(
+            "test",
+            self._work,
+            lambda items, result, _: self.ended.append((items, result)),
+            lambda items, error: self.ended.append((items, str(error))),
+            loop=asyncio.get_running_loop(),
+            batch_items=64,
+            batch_octets=1 << 20,
+            begin=self._begin,
+        )
+
+    def _begin(self, items: list[int], ended: Ended[str]) -> bool:
+        if -1 in items:
+            raise ValueError("not begun")
+        if any(item % 3 == 0 for item in items):
+            return False
+        self.taken.append((items, ended))
+        return True
+
+    def _work(self, items: list[int]) -> str:
+        self.threads.append(threading.current_thread().name)
+        return "worked"
+
+    async def put(self, *numbers: int) -> None:
+        for number in numbers:
+            self.stage.put(number, 1)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.ended) < count:
+                await asyncio.sleep(0.001)
+
+
+async def test_while_somebody_else_works_on_a_batch_the_next_one_grows() -> None:
+    taking = Taking()
+    await taking.put(1)
+    await taking.put(2)
+    await taking.put(4, 5)
+    assert [items for items, _ in taking.taken] == [[1]]
+    taking.taken[0][1]("written", 1.0)
+    assert [items for items, _ in taking.taken] == [[1], [2, 4, 5]]
+    taking.taken[1][1](OSError("broken"), 1.0)
+    assert taking.ended == [([1], "written"), ([2, 4, 5], "broken")]
+    taking.stage.close()
+
+
+async def test_a_batch_that_is_not_taken_on_goes_to_the_thread_and_the_one_behind_it_is_offered_again() -> None:
+    taking = Taking()
+    await taking.put(3)
+    await taking.put(7, 8)
+    await taking.until(1)
+    assert taking.threads == ["test"]
+    assert [items for items, _ in taking.taken] == [[7, 8]]
+    taking.taken[0][1]("written", 1.0)
+    await taking.put(6)
+    await taking.until(3)
+    assert taking.ended == [([3], "worked"), ([7, 8], "written"), ([6], "worked")]
+    taking.stage.close()
+
+
+async def test_a_batch_that_cannot_be_begun_fails_and_the_stage_goes_on() -> None:
+    taking = Taking()
+    await taking.put(-1)
+    await taking.put(1)
+    await taking.until(1)
+    assert taking.ended == [([-1], "not begun")]
+    assert [items for items, _ in taking.taken] == [[1]]
+    taking.taken[0][1]("written", 1.0)
+    taking.stage.close()
+
+
+async def test_the_thread_ends_when_a_stage_is_closed_whose_batches_are_taken_on() -> None:
+    before = set(threading.enumerate())
+    taking = Taking()
+    (thread,) = set(threading.enumerate()) - before
+    await taking.put(1)
+    taking.stage.close()
+    assert thread.is_alive()
+    taking.taken[0][1]("written", 1.0)
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()

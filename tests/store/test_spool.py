@@ -11,9 +11,10 @@ import pytest
 
 from esa.errors import StoreError
 from esa.store import spool as spool_module
-from esa.store.record import INLINE_LIMIT
+from esa.store.record import INLINE_LIMIT, Record
 from esa.store.segments import SpoolReader, read_message
 from esa.store.spool import Committed, Spool, parse_segment_name
+from esa_core._group_writer import FLUSHED, GroupWriter
 from tests.store.messages import CONTENT, PREFIX, fill, identifiers, make_record, read_all, segments_of
 
 
@@ -303,3 +304,84 @@ def test_a_group_is_one_write_and_one_sync(tmp_path: Path, monkeypatch: pytest.M
         spool.append([make_record() for _ in range(100)])
     assert calls == ["write", "sync"]
     assert spool_module.SEGMENT_LIMIT == 64 << 20
+
+
+class OnOtherThread:
+    """Writes groups as a receive worker does: `Spool.begin`, the native writer, `Spool.end`."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+
+    def append(self, records: Sequence[Record], *, descriptor: int = -1) -> bool:
+        """False: it is a case for `Spool.append`. `descriptor`: where the octets go instead of into the segment."""
+        group = self.spool.begin(records)
+        if group is None:
+            return False
+        writer = GroupWriter()
+        writer.begin(group.descriptor if descriptor < 0 else descriptor, group.buffers, group.offset)
+        writer.stop()
+        writer.run()
+        outcome = writer.finish()
+        assert outcome is not None
+        failed, number, _ = outcome
+        self.spool.end(group, OSError(number, os.strerror(number)) if failed else None, is_flush=failed == FLUSHED)
+        return True
+
+
+def test_a_group_that_somebody_else_writes_is_read_like_any(tmp_path: Path) -> None:
+    records = [make_record(b"x" * size) for size in (0, 1, 5_000, INLINE_LIMIT)]
+    with Spool(tmp_path / "spool", "receive-0") as spool:
+        spool.append(records[:1])
+        assert OnOtherThread(spool).append(records[1:])
+        assert identifiers(read_all(SpoolReader(tmp_path / "spool")).stored) == [record.id for record in records]
+
+
+def test_only_append_begins_segments_and_takes_files(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool", "receive-0") as spool:
+        other = OnOtherThread(spool)
+        assert not other.append([make_record()])  # there is no segment yet
+        spool.append([make_record()])
+        body = spool.incoming / "body"
+        body.write_bytes(b"x")
+        assert not other.append([make_record(), make_record(body)])
+        assert not other.append([make_record(bytes(INLINE_LIMIT + 1))])
+        assert other.append([make_record()])
+        spool.rotate()
+        assert not other.append([make_record()])
+
+
+def test_a_spool_takes_no_other_group_until_the_one_begun_is_ended(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool", "receive-0") as spool:
+        spool.append([make_record()])
+        group = spool.begin([make_record()])
+        assert group is not None
+        assert spool.begin([make_record()]) is None
+        with pytest.raises(StoreError):
+            spool.end(group, OSError(errno.EIO, "broken"))
+        assert OnOtherThread(spool).append([make_record()])
+
+
+@pytest.mark.parametrize(("device", "segments"), [("/dev/full", 1), ("/dev/null", 2)])
+def test_a_group_that_somebody_else_could_not_write_or_flush_does_not_count(tmp_path: Path, device: str, segments: int) -> None:
+    before, failed, after = make_record(), make_record(), make_record()
+    with Spool(tmp_path / "spool", "receive-0") as spool:
+        spool.append([before])
+        descriptor = os.open(device, os.O_WRONLY)
+        with pytest.raises(StoreError) as fault:
+            OnOtherThread(spool).append([failed], descriptor=descriptor)
+        os.close(descriptor)
+        assert fault.value.is_full == (device == "/dev/full")
+        if not OnOtherThread(spool).append([after]):
+            spool.append([after])
+    found = read_all(SpoolReader(tmp_path / "spool"))
+    assert identifiers(found.stored) == [before.id, after.id]
+    assert not found.damages
+    assert len(segments_of(tmp_path)) == segments  # what failed to sync is not trusted again
+
+
+def test_a_record_that_is_too_long_costs_only_its_group(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool", "receive-0") as spool:
+        spool.append([make_record()])
+        with pytest.raises(StoreError, match="too long"):
+            spool.begin([make_record(recipients=["b" * 200 + "@example.org"] * 25_000)])
+        assert OnOtherThread(spool).append([make_record()])

@@ -44,7 +44,7 @@ class _Reasons(Sequence[Reason]):
 
     def _all(self) -> Sequence[Reason]:
         if self._sorted is None:
-            found = [part for part in self._parts if part]
+            found = [part for part in self._parts if not isinstance(part, tuple) or part]
             if len(found) == 1:  # a check gives its own in that order
                 self._sorted = found[0]
                 return self._sorted

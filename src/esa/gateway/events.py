@@ -100,6 +100,7 @@ class Event(StrEnum):
 
 
 _logger = logging.getLogger("esa")
+_root = logging.getLogger()
 _NEEDS_QUOTING = re.compile(r'[\s"=\\]')
 
 
@@ -139,20 +140,26 @@ def describe(cause: BaseException) -> str:
 
 def line(event: Event, fields: dict[str, FieldValue]) -> str:
     """`event=… key=value …`: values with white space, quotes or what cannot be printed stand quoted and escaped; None is left out."""
-    shown = [(key, value if type(value) is str else quote(value)) for key, value in fields.items() if value is not None]
-    texts = [text for _, text in shown]
+    parts = [f"event={event}"]
+    texts = []
+    for key, value in fields.items():
+        if value is not None:
+            text = value if type(value) is str else quote(value)
+            texts.append(text)
+            parts.append(f"{key}={text}")
     joined = "".join(texts)
     if "" in texts or not joined.isprintable() or _NEEDS_QUOTING.search(joined):  # rare: one look at all is cheaper than one at each
-        shown = [(key, quote(value)) for key, value in fields.items() if value is not None]
-    return " ".join([f"event={event}", *[f"{key}={text}" for key, text in shown]])
+        parts[1:] = [f"{key}={quote(value)}" for key, value in fields.items() if value is not None]
+    return " ".join(parts)
 
 
 def quote(value: FieldValue) -> str:
     """A value as it stands in a line: as it is where it is harmless, else in double quotes with \\xNN, \\uNNNN and \\UNNNNNNNN escapes."""
-    if isinstance(value, float):
-        return f"{value:.3f}".rstrip("0").rstrip(".")
-    if isinstance(value, int):
+    kind = type(value)
+    if kind is int or kind is bool:
         return str(value)
+    if kind is float:
+        return f"{value:.3f}".rstrip("0").rstrip(".")
     text = str(value)
     if text and text.isprintable() and not _NEEDS_QUOTING.search(text):
         return text
@@ -190,7 +197,12 @@ class EventRecord(logging.LogRecord):
 
 
 def _emit(level: int, event: Event, fields: dict[str, FieldValue]) -> None:
-    if _logger.isEnabledFor(level):
+    if not _logger.isEnabledFor(level):
+        return
+    handlers = _root.handlers
+    if len(handlers) == 1 and type(handlers[0]) is GatheringHandler and threading.get_ident() == handlers[0].thread:
+        handlers[0].emit(EventRecord(level, event, fields))  # where it goes anyway, without the way through all of logging
+    else:
         _logger.handle(EventRecord(level, event, fields))
 
 
@@ -243,7 +255,7 @@ class GatheringHandler(LineHandler):
     def __init__(self, stream: TextIO, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(stream)
         self._loop = loop
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
         self._lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -251,7 +263,7 @@ class GatheringHandler(LineHandler):
             if not (text := self.format(record)):
                 return
             self._lines.append(text + self.terminator)
-            if record.levelno > logging.INFO or threading.get_ident() != self._thread or self._loop.is_closed():
+            if record.levelno > logging.INFO or threading.get_ident() != self.thread or self._loop.is_closed():
                 self.flush()
             elif len(self._lines) == 1:
                 self._loop.call_soon(self.flush)

@@ -88,7 +88,8 @@ class Journal:
         if visit is not None:
             visit.is_refused = True
         if len(self._refused) >= GATHER_KINDS:
-            del fields["client"], fields["names"]
+            del fields["client"]
+            fields.pop("names", None)
         key = tuple((name, value) for name, value in fields.items() if value is not None)
         first, count = self._refused.get(key, (time.time(), 0))
         self._refused[key] = first, count + 1

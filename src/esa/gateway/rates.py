@@ -109,9 +109,9 @@ class SenderCounts:
         rates, policy = self._rates, self._policy
         if policy.max_concurrency != UNLIMITED and not self._hold(self._key ^ _KINDS["connection"], policy.max_concurrency):
             return "max_concurrency"
-        if rates.connections_per_network != UNLIMITED:
-            if not self._hold(self._neighbours ^ _KINDS["network"], rates.connections_per_network):
-                return "connections_per_network"
+        limit = rates.connections_per_network
+        if limit != UNLIMITED and not self._hold(self._neighbours ^ _KINDS["network"], limit):
+            return "connections_per_network"
         return None
 
     def _hold(self, key: int, limit: int) -> bool:

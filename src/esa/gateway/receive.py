@@ -26,6 +26,7 @@ from esa.gateway.batcher import Ended, Stage
 from esa.gateway.commit import GroupCommit, Groups
 from esa.gateway.deciding import Case, Decider
 from esa.gateway.events import Event as Log
+from esa.gateway.events import FieldValue
 from esa.gateway.greylisting import Greylisting
 from esa.gateway.journal import Journal, fates
 from esa.gateway.metrics import Counter, Row
@@ -457,37 +458,43 @@ class Route:
 
     def _log(self, event: Log, arrival: Arrival, reply: Reply, reason: str | None = None) -> None:
         report, visit, origin = arrival.report, arrival.visit, arrival.transaction.origin
-        named, *more = fates(arrival.plan, arrival.envelope.recipients, otherwise="refuse" if event is Log.MESSAGE_REFUSED else "defer")
+        session, envelope = arrival.session, arrival.envelope
+        named, *more = fates(arrival.plan, envelope.recipients, otherwise="refuse" if event is Log.MESSAGE_REFUSED else "defer")
         if origin is not None:
             named |= origin.fields()
         if events.tells_steps():
             named["spam_check"] = arrival.is_checked
             named["table"] = "outbound" if arrival.is_outgoing else "inbound"
-        events.info(
-            event,
-            id=arrival.id,
-            client=arrival.session.client_address,
-            reverse_path=f"<{arrival.envelope.reverse_path}>",
-            recipients=len(arrival.envelope.recipients),
-            size=arrival.envelope.size,
-            tls=arrival.session.tls_version or None,
-            cipher=arrival.session.tls_cipher or None,
-            user=arrival.session.user or None,
-            verdict=None if report is None else arrival.verdict,
-            score=None if report is None else round(report.score, 1),
-            dictionaries=None if report is None else " ".join(f"{name}:{score}" for name, score in scores_of(report).items()) or None,
-            disposition="+".join(dict.fromkeys(splinter.action for splinter in arrival.plan.splinters)) or None,
-            reply=f"{reply.code}/{reply.enhanced}",
-            reason=reason,
-            greylist=arrival.greylist or None,
-            group=None if visit is None else visit.match.group,
-            because=None if visit is None else visit.match.because,
-            icid=arrival.transaction.connection.number or None,
-            mid=arrival.envelope.number or None,
-            reputation=None if visit is None or visit.sender is None else visit.sender.reputation,
-            ms=round((time.monotonic() - arrival.began) * 1000, 1),
-            **named,
-        )
+        sender = None if visit is None else visit.sender
+        fields: dict[str, FieldValue] = {
+            "id": arrival.id,
+            "client": session.client_address,
+            "reverse_path": f"<{envelope.reverse_path}>",
+            "recipients": len(envelope.recipients),
+            "size": envelope.size,
+        }
+        if session.tls_version or session.user:
+            fields |= {"tls": session.tls_version or None, "cipher": session.tls_cipher or None, "user": session.user or None}
+        if report is not None:
+            fields["verdict"] = arrival.verdict.value
+            fields["score"] = round(report.score, 1)
+            if scores := scores_of(report):
+                fields["dictionaries"] = " ".join([f"{name}:{score}" for name, score in scores.items()])
+        if splinters := arrival.plan.splinters:
+            fields["disposition"] = "+".join(dict.fromkeys([splinter.action.value for splinter in splinters]))
+        fields["reply"] = f"{reply.code}/{reply.enhanced}"
+        fields["reason"] = reason
+        if arrival.greylist:
+            fields["greylist"] = arrival.greylist
+        if visit is not None:
+            fields["group"] = visit.match.group
+            fields["because"] = visit.match.because
+        fields["icid"] = arrival.transaction.connection.number or None
+        fields["mid"] = envelope.number or None
+        if sender is not None:
+            fields["reputation"] = sender.reputation
+        fields["ms"] = round((time.monotonic() - arrival.began) * 1000, 1)
+        events.info(event, **fields, **named)
         for line in more:
             events.info(Log.MESSAGE_RECIPIENTS, id=arrival.id, **line)
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from esa.gateway import events
 from esa.gateway.directory.sources import Directory
 from esa.gateway.events import Event as Log
+from esa.gateway.events import FieldValue
 from esa.gateway.metrics import Counter
 from esa.gateway.origin import find_origin
 from esa.gateway.rates import NodeRates, SenderCounts
@@ -23,7 +24,7 @@ from esa.gateway.receive import Route
 from esa.gateway.receiver import Answer, Lines, Receiver, Transaction
 from esa.gateway.recipients import Recipients
 from esa.gateway.sender_facts import SenderFacts
-from esa.gateway.visit import Visit, visit_of
+from esa.gateway.visit import Visit, fields_of, visit_of
 from esa.message.reply import Reply
 from esa.policy.host_access import HostAccess, Match, Needs, Sender
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
@@ -48,6 +49,7 @@ class _Found(NamedTuple):
 
     sender: Sender | None  # None: it is no IP address
     match: Match
+    told: Mapping[str, FieldValue]
     relay: IncomingRelay | None
     until: float  # time.monotonic(): then it is looked for anew
 
@@ -100,7 +102,9 @@ class ListenerReceiver(Receiver):
         return self._greet_in_time(connection, self._remember(client, sender, now))
 
     def _found(self, sender: Sender | None, until: float = 0.0) -> _Found:
-        return _Found(sender, self._hosts.match(sender), self._relays.find(sender.address) if sender is not None else None, until)
+        match = self._hosts.match(sender)
+        relay = self._relays.find(sender.address) if sender is not None else None
+        return _Found(sender, match, fields_of(match, sender), relay, until)
 
     def _remember(self, client: str, sender: Sender | None, now: float) -> _Found:
         if len(self._clients) >= FOUND_CLIENTS:
@@ -133,9 +137,9 @@ class ListenerReceiver(Receiver):
 
     def _admit(self, connection: Connection, found: _Found) -> Reply | None:
         """Put the connection into its group, and greet it as the policy says."""
-        sender, match, relay, _ = found
+        sender, match, told, relay, _ = found
         policy = match.policy
-        visit = connection.context = Visit(match, sender, relay)
+        visit = connection.context = Visit(match, sender, told, relay)
         self._route.journal.opened(connection)
         if policy.access is AccessRule.TCPREFUSE:
             self._tell_refused(connection, "reset")

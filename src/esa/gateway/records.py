@@ -217,7 +217,7 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
     if arrival.envelope.number:
         connected |= {"icid": transaction.connection.number, "mid": arrival.envelope.number}
     if arrival.visit is not None:
-        connected |= {key: value for key, value in arrival.visit.fields().items() if value is not None}
+        connected |= arrival.visit.fields()
     if transaction.origin is not None:
         connected |= {key: value for key, value in transaction.origin.fields().items() if value is not None}
     if session.tls_version:
@@ -238,7 +238,7 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
         fields |= {
             "verdict": str(arrival.verdict),
             "score": round(report.score, 2),
-            "reasons": [[name, round(weight, 3)] for name, _, weight in arrival.reasons],
+            "reasons": [[name, round(weight * 1000) / 1000] for name, _, weight in arrival.reasons],  # round(x, 3) takes far longer
         }
         if report.flags:
             fields["flags"] = list(report.flags)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from esa.message.reply import Reply
 from esa_core._smtp import FAULTS
@@ -15,16 +14,11 @@ def encode(lines: Reply | Sequence[Reply]) -> tuple[int, bytes]:
     Raises ValueError for no lines or lines of several codes.
     """
     if isinstance(lines, Reply):
-        return lines.code, _encode_one(lines)
+        return lines.code, lines.to_bytes()
     if not lines or any(line.code != lines[0].code for line in lines):
         raise ValueError("the lines of a reply must have one code")
     octets = [line.to_bytes() for line in lines]
     return lines[0].code, b"".join(line[:3] + b"-" + line[4:] for line in octets[:-1]) + octets[-1]
-
-
-@lru_cache(maxsize=256)
-def _encode_one(reply: Reply) -> bytes:
-    return reply.to_bytes()
 
 
 def _octets(code: int, enhanced: str | None, text: str) -> bytes:

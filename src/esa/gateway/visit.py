@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ class Visit:
 
     match: Match
     sender: Sender | None  # None: a client without an IP address
+    told: Mapping[str, FieldValue]  # `fields_of` them, of all connections alike that came within a second
     relay: IncomingRelay | None = None  # that the client is
     counts: SenderCounts | None = None  # None: nothing is counted of this client
     messages: int = 0  # begun in this connection
@@ -38,19 +40,27 @@ class Visit:
         """Whether mail for any domain is taken of it, so that it counts as outbound."""
         return self.match.policy.access is AccessRule.RELAY or bool(user)
 
-    def fields(self) -> dict[str, FieldValue]:
-        """Group, reason and policy for log lines and tracking; what was not asked for is left out."""
-        sender = self.sender
-        return {
-            "group": self.match.group,
-            "because": self.match.because,
-            "policy": self.match.policy.name,
-            "reputation": sender.reputation if sender else None,
-            "why": Assessment(sender.reputation, sender.evidence).describe(time.time()) if sender and sender.evidence else None,
-            "names": " ".join(sender.names) if sender and sender.names else None,
-            "reverse": str(sender.reverse) if sender and sender.reverse else None,
-            "listed": " ".join(sorted(sender.listed)) if sender and sender.listed else None,
-        }
+    def fields(self) -> Mapping[str, FieldValue]:
+        """Group, reason and policy for log lines and tracking; what was not asked for is left out. As it was when the client connected."""
+        return self.told
+
+
+def fields_of(match: Match, sender: Sender | None) -> dict[str, FieldValue]:
+    """What is told of a client with each of its messages."""
+    told: dict[str, FieldValue] = {"group": match.group, "because": match.because, "policy": match.policy.name}
+    if sender is None:
+        return told
+    if sender.reputation is not None:
+        told["reputation"] = sender.reputation
+    if sender.evidence:
+        told["why"] = Assessment(sender.reputation, sender.evidence).describe(time.time())
+    if sender.names:
+        told["names"] = " ".join(sender.names)
+    if sender.reverse:
+        told["reverse"] = str(sender.reverse)
+    if sender.listed:
+        told["listed"] = " ".join(sorted(sender.listed))
+    return told
 
 
 def visit_of(connection: Connection) -> Visit | None:

@@ -53,9 +53,15 @@ def result_fields(message_id: str, verdict: str, score: float, reasons: Sequence
     """
     fields = [f"X-Esa-Id: {message_id}", f"X-Esa-Verdict: {verdict}", f"X-Esa-Score: {score:.1f}"]
     if reasons:
-        shown = [f"{_UNSAFE_IN_REASON.sub('_', reason)[:64]}={contribution:+.1f}" for reason, contribution in reasons[:REASONS_SHOWN]]
+        shown = [f"{_shown_reason(reason)}={contribution:+.1f}" for reason, contribution in reasons[:REASONS_SHOWN]]
         fields.append(fold("X-Esa-Reasons", shown))
     return ("\r\n".join(fields) + "\r\n").encode("ascii", "replace")
+
+
+@functools.lru_cache(maxsize=4096)
+def _shown_reason(name: str) -> str:
+    """The name of a reason; a model has some hundred of them."""
+    return _UNSAFE_IN_REASON.sub("_", name)[:64]
 
 
 def fold(name: str, words: Sequence[str]) -> str:

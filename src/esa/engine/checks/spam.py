@@ -46,7 +46,13 @@ class ModelReasons(Sequence[Reason]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Reason]: ...
     def __getitem__(self, index: int | slice) -> Reason | Sequence[Reason]:
-        return self._at(index) if isinstance(index, int) else tuple(map(self._at, range(len(self))[index]))
+        if isinstance(index, int):
+            return self._at(index)
+        if self._batch is not None and index.start is None and index.step is None and index.stop is not None and index.stop >= 0:
+            order, values = self._batch.ranked(self._row, index.stop)  # a few of many: those alone are put in order
+            names, families = self._model.names, self._model.families
+            return tuple([Reason(names[place], families[place], value) for place, value in zip(order, values, strict=True)])
+        return tuple(map(self._at, range(len(self))[index]))
 
     def __len__(self) -> int:
         return len(self._ranked())
