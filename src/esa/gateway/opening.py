@@ -46,6 +46,7 @@ class Opening(Stream):
         "_greeted",
         "_joined",
         "_junk",
+        "_local",
         "_machine",
         "_may_claim",
         "_offers",
@@ -57,8 +58,6 @@ class Opening(Stream):
         "ends_after_reply",
         "extended",
         "helo",
-        "local_address",
-        "local_port",
         "mechanism",
         "needs_authentication",
         "needs_tls",
@@ -83,8 +82,9 @@ class Opening(Stream):
         self.context: object = None
         self.number = 0  # of the connection in logs (AsyncOS's ICID), if the receiver gives it one
         self.ends_after_reply = False  # set by a receiver: the refusal that it gives is the last reply
-        self.client_address = self.local_address = ""
-        self.client_port = self.local_port = 0
+        self.client_address = ""
+        self.client_port = 0
+        self._local: tuple[str, int] | None = None  # None: the socket's own
         self.proxy_address = ""  # of the proxy that said who the client is
         self._may_claim = False  # by XCLIENT
         self.helo = ""
@@ -103,6 +103,20 @@ class Opening(Stream):
     @property
     def server(self) -> Server:
         return self._server
+
+    @property
+    def local_address(self) -> str:
+        """The address that the client has connected to; few ask, and it is a call of the system."""
+        return self._local_endpoint()[0]
+
+    @property
+    def local_port(self) -> int:
+        return self._local_endpoint()[1]
+
+    def _local_endpoint(self) -> tuple[str, int]:
+        if self._local is None:
+            self._local = _endpoint(self._transport.get_extra_info("sockname"))
+        return self._local
 
     @property
     def _session(self) -> Connection:
@@ -136,7 +150,6 @@ class Opening(Stream):
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
         self.client_address, self.client_port = _endpoint(transport.get_extra_info("peername"))
-        self.local_address, self.local_port = _endpoint(transport.get_extra_info("sockname"))
         self._active = self._joined = self._server.now
         self.connected_at = time.time()
         if not self._server.admit(self._session):
@@ -187,7 +200,7 @@ class Opening(Stream):
         if endpoints.client_address:
             self.proxy_address = self.client_address
             self.client_address, self.client_port = endpoints.client_address, endpoints.client_port
-            self.local_address, self.local_port = endpoints.local_address, endpoints.local_port
+            self._local = endpoints.local_address, endpoints.local_port
         rest, self._pending = self._pending[length:], b""
         self._active = self._server.now
         self._front = None
@@ -210,8 +223,8 @@ class Opening(Stream):
         self.proxy_address = self.proxy_address or self.client_address
         self.client_address = claims.client_address or self.client_address
         self.client_port = self.client_port if claims.client_port is None else claims.client_port
-        self.local_address = claims.local_address or self.local_address
-        self.local_port = self.local_port if claims.local_port is None else claims.local_port
+        port = self.local_port if claims.local_port is None else claims.local_port
+        self._local = claims.local_address or self.local_address, port
         self.helo, self.extended, self.context = claims.helo or "", False, None
         self.user = claims.user or ""
         self._demand_as_listener()

@@ -89,10 +89,12 @@ class Stream(asyncio.BufferedProtocol, ABC):
         return self._buffer
 
     def buffer_updated(self, count: int) -> None:
-        if self._front is None:
-            self._take(count)
-        else:
+        if self._front is not None:
             self._front(count)
+        elif self._waiting or self._blocked or self._pending or self._ending:
+            self._hold(self._buffer, 0, count)
+        else:
+            self._process(self._buffer, count)
 
     def _take(self, count: int) -> None:
         """Process the first octets of the shared buffer, or keep them."""
