@@ -32,7 +32,7 @@ from esa.store.queue import Entry, Outcome, Queue, Result, RetrySchedule
 from esa.store.segments import SpoolReader
 
 PACE = 0.005  # seconds from one step to the next at least: each costs a commit, and what comes meanwhile shares it
-POLL = 0.02  # seconds between looks for new mail
+POLL = 0.02  # seconds between looks for new mail; and between steps where no mail waits for a delivery to end
 _SLOW_POLL = 0.1  # when nothing has come for a second
 _FAULT_PAUSE = 1.0  # after a fault of the disk
 _HOUSEKEEPING = 30.0
@@ -229,7 +229,8 @@ class Deliverer:
                 try:
                     if await self._step():
                         quiet_since = time.monotonic()
-                        await asyncio.sleep(began + PACE - quiet_since)
+                        has_room = len(self._in_flight) < self._hop.capacity(quiet_since)
+                        await asyncio.sleep(began + (POLL if has_room else PACE) - quiet_since)
                         continue
                     pause = POLL if self._in_flight or time.monotonic() - quiet_since < 1 else _SLOW_POLL
                 except StoreError as fault:
