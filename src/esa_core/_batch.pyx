@@ -23,6 +23,7 @@ from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._document cimport document_free, document_init, document_reset
 from esa_core._mime cimport parse_structure
 from esa_core._program cimport Compiled, Program, RowSink, match_document, rows_free, rows_held, rows_init, rows_reset, rows_trim
+from esa_core._rank cimport rank
 from esa_core._results cimport Kept, Match, Results, Window, results_add, results_free, results_held, results_init, results_reset, results_trim
 from esa_core._text cimport decode_text, fold_text
 from esa_core._types cimport TOO_MANY_MATCHES, Document, HeaderField, Link, Part, Region, Source
@@ -517,23 +518,10 @@ cdef class Batch:
         """
         cdef bytes memory = self._contributions(row)
         cdef const double *values = <const double *> PyBytes_AS_STRING(memory)
-        cdef Py_ssize_t n = len(memory) // sizeof(double), length = 0, i, at
+        cdef Py_ssize_t n = len(memory) // sizeof(double), length, i
         cdef bytes places = PyBytes_FromStringAndSize(NULL, n * sizeof(int32_t))
         cdef int32_t *order = <int32_t *> PyBytes_AS_STRING(places)
-        if most < 0 or most > n:
-            most = n
-        for i in range(n):  # an insertion sort: there are about a hundred
-            if values[i] == 0.0:
-                continue
-            at = length
-            while at > 0 and fabs(values[order[at - 1]]) < fabs(values[i]):
-                if at < most:
-                    order[at] = order[at - 1]
-                at -= 1
-            if at < most:
-                order[at] = <int32_t> i
-                if length < most:
-                    length += 1
+        length = rank(values, n, order, n if most < 0 else min(most, n))
         return [order[i] for i in range(length)], [values[order[i]] for i in range(length)]
 
     cdef int _check(self, Py_ssize_t row) except -1:

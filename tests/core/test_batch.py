@@ -77,6 +77,8 @@ def test_ranked_contributions_fall_in_size_and_leave_out_what_says_nothing(engin
     for row in range(2):
         values = batch.contributions(row)
         order, ranked = batch.ranked(row)
+        for most in (0, 1, 5, len(order), len(order) + 1):
+            assert batch.ranked(row, most) == (order[:most], ranked[:most])
         assert order == np.argsort(-np.abs(values), kind="stable")[: np.count_nonzero(values)].tolist()
         assert ranked == values[order].tolist()
 

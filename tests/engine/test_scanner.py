@@ -40,6 +40,14 @@ def test_reasons_sum_to_the_logit_and_the_logit_makes_the_score(scanner: Scanner
     assert sum(report.families.values()) == pytest.approx(report.logit, abs=1e-6)
 
 
+def test_the_first_reasons_are_the_same_whether_the_others_have_been_looked_at_or_not(scanner: Scanner) -> None:
+    message = b"From: a@example.org\r\nSubject: free\r\n\r\nClick here!\r\n"
+    whole = tuple(scanner.scan(message).reasons)
+    assert len(whole) > 5
+    for count in (0, 1, 5, len(whole), len(whole) + 5):
+        assert tuple(scanner.scan(message).reasons[:count]) == whole[:count]
+
+
 @pytest.mark.corpus
 def test_reasons_of_real_mail_sum_to_the_logit(scanner: Scanner, corpus: Callable[[str], Path]) -> None:
     paths = sorted(corpus("spamassassin").glob("*/*"))
