@@ -32,7 +32,7 @@ call: WORD "(" [value ("," value)*] ")"
     | "(" condition ")"
     | test
 test: name [OPERATOR value]
-name: WORD ["(" argument ("," argument)* ")"]
+name: WORD ["(" [argument ("," argument)*] ")"]
 argument: value [OPERATOR value]
 value: STRING -> text
     | NUMBER -> number
