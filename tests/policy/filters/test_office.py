@@ -198,3 +198,8 @@ def test_every_filter_that_can_fire_has_a_message() -> None:
 def test_the_same_message_has_the_same_outcome_again(office: Running) -> None:
     for case in CASES[:20]:
         assert run(office, case) == run(office, case)
+
+
+def test_the_documentation_has_every_word() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "filters.md").read_text("utf-8")
+    assert [word for word in (*conditions(), *actions()) if f"| `{word}" not in text] == []

@@ -76,9 +76,16 @@ actions = (
     Action("duplicate-quarantine", _NAME, "A copy goes into this quarantine.", _duplicate),
     Action("archive", _NAME, "A copy is written to the mbox log of this name.", _archive),
     Action("bcc", _COPY, "A copy to an address: with a subject, a return path and a mail host if given.", _blind_copy(is_scanned=False)),
-    Action("bcc-scan", _COPY, "The same, and the copy goes through all stages as a new message.", _blind_copy(is_scanned=True)),
+    Action(
+        "bcc-scan",
+        _COPY,
+        "A copy to an address that goes through all stages as a new message; the texts are those of bcc.",
+        _blind_copy(is_scanned=True),
+    ),
     Action(
         "notify", _NOTICE, "A notice to an address: with a subject, a return path and a text resource if given.", _notice(with_copy=False)
     ),
-    Action("notify-copy", _NOTICE, "The same, with the message attached.", _notice(with_copy=True)),
+    Action(
+        "notify-copy", _NOTICE, "A notice to an address, with the message attached; the texts are those of notify.", _notice(with_copy=True)
+    ),
 )

@@ -75,12 +75,40 @@ conditions = (
     Condition(
         "dictionary-match", _WEIGHED, "Entries found anywhere in the message weigh so much at least: 1, unless said.", _found("", "body")
     ),
-    Condition("subject-dictionary-match", _WEIGHED, "The same of the Subject alone.", _found("subject", "header:subject")),
-    Condition("body-dictionary-match", _WEIGHED, "The same of the message's own text, attachments left out.", _found("body", "body")),
-    Condition("attachment-dictionary-match", _WEIGHED, "The same of attachments.", _found("attachment", "body")),
-    Condition("header-dictionary-match", _IN_HEADER, "The same of the fields of one name.", _looked_up("")),
     Condition(
-        "rcpt-to-dictionary-match", _WEIGHED, "The same of an envelope recipient; the filter acts for all of them.", _looked_up("rcpt-to")
+        "subject-dictionary-match",
+        _WEIGHED,
+        "Entries found in the Subject weigh so much at least: 1, unless said.",
+        _found("subject", "header:subject"),
     ),
-    Condition("mail-from-dictionary-match", _WEIGHED, "The same of the envelope sender.", _looked_up("mail-from")),
+    Condition(
+        "body-dictionary-match",
+        _WEIGHED,
+        "Entries found in the message's own text, attachments left out, weigh so much at least: 1, unless said.",
+        _found("body", "body"),
+    ),
+    Condition(
+        "attachment-dictionary-match",
+        _WEIGHED,
+        "Entries found in attachments weigh so much at least: 1, unless said.",
+        _found("attachment", "body"),
+    ),
+    Condition(
+        "header-dictionary-match",
+        _IN_HEADER,
+        "Entries found in one field of this name weigh so much at least: 1, unless said.",
+        _looked_up(""),
+    ),
+    Condition(
+        "rcpt-to-dictionary-match",
+        _WEIGHED,
+        "Entries found in an envelope recipient weigh so much at least; the filter acts for all recipients.",
+        _looked_up("rcpt-to"),
+    ),
+    Condition(
+        "mail-from-dictionary-match",
+        _WEIGHED,
+        "Entries found in the envelope sender weigh so much at least: 1, unless said.",
+        _looked_up("mail-from"),
+    ),
 )
