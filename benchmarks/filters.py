@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from mail import corpus_path, read
 from results import table, write_section
 
-from esa.engine.checks.dictionaries import Dictionary
+from esa.engine.dictionary import Dictionary
 from esa.engine.scanner import Scanner
 from esa.message.envelope import Envelope, Session
 from esa.policy.filters.plan import FilterPlan
@@ -135,7 +135,7 @@ ENVELOPE = Envelope("someone@sender.example", ("one@recipient.example", "two@rec
 
 
 def view_of(raw: bytes, report: object, prepared: Prepared) -> View:
-    return View(raw, SESSION, ENVELOPE, report, lookup=getattr(prepared.scanner, "lookup", None), identifier="x")  # type: ignore[arg-type]
+    return View(raw, SESSION, ENVELOPE, report, lookup=prepared.scanner.lookup, identifier="x")  # type: ignore[arg-type]
 
 
 def pipeline(prepared: Prepared, raws: Sequence[bytes]) -> int:
@@ -200,7 +200,7 @@ def main() -> int:
     chosen = options.parse_args()
     raws, planted = planted_in(read(corpus_path("spamassassin"), chosen.messages)[0])
     draw = random.Random(8)
-    dictionaries = [Dictionary(f"book{number}", {name(draw): 1 + place % 9 for place in range(200)}) for number in range(DICTIONARIES)]
+    dictionaries = [Dictionary.of(f"book{number}", {name(draw): 1 + place % 9 for place in range(200)}) for number in range(DICTIONARIES)]
 
     few = prepare(filters_of(FEW, always=0), dictionaries)
     began = time.thread_time()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from esa.config import dictionary_file
+from esa.config.dictionary_file import files_of
 from esa.config.values import Table, Texts
 from esa.errors import ConfigurationError
 from esa.policy.filters.plan import FilterPlan
@@ -109,7 +109,7 @@ def resources(table: Filters, base: Path = Path()) -> dict[str, str]:
 def scope_of(configuration: Configuration, base: Path = Path()) -> Scope:
     """What filters of this configuration may name. Raises ConfigurationError for a text resource that cannot be read."""
     return Scope(
-        dictionaries=frozenset(path.stem for name in configuration.scan.dictionaries for path in dictionary_file.files_of(base / name)),
+        dictionaries=frozenset(path.stem for name in configuration.scan.dictionaries for path in files_of(base / name)),
         listeners=frozenset(listener.name for listener in configuration.listener),
         texts=resources(configuration.filters, base),
         is_left_to_right=configuration.filters.left_to_right,

@@ -61,7 +61,7 @@ class Running:
     ) -> View:
         of_session = {key: facts.pop(key) for key in ("client_address", "listener", "user", "received_at") if key in facts}
         session = Session(**{"client_address": "192.0.2.1", "listener": "InboundMail", **of_session})
-        facts.setdefault("lookup", getattr(self.scanner, "lookup", None))
+        facts.setdefault("lookup", self.scanner.lookup)
         return View(raw, session, Envelope(sender, recipients, len(raw)), self.scanner.scan(raw), **facts)
 
     def run(self, raw: bytes = MAIL, **facts: Any) -> Outcome:

@@ -32,12 +32,10 @@ def _found(place: str, *reads: str) -> Callable[[Test, Scope], Rule]:
     def build(test: Test, scope: Scope) -> Rule:
         name, least = text_of(test.arguments[0]), _threshold(test)
 
-        def evaluate(view: View) -> bool | None:
+        def evaluate(view: View) -> bool:
             facts = view.dictionaries.get(name)
             if facts is None:
                 return least <= 0
-            if place and "places" not in facts:
-                return None
             if not (facts["places"].get(place, 0) if place else facts["score"]) >= least:
                 return False
             view.matched.append(lambda: ", ".join(facts["terms"]))
