@@ -65,8 +65,6 @@ ABORTS_A_SECOND = 100  # transactions without mail that tracking is told of; mor
 FREE_SPACE_SECONDS = 1.0  # how long a look at the free space is good for
 
 
-
-
 class Scans(Protocol):
     """What the route asks of a scanner; esa.engine.scanner.Scanner gives it. Must be usable from two threads at once."""
 
