@@ -85,10 +85,16 @@ cdef bint stands_within(const Reader *reader, const Rule *rule) noexcept nogil:
     return True
 
 
-cdef int find_rules(const Reader *reader, uint32_t kind, uint32_t name, uint32_t tag, const uint32_t *classes, int n_classes,
-                    const Rule **matches, int n_matches) noexcept nogil:
+cdef inline int find_rules(const Reader *reader, uint32_t kind, uint32_t name, uint32_t tag, const uint32_t *classes, int n_classes,
+                           const Rule **matches, int n_matches) noexcept nogil:
     """Add the rules of one chain that hold, in the order of weight; gives their number."""
     cdef uint32_t index = chain_heads(&reader.sheet)[chain_of(kind, name)]
+    return add_rules(reader, index, kind, name, tag, classes, n_classes, matches, n_matches) if index else n_matches
+
+
+cdef int add_rules(const Reader *reader, uint32_t index, uint32_t kind, uint32_t name, uint32_t tag, const uint32_t *classes, int n_classes,
+                   const Rule **matches, int n_matches) noexcept nogil:
+    """From the rule of this index on."""
     cdef const Rule *rule
     cdef int at
     cdef bint holds
@@ -114,25 +120,29 @@ cdef int find_rules(const Reader *reader, uint32_t kind, uint32_t name, uint32_t
 cdef int read_classes(const Reader *reader, uint32_t *classes) noexcept nogil:
     cdef const uint8_t *text = reader.attributes.value[ATTR_CLASS]
     cdef size_t length = reader.attributes.length[ATTR_CLASS]
+    cdef size_t first = <size_t>(text - reader.source)
     cdef size_t at = 0
     cdef size_t start
     cdef uint32_t name
     cdef int count = 0
     cdef int before
     while at < length and count < MOST_CLASSES:
-        while at < length and is_blank(text[at]):
+        if is_blank(text[at]):
             at += 1
+            continue
         start = at
-        while at < length and not is_blank(text[at]):
+        while True:  # the map also has ">"
+            at = esa_next_mark(&reader.marks.value, first + at, first + length) - first
+            if at >= length or is_blank(text[at]):
+                break
             at += 1
-        if at > start:
-            name = name_hash(text + start, at - start)
-            before = 0
-            while before < count and classes[before] != name:
-                before += 1
-            if before == count:
-                classes[count] = name
-                count += 1
+        name = name_hash(text + start, at - start)
+        before = 0
+        while before < count and classes[before] != name:
+            before += 1
+        if before == count:
+            classes[count] = name
+            count += 1
     return count
 
 

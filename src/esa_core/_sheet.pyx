@@ -5,7 +5,7 @@ desktop's screen. Of any other selector only this is kept: the colours of what i
 and LONGEST_CHAIN; what does not fit is left out, and its text counts as shown.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memset
 
 from esa_core._buffer cimport equals_caseless, lower, reserve
@@ -16,17 +16,22 @@ from esa_core._style cimport P_BACKGROUND, P_COLOUR, Style, add_style, read_styl
 cdef extern from "html_tables.h" nogil:
     const uint32_t TAG_HTML, TAG_BODY
 
+cdef extern from "words.h" nogil:
+    uint64_t esa_load(const uint8_t *p)
+
+cdef extern from "markup.h" nogil:
+    uint64_t esa_lower_name(uint64_t octets)
+    bint esa_has_octet(uint64_t octets, uint8_t octet)
+
 cdef extern from *:
     """
     #define MOST_RULES 2048u       /* newsletters have some hundreds */
     #define MOST_SELECTORS 16384u  /* read in one page: bounds the cost of lists in which each is two octets */
     #define LONGEST_CHAIN 16u      /* rules whose names have one hash: more of them are an attack on the search */
-    #define HEADS 1024u
     """
     const uint32_t MOST_RULES
     const uint32_t MOST_SELECTORS
     const uint32_t LONGEST_CHAIN
-    const uint32_t HEADS
 
 cdef struct Selector:
     uint32_t kind
@@ -39,26 +44,46 @@ cdef struct Selector:
     bint vague                   # it asks for more than we understand
 
 
+cdef inline uint64_t stir(uint64_t key, uint64_t word) noexcept nogil:
+    key = (key ^ word) * <uint64_t>0x9E3779B97F4A7C15
+    return key ^ key >> 32
+
+
 cdef uint32_t name_hash(const uint8_t *name, size_t length) noexcept nogil:
-    """Of a class or identifier, in any case; never 0. Escapes of CSS are passed over."""
-    cdef uint32_t key = 2166136261u
+    """Of a class or identifier, in any case; never 0; 8 octets behind it may be read. Escapes of CSS are passed over."""
+    cdef uint64_t key = 0
+    cdef uint64_t word
+    cdef size_t at = 0
+    cdef size_t left
+    while at < length:
+        left = length - at
+        word = esa_load(name + at)
+        if left < 8:
+            word &= (<uint64_t>1 << 8 * left) - 1
+        if esa_has_octet(word, 92):
+            return escaped_hash(name, length)
+        key = stir(key, esa_lower_name(word))
+        at += 8
+    return <uint32_t>key | 1
+
+
+cdef uint32_t escaped_hash(const uint8_t *name, size_t length) noexcept nogil:
+    """The same of a name in which there are escapes."""
+    cdef uint64_t key = 0
+    cdef uint64_t word = 0
     cdef size_t at
+    cdef int filled = 0
     for at in range(length):
-        if name[at] != 92:
-            key = (key ^ lower(name[at])) * 16777619u
-    return key | 1
-
-
-cdef uint16_t *chain_heads(const Sheet *sheet) noexcept nogil:
-    return <uint16_t *>sheet.memory.data
-
-
-cdef Rule *rules_of(const Sheet *sheet) noexcept nogil:
-    return <Rule *>(sheet.memory.data + HEADS * sizeof(uint16_t))
-
-
-cdef uint32_t chain_of(uint32_t kind, uint32_t name) noexcept nogil:
-    return ((name ^ name >> 15) * 2654435769u >> 22 ^ kind << 3) % HEADS
+        if name[at] == 92:
+            continue
+        word |= <uint64_t>lower(name[at]) << filled
+        filled += 8
+        if filled == 64:
+            key = stir(key, word)
+            word = filled = 0
+    if filled:
+        key = stir(key, word)
+    return <uint32_t>key | 1
 
 
 cdef int add_rule(Sheet *sheet, const Selector *selector, const Style *style) noexcept nogil:
@@ -288,15 +313,26 @@ cdef bint holds_for_screens(const uint8_t *source, size_t at, size_t end) noexce
 
 cdef size_t block_end(const uint8_t *source, size_t at, size_t end) noexcept nogil:
     """Behind the brace that ends the block begun before `at`."""
+    cdef const uint8_t *opened = NULL
+    cdef const uint8_t *closed
     cdef size_t depth = 1
     while at < end:
-        if source[at] == 123:
+        closed = <const uint8_t *>memchr(source + at, 125, end - at)
+        if closed == NULL:
+            return end
+        while True:  # the blocks that begin in front of it
+            if opened == NULL or opened < source + at:
+                opened = <const uint8_t *>memchr(source + at, 123, end - at)
+                if opened == NULL:
+                    opened = source + end
+            if opened > closed:
+                break
             depth += 1
-        elif source[at] == 125:
-            depth -= 1
-            if depth == 0:
-                return at + 1
-        at += 1
+            at = <size_t>(opened - source) + 1
+        depth -= 1
+        at = <size_t>(closed - source) + 1
+        if depth == 0:
+            return at
     return end
 
 

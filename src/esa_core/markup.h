@@ -216,6 +216,12 @@ static inline uint64_t esa_lower_name(uint64_t v) {
     return v | upper >> 2;
 }
 
+static inline int esa_has_octet(uint64_t v, uint8_t octet) {
+    const uint64_t ones = 0x0101010101010101ull;
+    v ^= ones * octet;
+    return ((v - ones) & ~v & (ones * 0x80)) != 0;
+}
+
 /* The number of a name of 1 to 16 octets in any case, 0 if the table does not have it; 16 octets at p may be read. All octets are looked up as if they
    were letters; what is found is compared with only those changed that are. */
 #define ESA_FIND_NAME(table, p, n) \
