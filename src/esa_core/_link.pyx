@@ -44,7 +44,7 @@ cdef int put_target(Reader *reader, int index, const uint8_t *value, size_t leng
         esa_copy_over(url, value, length)  # nothing in it to decode or leave out
         link.url = Span(targets.length, <uint32_t>length)
         targets.length += <uint32_t>length
-        if (url[0] | 32) == 100:
+        if url[0] | 32 == 100:
             note_data_url(reader, url, length, value, length)
         return 0
     decoded = decode_value(value, length, url, ESA_MAX_TARGET, &reader.document.html.entities_odd)
@@ -235,6 +235,6 @@ cdef int read_links(Reader *reader, uint32_t tag) noexcept nogil:
             note_inner(reader, reader.attributes.value[ATTR_SRCDOC], reader.attributes.length[ATTR_SRCDOC], False)
         if outcome != -1 and tag == TAG_VIDEO:
             outcome = link_attribute(reader, ATTR_POSTER, LINK_IMAGE)
-    if outcome != -1:
+    if outcome != -1 and reader.attributes.present >> ATTR_BACKGROUND & 1:
         outcome = link_attribute(reader, ATTR_BACKGROUND, LINK_IMAGE)
     return -1 if outcome == -1 else 0

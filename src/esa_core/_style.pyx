@@ -75,7 +75,7 @@ cdef extern from *:
     uint32_t find_property "esa_find_property"(const uint8_t *name, size_t length) noexcept nogil
 
 cdef inline bint is_blank(uint8_t octet) noexcept nogil:
-    return octet == 32 or 9 <= octet <= 13
+    return octet <= 32 and (octet == 32 or 9 <= octet <= 13)
 
 
 cdef size_t skip_blank(const uint8_t *style, size_t at, size_t length) noexcept nogil:

@@ -60,6 +60,16 @@ cdef extern from *:
         unsigned char last[32] = {0};
         size_t at = 0;
         for (; at + 32 <= length; at += 32) {
+            while (at + 128 <= length) {         /* nothing but ASCII */
+                const __m256i *four = (const __m256i *)(source + at);
+                now = _mm256_loadu_si256(four + 3);
+                if (_mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(_mm256_or_si256(before, _mm256_loadu_si256(four)), now),
+                                                         _mm256_or_si256(_mm256_loadu_si256(four + 1), _mm256_loadu_si256(four + 2)))))
+                    break;
+                before = now;
+                at += 128;
+            }
+            if (at + 32 > length) break;
             now = _mm256_loadu_si256((const __m256i *)(source + at));
             if (_mm256_movemask_epi8(_mm256_or_si256(now, before)))
                 errors = _mm256_or_si256(errors, utf8_errors(now, before));
