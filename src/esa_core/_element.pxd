@@ -28,6 +28,5 @@ cdef inline void open_element(Reader *reader, uint32_t name, uint32_t bits, cons
     reader.top[name] = <int16_t>reader.n_open
     if bits & SCOPE:
         reader.scope = <int16_t>reader.n_open
-    if name == TAG_PRE or name == TAG_LISTING:
-        reader.preformatted += 1
+    reader.preformatted += bits & PREFORMATTED != 0
     reader.n_open += 1

@@ -41,7 +41,7 @@ cdef void close_down_to(Reader *reader, int index, bint reopens) noexcept nogil:
                 again[n_again].inside = reader.look
                 n_again += 1
         reader.look = element.before
-        if (element.name == TAG_PRE or element.name == TAG_LISTING) and reader.preformatted:
+        if bits & PREFORMATTED and reader.preformatted:
             reader.preformatted -= 1
     reader.overflow = 0
     for at in range(n_again - 1, -1, -1):

@@ -42,7 +42,14 @@ cdef inline uint32_t name_number(const uint8_t *name, size_t length, uint32_t ta
     return ELEMENTS + (key ^ (key >> 8)) % BUCKETS
 
 
-cdef size_t quoted_end(const Reader *reader, size_t at, uint8_t quote) noexcept nogil:
+cdef inline size_t skip_blank(const uint8_t *source, size_t at, size_t end) noexcept nogil:
+    """At most to `end`; the octet there may be read."""
+    while at < end and is_blank(source[at]):
+        at += 1
+    return at
+
+
+cdef inline size_t quoted_end(const Reader *reader, size_t at, uint8_t quote) noexcept nogil:
     """Offset of the next such quote, or the length of the source."""
     at = esa_next_mark(&reader.marks.quote, at, reader.length)
     while at < reader.length and reader.source[at] != quote:
@@ -61,30 +68,32 @@ cdef bint read_attributes(Reader *reader, uint32_t tag) noexcept nogil:
     cdef uint8_t octet
     while at < length:
         octet = source[at]
-        if octet <= 47:
-            if octet == 47 or is_blank(octet):
+        if octet <= 62:
+            if octet == 32 or octet == 47 or is_blank(octet):
                 at += 1
                 continue
-        elif octet == 62:
-            reader.at = at + 1
-            reader.attributes.present = present
-            return True
+            if octet == 62:
+                reader.at = at + 1
+                reader.attributes.present = present
+                return True
         name = at
         at = esa_next_mark(&reader.marks.name, at + 1, length)  # a leading "=" belongs to the name
         attribute = attribute_of(source + name, at - name)
-        if at < length and source[at] != 61:
-            while at < length and is_blank(source[at]):
-                at += 1
+        octet = source[at]
+        if octet != 61:
+            at = skip_blank(source, at, length)
+            octet = source[at]
         if at >= length:
             break
         value = end = at
-        if source[at] == 61:
+        if octet == 61:
+            octet = source[at + 1]
             at += 1
-            while at < length and is_blank(source[at]):
-                at += 1
+            if octet != 34 and octet != 39:
+                at = skip_blank(source, at, length)
+                octet = source[at]
             if at >= length:
                 break
-            octet = source[at]
             if octet == 34 or octet == 39:
                 value = at + 1
                 end = quoted_end(reader, value, octet)
@@ -131,47 +140,42 @@ cdef int start_tag(Reader *reader) noexcept nogil:
     cdef size_t length = 0
     cdef uint32_t tag = 0
     cdef uint32_t bits
+    cdef uint64_t present
     cdef Look before
     reader.at += 1
     if not read_tag(reader, &length, &tag):
         return 0
     bits = element_flags[tag]
+    present = reader.attributes.present
     counts.tags += 1
-    if tag == 0:
-        counts.unknown_tags += 1
-    if reader.attributes.present & ((<uint64_t>1 << ATTR_LANG) | (<uint64_t>1 << ATTR_XMLLANG)):
-        counts.lang_attributes += 1
+    counts.unknown_tags += tag == 0
+    counts.lang_attributes += present & ((<uint64_t>1 << ATTR_LANG) | (<uint64_t>1 << ATTR_XMLLANG)) != 0
     if reader.foreign:
         bits = foreign_bits(reader, tag, bits)
     if bits & ENDS:
         close_implied(reader, tag, bits)
-    if not bits & IN_HEAD:
-        reader.begun = True
+    reader.begun |= not bits & IN_HEAD
     before = reader.look
-    if (reader.attributes.present & (LOOK_ATTRIBUTES & ~(<uint64_t>1 << ATTR_CLASS | <uint64_t>1 << ATTR_ID)) or reader.sheet.n_rules
-            or (tag == TAG_A and reader.attributes.present)):
+    if (present & (LOOK_ATTRIBUTES & ~(<uint64_t>1 << ATTR_CLASS | <uint64_t>1 << ATTR_ID)) or reader.sheet.n_rules
+            or (tag == TAG_A and present)):
         if read_look(reader, tag) < 0:
             return -1
     if bits & HIDES and not bits & RAW:
         reader.look.state |= UNSHOWN_FOR_GOOD | UNSHOWN_TEMPLATE
-    if before.state and not reader.look.state:  # what is hidden before and behind it does not belong together
-        reader.hidden.gap = GAP_LINE
-    elif reader.look.state and not before.state:
+    if (before.state != 0) != (reader.look.state != 0):  # what is hidden before and behind it does not belong together
         reader.hidden.gap = GAP_LINE
     if bits & (BLOCK | CELL):
         leave_gap(reader, GAP_LINE if bits & BLOCK else GAP_SPACE)
-    if (bits & LINKS or tag == 0 or reader.attributes.present >> ATTR_BACKGROUND & 1) and read_links(reader, tag) < 0:
+    if (bits & LINKS or present >> ATTR_BACKGROUND & 1) and read_links(reader, tag) < 0:
         return -1
-    if bits & RAW:
-        if read_raw(reader, tag, bits, name, length) < 0:
+    if bits & (RAW | VOID):
+        if bits & RAW and read_raw(reader, tag, bits, name, length) < 0:
             return -1
-        reader.look = before
-    elif bits & VOID:
         reader.look = before
     elif (tag == 0 or reader.foreign) and reader.source[reader.at - 2] == 47:  # <o:p/>
         reader.look = before
     else:
-        reader.foreign |= tag == TAG_SVG or tag == TAG_MATH
+        reader.foreign |= bits & FOREIGN != 0
         open_element(reader, name_number(name, length, tag), bits, &before)
     return 0
 

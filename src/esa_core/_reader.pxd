@@ -77,6 +77,8 @@ cdef enum:                       # element bits, as tables/markup.py writes them
     BREAKS_OUT = 1024            # its start tag ends svg and math
     REFERENCES = 2048            # there are references in its raw text
     IN_HEAD = 4096               # stands in the head of a page, where nothing is shown
+    FOREIGN = 8192               # svg, math
+    PREFORMATTED = 16384         # white space in it is shown as it is
 
 cdef enum:                       # what stands between the last text of a stream and the next
     GAP_NONE = 0

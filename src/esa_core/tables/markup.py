@@ -9,7 +9,9 @@ from html.entities import html5
 from .c_source import name_table, numbers, octets
 
 # What the text extraction must know of each element (the element bits of _reader.pxd).
-VOID, BLOCK, CELL, RAW, HIDES, SCOPE, FORMATTING, CLOSES_P, ENDS, LINKS, BREAKS_OUT, REFERENCES, IN_HEAD = (1 << bit for bit in range(13))
+(
+    VOID, BLOCK, CELL, RAW, HIDES, SCOPE, FORMATTING, CLOSES_P, ENDS, LINKS, BREAKS_OUT, REFERENCES, IN_HEAD, FOREIGN, PREFORMATTED,
+) = (1 << bit for bit in range(15))  # fmt: skip
 INLINE_ELEMENTS = """
 abbr acronym bdi bdo cite data del dfn ins kbd label map mark meter output picture progress q rp rt ruby
 samp span sub summary sup svg math time var canvas slot html body head noscript blink tfoot colgroup
@@ -99,7 +101,8 @@ def elements() -> dict[str, int]:
         **dict.fromkeys(BLOCK_ELEMENTS.split(), BLOCK | CLOSES_P),
         **OTHER_ELEMENTS,
     }
-    for names, bit in ((LINKING_ELEMENTS, LINKS), (BREAKING_ELEMENTS, BREAKS_OUT), (HEAD_ELEMENTS, IN_HEAD)):
+    for names, bit in ((LINKING_ELEMENTS, LINKS), (BREAKING_ELEMENTS, BREAKS_OUT), (HEAD_ELEMENTS, IN_HEAD),
+                        ("svg math", FOREIGN), ("pre listing", PREFORMATTED)):  # fmt: skip
         for name in names.split():
             found[name] |= bit
     return {name: bits | (ENDS if bits & CLOSES_P else 0) for name, bits in sorted(found.items())}
@@ -190,7 +193,7 @@ def html_header() -> str:
         + perfect_table("element", ids)
         + end_tags(ids)
         + f"#define ELEMENTS {len(ids) + 1}u\n"
-        + numbers("unsigned short", "element_flags", [0, *flags.values()])
+        + numbers("unsigned short", "element_flags", [LINKS, *flags.values()])  # an unknown element may hold links
         + "".join(f"#define TAG_{c_name(name)} {number}\n" for name, number in ids.items())
         + perfect_table("attribute", {name: position + 1 for position, name in enumerate(ATTRIBUTES)})
         + "".join(f"#define ATTR_{c_name(name)} {position + 1}\n" for position, name in enumerate(ATTRIBUTES))
