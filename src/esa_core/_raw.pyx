@@ -3,7 +3,7 @@
 What is not ended reaches to the end of the source, as in a browser.
 """
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp
 
 from esa_core._buffer cimport equals_caseless, lower
@@ -105,6 +105,16 @@ cdef size_t find_script_end(const Reader *reader) noexcept nogil:
             twice = True
 
 
+cdef bint more_styles(const Reader *reader) noexcept nogil:
+    """May a style element begin behind reader.at?"""
+    cdef size_t at = next_less(reader, reader.at)
+    while at < reader.length:
+        if (esa_load(reader.source + at + 1) | <uint64_t>0x2020202020) & <uint64_t>0xFFFFFFFFFF == <uint64_t>0x656C797473:  # "style"
+            return True
+        at = next_less(reader, at + 1)
+    return False
+
+
 cdef int read_style_element(Reader *reader, size_t start, size_t end) noexcept nogil:
     cdef const uint8_t *value = reader.attributes.value[ATTR_MEDIA]
     cdef uint32_t before = reader.sheet.n_selectors
@@ -121,6 +131,8 @@ cdef int read_style_element(Reader *reader, size_t start, size_t end) noexcept n
         reader.document.flags |= DEFECTIVE_HTML
     if reader.sheet.n_rules and reader.sheet.n_selectors > before and (reader.begun or reader.seen.buffer.length > reader.seen.start):
         reader.read_again = True
+    if reader.read_again and not more_styles(reader):
+        reader.at = reader.length  # what this reading would still find the next one finds
     return 0
 
 
