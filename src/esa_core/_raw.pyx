@@ -131,8 +131,6 @@ cdef int read_style_element(Reader *reader, size_t start, size_t end) noexcept n
         reader.document.flags |= DEFECTIVE_HTML
     if reader.sheet.n_rules and reader.sheet.n_selectors > before and (reader.begun or reader.seen.buffer.length > reader.seen.start):
         reader.read_again = True
-    if reader.read_again and not more_styles(reader):
-        reader.at = reader.length  # what this reading would still find the next one finds
     return 0
 
 
@@ -149,7 +147,11 @@ cdef int read_raw(Reader *reader, uint32_t tag, uint32_t bits, const uint8_t *na
         end = find_raw_end(reader, name, name_length)
     reader.at = end
     if tag == TAG_STYLE:
-        return read_style_element(reader, start, end)
+        if read_style_element(reader, start, end) < 0:
+            return -1
+        if reader.read_again and not reader.sheets_read and not reader.in_comment and not more_styles(reader):
+            reader.at = reader.length  # what this reading would still find the next one finds
+        return 0
     if tag == TAG_SCRIPT or tag == TAG_IFRAME:
         return 0
     if bits & HIDES:
