@@ -74,7 +74,7 @@ cdef bint read_attributes(Reader *reader, uint32_t tag) noexcept nogil:
                 continue
             if octet == 62:
                 reader.at = at + 1
-                reader.attributes.present = present
+                reader.attributes.present = present & ~<uint64_t>1
                 return True
         name = at
         at = esa_next_mark(&reader.marks.name, at + 1, length)  # a leading "=" belongs to the name
@@ -103,13 +103,10 @@ cdef bint read_attributes(Reader *reader, uint32_t tag) noexcept nogil:
             else:
                 value = at
                 at = end = esa_next_mark(&reader.marks.value, at, length)
-        if attribute and not present >> attribute & 1:
-            if (attribute == ATTR_WIDTH or attribute == ATTR_HEIGHT) and tag != TAG_IMG and tag != TAG_IMAGE:
-                continue  # nobody asks for it
-            size = end - value
-            present |= <uint64_t>1 << attribute
-            reader.attributes.value[attribute] = source + value
-            reader.attributes.length[attribute] = <uint32_t>size
+        attribute = 0 if present >> attribute & 1 else attribute  # the first of a name counts; 0 is for all that nobody asks for
+        present |= <uint64_t>1 << attribute
+        reader.attributes.value[attribute] = source + value
+        reader.attributes.length[attribute] = <uint32_t>(end - value)
     reader.at = length
     reader.document.flags |= DEFECTIVE_HTML
     return False
