@@ -27,6 +27,15 @@ cdef int add_link(Document *document, uint32_t part, uint32_t kind, bint hidden)
     return <int>document.n_links - 1
 
 
+cdef bint has_blank(const uint8_t *text, size_t length) noexcept nogil:
+    """White space or a control character; without a branch, so that the compiler makes wide instructions of it."""
+    cdef uint8_t found = 0
+    cdef size_t at
+    for at in range(length):
+        found |= text[at] <= 32
+    return found
+
+
 cdef int put_target(Reader *reader, int index, const uint8_t *value, size_t length) noexcept nogil:
     """Write a link's URL to the targets buffer: references decoded, blanks at the ends and tabs and line breaks inside left out."""
     cdef Buffer *targets = &reader.document.targets
@@ -51,6 +60,9 @@ cdef int put_target(Reader *reader, int index, const uint8_t *value, size_t leng
     if decoded + 4 > ESA_MAX_TARGET:
         decoded = whole_characters(url, decoded)
     put = 0
+    if not has_blank(url, decoded):
+        put = decoded
+        decoded = 0
     for at in range(decoded):
         if url[at] == 9 or url[at] == 10 or url[at] == 13 or (put == 0 and url[at] <= 32):
             continue
