@@ -334,7 +334,7 @@ def test_the_plain_path_reads_alike() -> None:
     program = (
         "import random, esa_core\n"
         "rng = random.Random(5)\n"
-        "pieces = [b'a' * 40, 'é'.encode(), '中文字'.encode(), '😀'.encode(), b'\\xed\\xa0\\x80', b'\\xf4\\x90\\x80\\x80', b'\\xc0\\x80', b'\\x80', b'\\xe2']\n"
+        "pieces = [b'a' * 140, 'é'.encode(), '中文字'.encode(), '😀'.encode(), b'\\xed\\xa0\\x80', b'\\xf4\\x90\\x80\\x80', b'\\xc0\\x80', b'\\x80', b'\\xe2']\n"
         "for _ in range(400):\n"
         "    octets = b''.join(rng.choices(pieces, weights=[9, 9, 9, 9, 1, 1, 1, 1, 1], k=rng.randint(1, 30)))\n"
         "    parsed = esa_core.parse(b'Content-Type: text/plain; charset=utf-8\\n\\n' + octets)\n"

@@ -31,7 +31,9 @@ def shown(markup: str) -> tuple[str, str]:
         "text-indent:-9999px", "max-height:0;overflow:hidden", "overflow:hidden;height:1px", "width:0;overflow:hidden",
         "max-width:0px;overflow:hidden", "position:absolute;clip:rect(0 0 0 0)", "position:absolute;clip:rect(1px,1px,1px,1px)",
         "clip-path:inset(50%)", "clip-path:circle(0)", "mso-hide:all", "transform:scale(0)", "transform:scaleY(0)",
-        "display:block;display:none", "display:none!important;display:block", "x:y;;display:/* */none",
+        "display:block;display:none", "display:none!important;display:block", "x:y;;display:/* */none", "/*;:(*/display:none",
+        "color:/*;:*/#fff", "x:y(;z:());display:none", "(x);display:none", ";)x:y);display:none", f"x:{'y' * 70};display:none",
+        f"{'x' * 62}:y;display:none", f"x:url({'(;' * 40}{'))' * 40};display:none", "font-family:a, b;display:none ",
     ],
 )  # fmt: skip
 def test_text_that_a_style_keeps_from_being_seen_is_written_only(style: str) -> None:
@@ -104,6 +106,10 @@ SHEETS = [
     (".x .y{display:none}", "<p class=y>b", "b", ""),
     ("[class=a]{display:none}[title]{display:none}", "<p class=a>b<p title=x>c", "c", "b"),
     (r".sm\:a{display:none}", "<p class=sm:a>b", "", "b"),
+    (r".a-long-name\:of-a-class{display:none}", "<p class=A-long-name:OF-a-class>b", "", "b"),
+    (".a-long-name-of-a-class{display:none}", "<p class=a-long-name-of-b-class>b", "b", ""),
+    (".a{display:none}", "<p class='x>y a'>b", "", "b"),
+    ("@media print{.a{x:y}.b{x:y}}@media screen{.a{display:none}}", "<p class=a>b", "", "b"),
     (".a{display:none", "<p class=a>b", "", "b"),
     ("{}}{;", "b", "b", ""),
 ]
@@ -124,6 +130,25 @@ def test_sheets_that_are_not_for_a_screen_are_passed_over() -> None:
     assert shown(f"<style type=text/x>{hide}{text}") == ("b", "")
     assert shown(f"<!--[if mso]><style>{hide}<![endif]-->{text}")[0] == "b"
     assert shown(f"<template><style>{hide}</template>{text}") == ("b", "")
+
+
+def test_every_sheet_behind_the_text_is_applied() -> None:
+    text = "<p class=a>b</p><p class=c>d</p>"
+    first, second = "<style>.a{display:none}</style>", "<STYLE>.c{display:none}</STYLE>"
+    assert shown(f"{text}{first}e{second}f") == ("ef", "b\nd")
+    assert shown(f"{text}{first}e<style media=print>.c{{display:none}}</style>f") == ("d\nef", "b")
+    assert shown(f"{text}{first}e<!--[if mso]>{second}<![endif]-->f") == ("d\nef", "b")
+    assert shown(f"{text}{first}e<!-- {second} -->f")[0] == "d\nef"
+    assert shown(f"{text}{first}<script>'{second}'</script>e") == ("d\ne", "b")
+
+
+def test_an_end_tag_ends_its_element_however_it_is_written() -> None:
+    for end in ("</i>", "</I>", "</i >", "</i x='>'>", "</i/>", "</i\n>"):
+        assert shown(f"<p><i hidden>a{end}b") == ("b", "a")
+    assert shown("<h1 hidden>a</h\x11>b</H1>c")[0].strip() == "c", "a control character is no digit"
+    assert shown("<p><i hidden>a</b>b</i>c") == ("c", "ab")
+    assert shown("<p><i hidden>a</i")[1] == "a"
+    assert shown("<!--[if mso]><i>a</i><![endif]--><b>c</b>d") == ("cd", "a")
 
 
 def test_a_second_reading_counts_nothing_twice() -> None:

@@ -156,3 +156,19 @@ def test_fields_that_are_called_for_are_those_of_all_headers(raw: bytes) -> None
     named = [(name.lower().encode("latin-1"), value) for name, value in parsed.headers]
     for names in (set(), {b"x-a"}, {b"x-a", b"from", b"absent"}, {name for name, _ in named}):
         assert parsed.fields(names) == [(name, value) for name, value in named if name in names]
+
+
+def test_a_message_reads_alike_whatever_was_read_before_it() -> None:
+    """The memory of a message that is gone serves the next one."""
+    messages = [
+        RAW,
+        HTML % b"YQ==",
+        b"",
+        b"Subject: x\n\n" + b"long " * 400_000,
+        b"Content-Type: text/html\n\n<p hidden>a<a href=b>c</a>",
+        b"x",
+    ]
+    alone = [everything(parse(raw)) for raw in messages]
+    assert [everything(parse(raw)) for raw in reversed(messages)] == alone[::-1]
+    together = [parse(raw) for raw in messages]
+    assert [everything(parsed) for parsed in together] == alone
