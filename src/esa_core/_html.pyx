@@ -62,7 +62,7 @@ cdef bint read_attributes(Reader *reader, uint32_t tag) noexcept nogil:
     cdef const uint8_t *source = reader.source
     cdef size_t length = reader.length
     cdef size_t at = reader.at
-    cdef size_t name, value, size, end
+    cdef size_t name, value, end
     cdef uint32_t attribute
     cdef uint64_t present = 0
     cdef uint8_t octet
