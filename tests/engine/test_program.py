@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import re2
 
+import esa_core
 from esa import Scanner
 from esa.engine import expressions
 from esa.engine.dictionary import Dictionary
@@ -186,6 +187,41 @@ def test_a_damaged_file_is_refused_with_what_is_wrong_where(tmp_path: Path) -> N
         assert raised.value.where == str(path)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Program.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"7",
+        b"{",
+        b"[" * 100_000,
+        b"{}",
+        b'{"tables": {"a": 1}}',
+        b'{"tables": {}}',
+        b'{"tables": {}, "expressions": [], "unfiltered": []}',
+        b'{"tables": {}, "expressions": [[0, "a"]], "unfiltered": []}',
+        b'{"tables": {}, "expressions": [[0, "a", true, [7]]], "unfiltered": []}',
+        b'{"tables": {}, "expressions": [[0, "a", true, []]], "unfiltered": [1]}',
+        b'{"tables": {}, "expressions": [[1, "a", true, []]], "unfiltered": []}',
+    ],
+)
+def test_a_file_whose_head_is_of_something_else_is_refused(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "patterns"
+    blank = esa_core.Stretch(0, 0, 0)
+    anchor = esa_core.Anchor(0, False, 0xFFFF, True, (b"needle",), (), 0, blank, (), blank, (), blank, blank)
+    path.write_bytes(esa_core.Program([b""], anchors=[anchor], note=len(head).to_bytes(8, "little") + head).image)
+    with pytest.raises(ConfigurationError, match="the compiled patterns cannot be used"):
+        Program.load(path)
+
+
+def test_an_expression_of_a_file_that_does_not_compile_is_not_answered_for(tmp_path: Path) -> None:
+    path = tmp_path / "patterns"
+    blank = esa_core.Stretch(0, 0, 0)
+    anchor = esa_core.Anchor(0, False, 0xFFFF, True, (b"needle",), (), 0, blank, (), blank, (), blank, blank)
+    head = b'{"tables": {}, "expressions": [[0, "needle(", false, []]], "unfiltered": []}'
+    path.write_bytes(esa_core.Program([b""], anchors=[anchor], note=len(head).to_bytes(8, "little") + head).image)
+    assert counts(Program.load(path), mail("needle")) == ({}, (NOT_FULLY_MATCHED,))
 
 
 def test_who_maps_a_file_keeps_it_when_another_takes_its_place(tmp_path: Path) -> None:
