@@ -103,6 +103,8 @@ WRITTEN = [
     (r"  click  here", False),
     (r"\bpass(word)?\b.*expire[sd]?", False),
     (r"v[i1!l]agra", False),
+    (r"pay[ -]{1,3}[0-9]{1,5}[ .]{1,3}viagra", False),
+    (r"(?i:needle)", True),
     (r"(invoice )+payment", False),
     (r"(invoice\s+){2,3}payment", False),
     (r"n[^a-c]w offer", False),
@@ -158,6 +160,8 @@ WORDS = [
     *(
         "new",
         "nbw",
+        "needle",
+        "needle\u0301",
         "pay7",
         "sell_x",
         "Straße",
@@ -194,3 +198,17 @@ def test_a_mail_of_all_words_finds_what_re2_finds(text: str, case: bool) -> None
     raw = mail("".join(rng.choice(WORDS) + rng.choice(GAPS[:8]) for _ in range(60_000)))
     expected = alone([(text, case)], raw)
     assert [match._replace(times=min(match.times, 1000)) for match in expected] == together(program, raw)
+
+
+@pytest.mark.parametrize(
+    ("text", "widest"),
+    [
+        (r"pay[ -]{1,3}[0-9]{1,5}[ .]{1,3}viagra", "pay-  12345 . viagra"),
+        (r"viagra[ .]{1,3}[0-9]{1,5}.{0,3}pay", "viagra . 12345\U0001f600\U0001f600\U0001f600pay"),
+        (r"(a[^b]|bb){2,3}viagra(\s+\d){0,2}", "a\u20aca\u20aca\u20acviagra 1    2"),
+        (r"\$\d{1,3}[^x]{0,2}\d?", "$123\u20ac\u20ac4"),
+    ],
+)
+def test_a_match_of_the_greatest_width_lies_in_its_window(text: str, widest: str) -> None:
+    for case in (False, True):
+        assert together(Program([Pattern(text, "expression", case)]), mail(f". {widest} .")) == [Match(0, "plain", 0, 2, 1)]
