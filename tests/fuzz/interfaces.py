@@ -101,10 +101,16 @@ def _texts_of(kind: str) -> Iterator[bytes]:
 
 
 def _program() -> esa_core.Program:
-    """Patterns of every kind, some where case counts."""
+    """Patterns of every kind, some where case counts, two that only anchors wake."""
     texts = [b"free", b"account", b"verify your", b"FREE", b"example.org", b"ann@example.org", b"a b"]
     given = [(text, "text") for text in texts] + [(text, kind) for kind in esa_core.PATTERN_KINDS for text in _texts_of(kind)]
-    return esa_core.Program([text for text, _ in given], [kind for _, kind in given], cased=[text.isupper() for text, _ in given])
+    near = esa_core.Stretch(0, 8, (1 << 256) - 1)
+    anchors = (
+        esa_core.Anchor(0, False, 0xFFFF, True, (b"money", b"viagra"), near, (b"free",), near, (b" of",), near, near),
+        esa_core.Anchor(1, True, 0xFFFF, True, (b"FREE",), near, (), near, (), near, near),
+    )
+    texts, kinds = [b"", b"", *(text for text, _ in given)], ["text", "text", *(kind for _, kind in given)]
+    return esa_core.Program(texts, kinds, cased=[text.isupper() for text in texts], anchors=anchors)
 
 
 def _occurrences(text: bytes, term: bytes) -> int:
