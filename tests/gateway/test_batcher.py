@@ -174,8 +174,12 @@ class Taking:
     async def put(self, *numbers: int) -> None:
         for number in numbers:
             self.stage.put(number, 1)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await self.turns()
+
+    async def turns(self) -> None:
+        """Let the event loop go round some times."""
+        for _ in range(5):
+            await asyncio.sleep(0)
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(10):
@@ -190,6 +194,7 @@ async def test_while_somebody_else_works_on_a_batch_the_next_one_grows() -> None
     await taking.put(4, 5)
     assert [items for items, _ in taking.taken] == [[1]]
     taking.taken[0][1]("written", 1.0)
+    await taking.turns()
     assert [items for items, _ in taking.taken] == [[1], [2, 4, 5]]
     taking.taken[1][1](OSError("broken"), 1.0)
     assert taking.ended == [([1], "written"), ([2, 4, 5], "broken")]
@@ -201,6 +206,7 @@ async def test_a_batch_that_is_not_taken_on_goes_to_the_thread_and_the_one_behin
     await taking.put(3)
     await taking.put(7, 8)
     await taking.until(1)
+    await taking.turns()
     assert taking.threads == ["test"]
     assert [items for items, _ in taking.taken] == [[7, 8]]
     taking.taken[0][1]("written", 1.0)
@@ -215,6 +221,7 @@ async def test_a_batch_that_cannot_be_begun_fails_and_the_stage_goes_on() -> Non
     await taking.put(-1)
     await taking.put(1)
     await taking.until(1)
+    await taking.turns()
     assert taking.ended == [([-1], "not begun")]
     assert [items for items, _ in taking.taken] == [[1]]
     taking.taken[0][1]("written", 1.0)

@@ -105,7 +105,11 @@ class Stage(Generic[Item, Result]):
         if self._begin is None:
             self._wake.release()
         else:
-            self._offer(self._begin)
+            self._offer_soon(self._begin)
+
+    def _offer_soon(self, begin: Callable[[list[Item], Ended[Result]], bool]) -> None:
+        """Offer the next batch after one more look at the sockets: what has come meanwhile shares it."""
+        self._loop.call_soon(self._offer, begin)
 
     def _offer(self, begin: Callable[[list[Item], Ended[Result]], bool]) -> None:
         """Offer the next batch; the stage is busy."""
@@ -133,7 +137,7 @@ class Stage(Generic[Item, Result]):
                 self._finish(items, outcome, microseconds)
         finally:
             if self._begin is not None:
-                self._offer(self._begin)
+                self._loop.call_soon(self._offer_soon, self._begin)
 
     def _finish_inline(self, items: list[Item], octets: int) -> None:
         started, used = perf_counter_ns(), thread_time_ns()
