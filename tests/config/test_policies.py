@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from esa.config.advice import advise
+from esa.config.content_filters import rules_of
 from esa.config.load import check
 from esa.config.policies import policies_of
 from esa.config.schema import Configuration
@@ -108,3 +112,65 @@ def test_anti_spam_off_holds_for_every_policy() -> None:
 )
 def test_what_makes_no_sense_is_refused_with_its_reason(text: str, said: str) -> None:
     assert said in fault_of(text)
+
+
+def test_content_filters_are_read_in_the_language_of_message_filters(tmp_path: Path) -> None:
+    text = """
+[[content_filter]]
+name = "f"
+apply = "any"
+conditions = ['subject == "a"', "body-size > 1M or rcpt-count > 3"]
+actions = ['insert-header("X", "$Subject");', "drop()"]
+[mail_policy]
+content_filters = ["f"]
+"""
+    rules = rules_of(read(text), tmp_path)
+    assert rules is not None
+    assert rules.content(("f",)) is not None
+    assert rules.messages.is_empty
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("conditions = ['subject = \"a\"']\nactions = ['drop()']", "column 9"),
+        ("conditions = ['subjekt == \"a\"']\nactions = ['drop()']", "subject"),
+        ("actions = ['deliver(); drop()']", "no single action"),
+        ("conditions = ['subject == \"a\"']", "it does nothing"),
+        ("conditions = ['subject == \"(?=a)\"']\nactions = ['drop()']", "look-ahead"),
+    ],
+)
+def test_a_content_filter_that_cannot_be_read_says_where(text: str, said: str) -> None:
+    assert said in fault_of(f'[[content_filter]]\nname = "f"\n{text}\n')
+
+
+def test_an_unknown_content_filter_is_told_with_those_there_are() -> None:
+    told = fault_of('[[content_filter]]\nname = "leavers"\nactions = ["drop()"]\n[mail_policy]\ncontent_filters = ["leaver"]\n')
+    assert "no content filter is called 'leaver'" in told
+    assert "leavers" in told
+
+
+def test_what_is_odd_about_policies_and_content_filters_is_told(tmp_path: Path) -> None:
+    text = """
+[[mail_policy]]
+name = "domain"
+recipients = ["example.org"]
+[[mail_policy]]
+name = "person"
+recipients = ["a@example.org"]
+[[mail_policy]]
+anti_virus = false
+[[content_filter]]
+name = "idle"
+conditions = ['dictionary-match("gone")']
+actions = ["drop()"]
+"""
+    told = [f"{finding.table} {finding.group}: {finding.what}" for finding in advise(read(text), tmp_path)]
+    assert "incoming mail policy person: never matches: domain stands before it and takes all that it names" in told
+    assert "mail policy DEFAULT: anti_virus = false has no effect: there is no anti-virus engine yet" in told
+    assert "content filter idle: no mail policy names it, so that it never runs" in told
+    assert "content filter idle: there is no dictionary 'gone', so that its condition never holds" in told
+
+
+def test_the_shipped_configuration_has_nothing_odd_about_its_policies() -> None:
+    assert not [finding for finding in advise(read(write_text())) if "polic" in finding.table or "filter" in finding.table]

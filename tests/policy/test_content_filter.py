@@ -33,7 +33,8 @@ def rules(messages: str = "", **chains: str) -> Rules:
     scope = Scope()
     content: dict[tuple[str, ...], ContentPlan] = {(name,): ContentPlan(read(text).filters, scope) for name, text in chains.items()}
     made = Rules(FilterPlan(read(messages).filters, scope), content, scope)
-    assert not made.problems
+    assert not made.messages.problems
+    assert not any(plan.problems for plan in content.values())
     return made
 
 

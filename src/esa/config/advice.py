@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 
+from esa.config.content_filters import oddities_of
+from esa.config.policies import members_of
 from esa.config.recipient_access import entries_of, says_anything
 from esa.config.relays import relays_of
 from esa.config.reputation import makes_points
@@ -14,6 +16,8 @@ from esa.config.sender_groups import SHIPPED_GROUPS, WITHOUT_EFFECT, groups_of
 from esa.policy.host_access import EVERYONE, HostAccess, Sender
 from esa.policy.host_access_audit import Finding, audit
 from esa.policy.mail_flow import UNLIMITED
+from esa.policy.mail_policy import DEFAULT
+from esa.policy.policy_audit import audit as audit_policies
 from esa.policy.recipient_access_audit import audit as audit_recipients
 from esa.policy.senders import NoReputation, ReputationRange
 
@@ -32,6 +36,7 @@ def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
     yield from _without_effect(configuration)
     yield from _relays(configuration, base)
     yield from _of_senders(configuration, base)
+    yield from _of_policies(configuration, base)
     for listener in configuration.listener:
         given = configuration.recipient_access, listener.accept_domains
         if says_anything(*given, listener=listener.name):
@@ -44,6 +49,26 @@ def _without_effect(configuration: Configuration) -> Iterator[Finding]:
         names = [name for name, policy in configuration.mail_flow_policy.items() if key in policy.model_fields_set]
         if names:
             yield Finding(key, f"has no effect in {', '.join(names)}: {why}", "do not rely on it", table="parameter")
+
+
+def _of_policies(configuration: Configuration, base: Path) -> Iterator[Finding]:
+    """Mail policies that never match, content filters that nobody names or that cannot run, switches without effect."""
+    policies = configuration.mail_policy
+    for table in ("incoming", "outgoing"):
+        placed = [(one.name, members_of(one)) for one in policies if one.table in (table, "both") and one.name != DEFAULT]
+        yield from audit_policies(placed, table)
+    for policy in policies:
+        if not policy.anti_virus:
+            what = "anti_virus = false has no effect: there is no anti-virus engine yet"
+            yield Finding(policy.name, what, "take it out, and let no one rely on a scan", "mail policy")
+    named = {name for policy in policies for name in policy.content_filters}
+    for one in configuration.content_filter:
+        if one.name not in named:
+            yield Finding(
+                one.name, "no mail policy names it, so that it never runs", "name it in content_filters of a policy", "content filter"
+            )
+    for name, what, mend in oddities_of(configuration, base):
+        yield Finding(name, what, mend, "content filter")
 
 
 def _of_senders(configuration: Configuration, base: Path) -> Iterator[Finding]:

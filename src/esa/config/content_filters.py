@@ -99,7 +99,7 @@ def filter_of(table: ContentFilter) -> Filter:
 def rules_of(configuration: Configuration, base: Path = Path()) -> Rules | None:
     """All filters compiled; None where there are none. Reads files; `base` is the folder that their names start from.
 
-    Raises ConfigurationError for what cannot be read. `Rules.problems` tells what is wrong with filters; those that are do not run.
+    Raises ConfigurationError for what cannot be read. Filters of which something is wrong do not run: `load` and `advice` tell of them.
     """
     of_messages = scope_of(configuration, base)
     messages = plan_of(configuration, base, of_messages)
@@ -122,3 +122,12 @@ def faults_of(configuration: Configuration, base: Path) -> list[tuple[tuple[str 
         for problem in ContentPlan([filter_of(table)], scope).problems
         if problem.severity is Severity.ERROR
     ]
+
+
+def oddities_of(configuration: Configuration, base: Path) -> Iterator[tuple[str, str, str]]:
+    """What keeps content filters from doing what they seem to, as (name, what, mend). Raises ConfigurationError for what cannot be read."""
+    scope = scope_of(configuration, base)
+    for table in configuration.content_filter:
+        for problem in ContentPlan([filter_of(table)], scope).problems:
+            what = problem.what.replace(", so the filter does not run", ", so that its condition never holds")
+            yield table.name, what, problem.mend or "mend it, or take it out"

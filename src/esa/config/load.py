@@ -172,7 +172,7 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
 
 def _that_ask(configuration: Configuration) -> list[tuple[str, Sequence[Table]]]:
     """Tables with keys of SOURCE_FILES, by name."""
-    return [*configuration.recipient_sources, ("user_ldap", configuration.user_ldap)]
+    return [*configuration.recipient_sources, ("user_ldap", configuration.user_ldap), ("group_ldap", configuration.group_ldap)]
 
 
 def _absolute(source: Table, base: Path) -> Table:

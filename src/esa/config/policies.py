@@ -180,10 +180,6 @@ def contradictions_of(policies: Sequence[MailPolicy]) -> Iterator[tuple[tuple[st
         if policy.name != DEFAULT and not names_anybody:
             mend = 'say whom, as recipients = ["sales@example.org"], or call it DEFAULT'
             yield (*place, "recipients"), f"policy {policy.name!r} names nobody", mend
-        for key in _ENTRIES:
-            for position, entry in enumerate(getattr(policy, key)):
-                if parse_member(entry).group:
-                    yield (*place, key, position), "groups of directories are not asked about yet", "name addresses or domains"
         if policy.suspect_above > policy.positive_above:
             what = f"suspect_above ({policy.suspect_above:g}) is over positive_above ({policy.positive_above:g})"
             yield (*place, "suspect_above"), what, "choose suspect_above at most positive_above"
@@ -192,6 +188,15 @@ def contradictions_of(policies: Sequence[MailPolicy]) -> Iterator[tuple[tuple[st
             if apart:
                 what = "it is for both tables, and DEFAULT differs between them, from which it takes what it does not say"
                 yield (*place, "table"), what, 'say "incoming" or "outgoing"'
+
+
+def groups_named(policies: Sequence[MailPolicy]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Groups of directories that policies name, with their places."""
+    for number, policy in enumerate(policies):
+        for key in _ENTRIES:
+            for position, entry in enumerate(getattr(policy, key)):
+                if group := parse_member(entry).group:
+                    yield ("mail_policy", number, key, position), group
 
 
 def policies_of(policies: Sequence[MailPolicy], *, anti_spam: bool = True) -> MailPolicies:

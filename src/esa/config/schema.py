@@ -22,7 +22,9 @@ from esa.config.ciphers import PROFILES, Version, lint
 from esa.config.content_filters import ContentFilter
 from esa.config.content_filters import contradictions_of as contradictions_of_content_filters
 from esa.config.filters import Filters
-from esa.config.policies import MailPolicy
+from esa.config.groups import GroupLdap
+from esa.config.groups import contradictions_of as contradictions_of_groups
+from esa.config.policies import MailPolicy, groups_named
 from esa.config.policies import contradictions_of as contradictions_of_policies
 from esa.config.recipient_access import RecipientAccess, accepts_everyone
 from esa.config.recipient_access import contradictions_of as contradictions_of_recipients
@@ -355,6 +357,7 @@ class Configuration(Table):
     filters: Filters = Filters()
     mail_policy: Annotated[tuple[MailPolicy, ...], Field(strict=False)] = (MailPolicy(),)
     content_filter: Annotated[tuple[ContentFilter, ...], Field(strict=False)] = ()
+    group_ldap: Annotated[tuple[GroupLdap, ...], Field(strict=False)] = ()
     scan: Scan = Scan()
     limits: Limits = Limits()
     senders: Senders = Senders()
@@ -489,6 +492,8 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     for where, what, mend in contradictions_of_users(configuration.authentication, configuration.user_ldap):
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_policies(configuration.mail_policy):
+        yield Contradiction(where, what, mend)
+    for where, what, mend in contradictions_of_groups(configuration.group_ldap, list(groups_named(configuration.mail_policy))):
         yield Contradiction(where, what, mend)
     chains = [policy.content_filters for policy in configuration.mail_policy]
     for where, what, mend in contradictions_of_content_filters(configuration.content_filter, chains):

@@ -9,7 +9,7 @@ One `Decider` for each worker; it keeps nothing of a message. Where one policy h
 from __future__ import annotations
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from esa.engine.verdict import Report, Verdict
@@ -60,6 +60,20 @@ class Decider:
         self._rules = None if rules is None or rules.is_empty else rules
         self._lookup, self._hostname = lookup, hostname
         self._backscatter = Backscatter()
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """Groups of directories that policies and filters name."""
+        of_policies = self._policies.incoming.groups | self._policies.outgoing.groups
+        return of_policies if self._rules is None else of_policies | self._rules.groups
+
+    def addresses(self, reverse_path: str, recipients: Iterable[str], header: bytes) -> list[str]:
+        """The addresses whose groups matter: of the envelope and, where policies look there, of the header."""
+        found = [reverse_path, *recipients]
+        if self._policies.incoming.asks_authors or self._policies.outgoing.asks_authors:
+            parsed = parse(header)
+            found += [parsed.from_address, parsed.reply_to_address]
+        return found
 
     def decide(self, case: Case) -> Decided:
         """One plan for all recipients of a message."""

@@ -60,6 +60,7 @@ class Event(StrEnum):
     RECIPIENT_REFUSED = "recipient.refused"
     MESSAGE_ABORTED = "message.aborted"
     RELAY_READ = "relay.read"
+    GROUPS_FAILED = "groups.failed"
     RELAY_FAILED = "relay.failed"
     MESSAGE_READ = "message.read"
     MESSAGE_RECIPIENTS = "message.recipients"

@@ -34,7 +34,7 @@ from esa.gateway.authentication import Users
 from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.deciding import Decider
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
-from esa.gateway.directory.build import directory_of, make_sources, make_users
+from esa.gateway.directory.build import directory_of, make_groups, make_sources, make_users
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
 from esa.gateway.keep import KeepSettings, run_keep
@@ -158,11 +158,13 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     scanner = open_scanner(configuration, task.compiled, rules)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
+    decider = make_decider(configuration, rules, scanner)
+    groups = make_groups(configuration, decider.groups)
     route = Route(
         loop=asyncio.get_running_loop(),
         scanner=scanner,
         spool=spool,
-        decider=make_decider(configuration, rules, scanner),
+        decider=decider,
         hostname=configuration.gateway.hostname,
         row=row,
         in_flight=configuration.limits.scans_in_flight,
@@ -192,6 +194,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
                 rates,
                 relays,
                 directory_of(sources, name),
+                groups,
             ),
             socket.socket(fileno=descriptor),
             hostname=configuration.gateway.hostname,
@@ -224,6 +227,8 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         route.greylisting.close()
     for placed in sources:
         await placed.source.close()
+    if groups is not None:
+        await groups.close()
     if users is not None:
         await users.close()
     if resolver is not None:

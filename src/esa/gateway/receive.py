@@ -38,6 +38,7 @@ from esa.message.reply import Reply, refusal_of
 from esa.message.subject import message_id_of, subject_of
 from esa.message.trace import REASONS_SHOWN, header_end, result_field_ranges
 from esa.policy.disposition import NOTHING, Action, Answer, Plan
+from esa.policy.splinters import NO_GROUPS
 from esa.store.identifier import new_identifier
 from esa.store.numbers import Numbers
 from esa.store.record import Event, EventName, Record
@@ -57,6 +58,7 @@ UNHURRIED_ITEMS, UNHURRIED_SECONDS = 256, 1.0  # records of refused mail wait so
 TOO_BUSY = (451, "4.3.2", "too many messages in work, try again later")
 LOCAL_FAULT = (451, "4.3.0", "local fault, try again later")
 DISK_FULL = (452, "4.3.1", "insufficient system storage, try again later")
+UNSURE_GROUP = (451, "4.4.3", "the directory cannot be asked, try again later")
 LOOP = (554, "5.4.6", "routing loop: too many Received fields")
 TOO_MANY_FORGED = (554, "5.6.0", "the header is not acceptable")
 RESERVE_OCTETS = 64 << 20  # free space below which no mail is begun with, so that what was begun can end
@@ -149,8 +151,8 @@ class Route:
 
         `numbers` are those that logs name connections and messages by; None: they have none. `greylisting` None lets everybody pass.
         """
+        self.decider = decider
         self._scanner, self._spool, self._hostname = scanner, spool, hostname
-        self._decider = decider
         self.row = row
         self._loop = loop
         self.journal = Journal(loop, numbers, self._note_events)
@@ -224,6 +226,9 @@ class Route:
                 events.error(Log.SCAN_FAILED, cause=error, id=identifier)
                 self._defer(arrival, LOCAL_FAULT, "content")
                 return
+        if transaction.groups is not None and transaction.groups.is_unsure:
+            self._defer(arrival, UNSURE_GROUP, "groups")
+            return
         self._in_scan += 1
         row.set(Counter.IN_SCAN, self._in_scan)
         self._empty.clear()
@@ -284,7 +289,7 @@ class Route:
         transaction = arrival.transaction
         if events.tells_steps():
             self.journal.read(transaction, subject_of(arrival.content, arrival.head), message_id_of(arrival.content, arrival.head))
-        arrival.plan, arrival.verdict = self._decider.decide(
+        arrival.plan, arrival.verdict = self.decider.decide(
             Case(
                 arrival.id,
                 arrival.content,
@@ -295,6 +300,7 @@ class Route:
                 arrival.visit,
                 arrival.is_outgoing,
                 arrival.is_checked,
+                NO_GROUPS if transaction.groups is None else transaction.groups.groups,
             )
         )
         if arrival.plan.answer is Answer.REFUSE:

@@ -18,6 +18,7 @@ from esa.message.reply import Reply
 from esa_core._smtp import NO_PARAMETERS
 
 if TYPE_CHECKING:
+    from esa.gateway.directory.groups import GroupFacts
     from esa.gateway.origin import Origin
     from esa.gateway.protocol import Connection
     from esa_core._smtp_parameters import MailParameters
@@ -44,6 +45,7 @@ class Transaction:
         "content_path",
         "context",
         "finished",
+        "groups",
         "normalized",
         "number",
         "options",
@@ -70,6 +72,7 @@ class Transaction:
         self.finished = False
         self.number = 0  # of the message in logs (AsyncOS's MID), if the receiver gives it one
         self.origin: Origin | None = None  # of mail of an incoming relay
+        self.groups: GroupFacts | None = None  # of directories, if rules ask for them
         self.context: object = None  # the receiver's own
 
     @property

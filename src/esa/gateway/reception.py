@@ -11,21 +11,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from esa.gateway import events
+from esa.gateway.directory.groups import GroupFacts, Groups
 from esa.gateway.directory.sources import Directory
 from esa.gateway.events import Event as Log
 from esa.gateway.events import FieldValue
 from esa.gateway.metrics import Counter
 from esa.gateway.origin import find_origin
 from esa.gateway.rates import NodeRates, SenderCounts
-from esa.gateway.receive import Route
+from esa.gateway.receive import HEAD_LIMIT, Route
 from esa.gateway.receiver import Answer, Lines, Receiver, Transaction
 from esa.gateway.recipients import Recipients
 from esa.gateway.sender_facts import SenderFacts
 from esa.gateway.visit import Visit, fields_of, visit_of
 from esa.message.reply import Reply
+from esa.message.trace import header_end
 from esa.policy.host_access import HostAccess, Match, Needs, Sender
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import AccessRule, Demand, MailFlowPolicy, PipelineRule, names_path
@@ -66,16 +69,18 @@ class ListenerReceiver(Receiver):
         rates: NodeRates | None = None,
         relays: IncomingRelays | None = None,
         directory: Directory | None = None,
+        groups: Groups | None = None,
     ) -> None:
         """None of `hosts` treats every client alike, of `facts` finds nothing out, of `rates` counts nothing, of `relays` knows none.
 
-        Without `directory` every recipient of an accepted domain is taken.
+        Without `directory` every recipient of an accepted domain is taken. `groups`: None where no rule asks for any.
         """
         self._route, self._rates = route, rates
         self._recipients = Recipients(route, access, directory)
         self._hosts = hosts or HostAccess(())
         self._facts = facts
         self._relays = relays or IncomingRelays()
+        self._groups = groups
         self._reading: set[asyncio.Task[None]] = set()
         self._clients: dict[str, _Found] = {}
 
@@ -226,24 +231,43 @@ class ListenerReceiver(Receiver):
     def message(self, transaction: Transaction) -> None:
         self._route.journal.recipients(transaction)
         visit = visit_of(transaction.connection)
-        if visit is None or visit.relay is None:
+        relay = None if visit is None else visit.relay
+        if relay is None and self._groups is None:
             self._route.take(transaction)
             return
-        task = asyncio.get_running_loop().create_task(self._take_relayed(transaction, visit.relay))
+        task = asyncio.get_running_loop().create_task(self._take_known(transaction, relay))
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
 
-    async def _take_relayed(self, transaction: Transaction, relay: IncomingRelay) -> None:
-        try:
-            transaction.origin = await find_origin(transaction, relay, self._hosts, self._facts)
-            self._route.journal.relayed(transaction, transaction.origin)
-        except Exception as error:  # the relay is then taken for the client
-            events.error(Log.RELAY_FAILED, cause=error, relay=relay.name)
+    async def _take_known(self, transaction: Transaction, relay: IncomingRelay | None) -> None:
+        """Find out what has to be asked for, then go on."""
+        if relay is not None:
+            try:
+                transaction.origin = await find_origin(transaction, relay, self._hosts, self._facts)
+                self._route.journal.relayed(transaction, transaction.origin)
+            except Exception as error:  # the relay is then taken for the client
+                events.error(Log.RELAY_FAILED, cause=error, relay=relay.name)
+        if self._groups is not None:
+            transaction.groups = await self._find_groups(transaction, self._groups)
         self._route.take(transaction)
+
+    async def _find_groups(self, transaction: Transaction, groups: Groups) -> GroupFacts:
+        try:
+            header = await asyncio.to_thread(_header_of, transaction.content_path) if transaction.content_path else transaction.content
+            addresses = self._route.decider.addresses(transaction.reverse_path, transaction.recipients, header[: header_end(header)])
+            return await groups.find(addresses)
+        except Exception as error:
+            events.error(Log.GROUPS_FAILED, cause=error)
+            return GroupFacts({}, is_unsure=True)
 
     def aborted(self, transaction: Transaction) -> None:
         self._route.journal.aborted(transaction)
         self._route.note_aborted(transaction)
+
+
+def _header_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_LIMIT)
 
 
 def _demand(connection: Connection, policy: MailFlowPolicy) -> None:

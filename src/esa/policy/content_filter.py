@@ -96,11 +96,3 @@ class Rules:
     def listener(self) -> Listener | None:
         terms = self._scope.terms.listed
         return Listener(terms) if terms else None
-
-    @property
-    def problems(self) -> list[Problem]:
-        """All there is to tell, of message filters first; once for each content filter."""
-        told = list(self.messages.problems)
-        for plan in self._content.values():
-            told += [problem for problem in plan.problems if problem not in told]
-        return told

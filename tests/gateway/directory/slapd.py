@@ -49,9 +49,15 @@ class Slapd:
 
 @contextmanager
 def slapd_running(
-    program: str, folder: Path, people: Sequence[str], *, certificate: tuple[Path, Path, Path] | None = None, needs_bind: bool = False
+    program: str,
+    folder: Path,
+    people: Sequence[str],
+    *,
+    certificate: tuple[Path, Path, Path] | None = None,
+    needs_bind: bool = False,
+    more: str = "",
 ) -> Iterator[Slapd]:
-    """`certificate`: chain, key and authority, for StartTLS and ldaps."""
+    """`certificate`: chain, key and authority, for StartTLS and ldaps. `more`: further entries, as LDIF."""
     (folder / "data").mkdir(parents=True)
     port, tls_port = _free_port(), _free_port()
     lines = [
@@ -73,7 +79,7 @@ def slapd_running(
         f"access to * by {'users' if needs_bind else '*'} read{' by anonymous auth' if needs_bind else ''}",
     ]  # fmt: skip
     (folder / "slapd.conf").write_text("\n".join(lines) + "\n")
-    (folder / "people.ldif").write_text(ROOT + "".join(PERSON.format(uid=uid, base=BASE) for uid in people))
+    (folder / "people.ldif").write_text(ROOT + "".join(PERSON.format(uid=uid, base=BASE) for uid in people) + more)
     subprocess.run(
         [program, "-T", "add", "-q", "-f", f"{folder}/slapd.conf", "-l", f"{folder}/people.ldif"],
         check=True,

@@ -5,10 +5,12 @@ Receiving processes do, and `esa config check` and `esa recipient` to try them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from esa.config.groups import PLACE, GroupLdap
+from esa.config.policies import groups_named
 from esa.config.recipient_sources import AskedSource, RecipientCallAhead, RecipientLdap, RecipientSource, RecipientSql, unknown_of
 from esa.config.schema import Configuration
 from esa.config.users import UserLdap
@@ -17,7 +19,8 @@ from esa.errors import ConfigurationError, SyntaxFault
 from esa.gateway.authentication import Users, UserSource
 from esa.gateway.directory.call_ahead import CallAhead, NextHop
 from esa.gateway.directory.file import FileSource, read_known
-from esa.gateway.directory.kept import Asker, Keeping, KeptSource
+from esa.gateway.directory.groups import Groups
+from esa.gateway.directory.kept import Asker, Keeping, KeptSource, Outage
 from esa.gateway.directory.ldap import LdapAsker, LdapSettings, make_context, read_server
 from esa.gateway.directory.ldap_filter import Filter
 from esa.gateway.directory.sources import Directory, Scope, Source
@@ -76,7 +79,7 @@ def _asker(configuration: Configuration, given: AskedSource) -> Asker:
     raise TypeError(type(given))
 
 
-def _ldap_settings(table: str, given: RecipientLdap | UserLdap) -> LdapSettings:
+def _ldap_settings(table: str, given: RecipientLdap | UserLdap | GroupLdap) -> LdapSettings:
     where = f'[[{table}]] "{given.name}"'
     servers = []
     for text in given.servers:
@@ -124,9 +127,29 @@ def make_user_sources(configuration: Configuration) -> list[UserSource]:
     return [*([UserFile(Path(users))] if users else []), *directories]
 
 
+def make_groups(configuration: Configuration, names: Iterable[str]) -> Groups | None:
+    """What knows who is in these groups; None where no group is named, or nobody knows any. Raises ConfigurationError."""
+    sources: dict[str, list[KeptSource]] = {}
+    for given in configuration.group_ldap:
+        outage: Outage = "accept" if given.outage == "none" else given.outage
+        keeping = Keeping(given.timeout, given.known_for, given.unknown_for, given.kept, outage, given.stale_for)
+        for name in names:
+            if not given.groups or name in given.groups:
+                its_own = given.model_copy(update={"filter": given.filter.replace(PLACE, _escaped(name))})
+                asker = LdapAsker(_ldap_settings("group_ldap", its_own))
+                sources.setdefault(name, []).append(KeptSource(Scope(f"{given.name}:{name}"), asker, keeping))
+    return Groups(sources) if sources else None
+
+
+def _escaped(value: str) -> str:
+    """As it stands for itself in a filter (RFC 4515 section 3)."""
+    return "".join(f"\\{ord(c):02x}" if c in "*()\\\0{}" else c for c in value)
+
+
 def check_sources(configuration: Configuration) -> None:
     """Look at everything that can be looked at without asking anybody. Raises ConfigurationError for the first that cannot be served."""
     make_sources(configuration)
     make_users(configuration, None)
+    make_groups(configuration, [group for _, group in groups_named(configuration.mail_policy)] or ["group"])
     for given in configuration.recipient_file:
         read_known(Path(given.file))
