@@ -90,6 +90,8 @@ def test_a_body_condition_is_heard_through_the_one_program(gateway: Gateway) -> 
     assert gateway.send(MAIL.replace(b"minutes", b"confidential"))[0] == 250
     [content] = gateway.arrived(1)
     assert b"X-Confidential: confidential\r\n" in content
+    assert "event=filter.log" in gateway.log.read_text()
+    assert 'entry="seen by body"' in gateway.log.read_text()
 
 
 def test_a_quarantine_holds_in_all_that_were_named_and_a_copy_is_an_item_of_its_own(gateway: Gateway) -> None:

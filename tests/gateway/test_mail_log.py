@@ -188,9 +188,22 @@ def test_whatever_a_field_holds_each_line_is_printable(value: str, event: Event)
         "relay",
         "origin",
         "header",
+        "entry",
+        "policies",
     )
     fields: dict[str, FieldValue] = dict.fromkeys((*names, *more), value or "x")
     fields |= {"names": None, "access": "ACCEPT", "table": "inbound", "disposition": "deliver", "size": 1, "rid": 0, "port": 25}
     fields |= {"names": "mx.example.net", "limit": 25}
     lines = MailLogFormatter().format(events.EventRecord(20, event, fields)).split("\n")
     assert all(STAMP.match(line) and line.isprintable() for line in lines if line)
+
+
+def test_splinters_name_their_policies_and_a_filters_entry_has_a_line_of_its_own(told: Told) -> None:
+    events.info(Event.MESSAGE_KEPT, mid=7, policies="sales DEFAULT", table="inbound", disposition="deliver", spam_check=False)
+    events.info(Event.FILTER_LOG, mid=7, entry="seen\nMID 8 forged")
+    assert told() == [
+        "Info: MID 7 matched some recipients for per-recipient policy sales in the inbound table",
+        "Info: MID 7 matched some recipients for per-recipient policy DEFAULT in the inbound table",
+        "Info: MID 7 queued for delivery",
+        "Info: MID 7 Custom Log Entry: seen\\x0aMID 8 forged",
+    ]

@@ -61,6 +61,7 @@ class Event(StrEnum):
     MESSAGE_ABORTED = "message.aborted"
     RELAY_READ = "relay.read"
     GROUPS_FAILED = "groups.failed"
+    FILTER_LOG = "filter.log"
     RELAY_FAILED = "relay.failed"
     MESSAGE_READ = "message.read"
     MESSAGE_RECIPIENTS = "message.recipients"

@@ -136,7 +136,10 @@ def _read(fields: Fields) -> Lines:
 
 def _judged(fields: Fields) -> Lines:
     mid = fields["mid"]
-    yield f"MID {mid} matched all recipients for per-recipient policy {MAIL_POLICY} in the {fields.get('table', 'inbound')} table"
+    policies = str(fields.get("policies") or MAIL_POLICY).split()
+    for policy in policies:
+        how = "all" if len(policies) == 1 else "some"
+        yield f"MID {mid} matched {how} recipients for per-recipient policy {_word(policy)} in the {fields.get('table', 'inbound')} table"
     verdict = _SPAM.get(str(fields.get("verdict")))
     if verdict is not None and fields.get("spam_check", True):
         yield f"MID {mid} interim verdict using engine: {ENGINE} spam {verdict}"
@@ -151,6 +154,10 @@ def _kept(fields: Fields) -> Lines:
     if actions == ["drop"]:
         yield f"Message aborted MID {mid} Dropped by antispam"
         yield f"Message finished MID {mid} done"
+
+
+def _custom(fields: Fields) -> Lines:
+    yield f"MID {fields['mid']} Custom Log Entry: {_word(fields.get('entry'))}"
 
 
 def _message_refused(fields: Fields) -> Lines:
@@ -284,6 +291,7 @@ _TOLD: dict[Event, Callable[[Fields], Lines]] = {
     Event.RELAY_READ: _relayed,
     Event.MESSAGE_READ: _read,
     Event.MESSAGE_KEPT: _kept,
+    Event.FILTER_LOG: _custom,
     Event.MESSAGE_REFUSED: _message_refused,
     Event.DELIVERY_SENT: _sent,
     Event.DELIVERY_DEFERRED: _delayed,

@@ -471,6 +471,7 @@ class Route:
         if events.tells_steps():
             named["spam_check"] = arrival.is_checked
             named["table"] = "outbound" if arrival.is_outgoing else "inbound"
+            named["policies"] = " ".join(dict.fromkeys(one.policy for one in (*arrival.plan.splinters, *arrival.plan.refusals))) or None
         sender = None if visit is None else visit.sender
         fields: dict[str, FieldValue] = {
             "id": arrival.id,
@@ -503,6 +504,8 @@ class Route:
         events.info(event, **fields, **named)
         for line in more:
             events.info(Log.MESSAGE_RECIPIENTS, id=arrival.id, **line)
+        for entry in arrival.plan.log_entries:
+            events.info(Log.FILTER_LOG, id=arrival.id, mid=arrival.envelope.number or None, entry=entry)
 
 
 def _records(items: Sequence[Arrival | Record]) -> list[Record]:

@@ -87,6 +87,12 @@ class Plan:
     refusals: tuple[Disposition, ...] = ()  # that it is made of
     messages: Outcome | None = None  # of the message filters, for copies, notices and tracking
 
+    @property
+    def log_entries(self) -> list[str]:
+        """What filters want in the log."""
+        outcomes = [self.messages, *(one.outcome for one in (*self.splinters, *self.refusals))]
+        return [entry for outcome in outcomes if outcome is not None for entry in outcome.log_entries]
+
 
 NOTHING = Plan(Answer.ACCEPT)
 
