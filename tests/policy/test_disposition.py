@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from esa.policy.disposition import Action, Answer, Disposition, plan
@@ -58,5 +56,5 @@ def test_dropped_mail_keeps_no_content() -> None:
 
 
 def test_dropped_mail_keeps_its_content_for_copies() -> None:
-    assert replace(of(Action.DROP, "a"), archives=("all",)).keeps_content
-    assert replace(of(Action.DROP, "a"), outcome=Outcome(duplicate_quarantines=["Q"])).keeps_content
+    assert of(Action.DROP, "a")._replace(archives=("all",)).keeps_content
+    assert of(Action.DROP, "a")._replace(outcome=Outcome(duplicate_quarantines=["Q"])).keeps_content

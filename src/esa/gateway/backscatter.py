@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 
 from esa.policy.disposition import Answer, Plan
 
@@ -30,7 +29,7 @@ class Backscatter:
             return plan
         if not self._may_send(reverse_path.lower()):
             return plan
-        return replace(plan, splinters=tuple(replace(one, notifies=True) if one.returns else one for one in plan.splinters))
+        return plan._replace(splinters=tuple(one._replace(notifies=True) if one.returns else one for one in plan.splinters))
 
     def _may_send(self, address: str) -> bool:
         now = self._clock()

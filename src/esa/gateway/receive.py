@@ -319,7 +319,7 @@ class Route:
             self._refuse(arrival, (451, "4.7.1", words), "greylist", EventName.GREYLISTED)
         else:
             arrival.reply = Reply(250, "2.0.0", f"accepted as {arrival.id}")
-            arrival.record, *arrival.more = Writer(arrival, hostname=self._hostname).accepted()
+            arrival.record, *arrival.more = Writer(arrival, hostname=self._hostname, end=end).accepted()
             arrival.unmap()
             self._hand_to_commit(arrival)
 

@@ -34,15 +34,22 @@ _NONE: Content = ((), None)  # of what is dropped
 
 
 class Writer:
-    """Makes the records of one message."""
+    """Makes the records of one message. `end`: octets of its header, if they are known."""
 
-    def __init__(self, arrival: Arrival, *, hostname: str) -> None:
-        self._arrival, self._hostname = arrival, hostname
+    def __init__(self, arrival: Arrival, *, hostname: str, end: int | None = None) -> None:
+        self._arrival, self._hostname, self._end = arrival, hostname, end
         self._made: list[Record] = []
 
     def accepted(self) -> list[Record]:
         """At least one record; the first carries the events and the identifier of the message. Content in a file is linked for the others."""
         arrival = self._arrival
+        if len(arrival.plan.splinters) == 1 and arrival.plan.messages is None:  # most mail
+            one = arrival.plan.splinters[0]
+            content = self._content(one.edits) if one.keeps_content else None
+            self._add(_splinters(one), content, one.verdict, events=tracked(arrival, EventName.ACCEPTED, arrival.reply))
+            if one.outcome is not None:
+                self._beside((one,))
+            return self._done()
         groups: dict[Content, list[Disposition]] = {}
         for one in arrival.plan.splinters:
             groups.setdefault((one.edits, one.verdict) if one.keeps_content else _NONE, []).append(one)
@@ -118,7 +125,7 @@ class Writer:
         return f"{self._arrival.id}{SPLINTER_SUFFIX}{len(self._made)}" if self._made else self._arrival.id
 
     def _raw(self) -> bytes:
-        return strip_result_fields(bytes(self._arrival.content))
+        return strip_result_fields(bytes(self._arrival.content), self._end)
 
     def _content(self, edits: tuple[Edit, ...]) -> bytes | Path:
         """The octets with these edits; of what came in a file and is not edited, that file or a link to it."""
@@ -250,6 +257,8 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
     now = time.time()
     told.append(Event(outcome, now, fields))
     splinters = arrival.plan.splinters
+    if arrival.plan.messages is None and len(splinters) == 1 and _just_goes_on(splinters[0]):  # most mail
+        return tuple(told)
     if len(splinters) > 1 or any(splinter.policy != DEFAULT for splinter in splinters):
         table = "outgoing" if arrival.is_outgoing else "incoming"
         told += [
@@ -265,6 +274,11 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
         told += _filtered(splinter.outcome, "content filters", splinter.recipients, now)
         told += _told(splinter, now)
     return tuple(told)
+
+
+def _just_goes_on(one: Disposition) -> bool:
+    """Whether there is nothing to tell of a splinter that is the only one."""
+    return one.action is Action.DELIVER and one.policy == DEFAULT and one.outcome is None and not one.redirected_to
 
 
 def _filtered(outcome: Outcome | None, stage: str, recipients: Sequence[str], now: float) -> list[Event]:

@@ -9,7 +9,6 @@ it falls into. A quarantine is a mark: the message goes on, and is held at the e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -84,22 +83,21 @@ def _filtered(one: Disposition, policy: MailPolicy, envelope: Envelope, rules: R
         return [one]
     found: list[Disposition] = []
     for who, outcome in plan.run(envelope, one.recipients, lambda given: view_of(given, policy.name), one.edits):
-        its_own = replace(one, recipients=who)
+        its_own = one._replace(recipients=who)
         if outcome.is_empty:
             found.append(its_own)
         elif outcome.final is Final.DROP or outcome.final in _REFUSALS:
             found.append(_ended(its_own, outcome, "content filter", copies=outcome))
         else:
             joined = _joined(its_own, outcome, "content filter", edits=(*its_own.edits, *outcome.edits))
-            found.append(replace(joined, outcome=outcome))
+            found.append(joined._replace(outcome=outcome))
     return found
 
 
 def _ended(one: Disposition, outcome: Outcome, stage: str, copies: Outcome | None = None) -> Disposition:
     """After a final action that ends the message. What was to be edited, held or sent elsewhere no longer matters."""
     action = Action.DROP if outcome.final is Final.DROP else Action.REFUSE
-    return replace(
-        one,
+    return one._replace(
         action=action,
         reason=f"{stage} {outcome.final_filter}",
         redirected_to=(),
@@ -116,8 +114,7 @@ def _joined(one: Disposition, outcome: Outcome, stage: str, *, edits: tuple[Edit
     must_encrypt = outcome.encrypts or outcome.final is Final.ENCRYPT
     holds = (*outcome.quarantines, *((ENCRYPTION_QUARANTINE,) if must_encrypt else ()))
     held_by = [step.filter for step in outcome.trail if step.action in ("quarantine", "encrypt", "encrypt-deferred")]
-    return replace(
-        one,
+    return one._replace(
         action=Action.QUARANTINE if holds else one.action,
         reason=f"{stage} {held_by[-1]}" if holds and held_by and one.action is Action.DELIVER else one.reason,
         edits=edits,

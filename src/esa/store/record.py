@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from esa.message.envelope import Envelope, Session
 from esa.store.identifier import LENGTH
@@ -85,8 +85,7 @@ class Event:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Splinter:
+class Splinter(NamedTuple):  # and no dataclass: one is made a message, and read again twice
     """Recipients of one message that share a disposition. `reason` says why in a few words, for tracking and the quarantine list.
 
     An "archive" is for no recipient: a copy for the mbox called `reason`. `mailhost`: next hop host:port in the place of the usual one. A copy
