@@ -15,6 +15,7 @@ from typing import NamedTuple
 from esa.engine.verdict import Report, Verdict
 from esa.gateway.backscatter import Backscatter
 from esa.gateway.visit import Visit
+from esa.message.author import mailbox_of
 from esa.message.envelope import Envelope, Session
 from esa.policy.content_filter import Rules
 from esa.policy.disposition import NOTHING, Disposition, Plan, plan
@@ -22,15 +23,14 @@ from esa.policy.mail_policy import treat, verdict_of
 from esa.policy.policy_table import MailPolicies, PolicyTable, Senders
 from esa.policy.splinters import NO_GROUPS, decide
 from esa.policy.view import Lookup, View
-from esa_core import parse
 
 
 class Case(NamedTuple):
-    """One message to decide about. `header_end`: octets of its header."""
+    """One message to decide about. `head`: its header in lower case, as far as it is looked at."""
 
     id: str
     content: bytes | mmap.mmap
-    header_end: int
+    head: bytes
     report: Report
     session: Session
     envelope: Envelope
@@ -71,8 +71,8 @@ class Decider:
         """The addresses whose groups matter: of the envelope and, where policies look there, of the header."""
         found = [reverse_path, *recipients]
         if self._policies.incoming.asks_authors or self._policies.outgoing.asks_authors:
-            parsed = parse(header)
-            found += [parsed.from_address, parsed.reply_to_address]
+            head = header.lower()
+            found += [mailbox_of(header, head, "from"), mailbox_of(header, head, "reply-to")]
         return found
 
     def decide(self, case: Case) -> Decided:
@@ -119,8 +119,7 @@ def _senders(case: Case, table: PolicyTable) -> Senders:
     """The addresses that the message names as its sender, as far as the table asks for them."""
     if not table.asks_authors:
         return Senders(case.envelope.reverse_path)
-    header = parse(bytes(case.content[: case.header_end]))
-    return Senders(case.envelope.reverse_path, header.from_address, header.reply_to_address)
+    return Senders(case.envelope.reverse_path, mailbox_of(case.content, case.head, "from"), mailbox_of(case.content, case.head, "reply-to"))
 
 
 def _gravest(dispositions: tuple[Disposition, ...]) -> Verdict | None:

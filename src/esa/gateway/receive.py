@@ -293,7 +293,7 @@ class Route:
             Case(
                 arrival.id,
                 arrival.content,
-                end,
+                arrival.head,
                 report,
                 arrival.session,
                 arrival.envelope,

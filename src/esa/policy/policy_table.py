@@ -21,6 +21,7 @@ FORMS = (
     'user@example.org, user@ (at every domain), example.org or @example.org, .example.org (all domains below it), "ldap:group", or "ALL"'
 )
 _NO_GROUPS: Mapping[str, frozenset[str]] = {}
+_NO_GROUP: frozenset[str] = frozenset()
 
 
 class SenderField(Enum):
@@ -123,6 +124,10 @@ class _Entries:
     def add_everyone(self, row: int) -> None:
         self._everyone.append(row)
 
+    @property
+    def is_empty(self) -> bool:
+        return not (self._exact or self._users or self._below or self._groups or self._everyone)
+
     def rows(self, who: Recipient, groups: frozenset[str]) -> Iterator[list[int]]:
         """Lists of rows whose entries name an address, each ascending."""
         if self._everyone:
@@ -204,7 +209,9 @@ class PolicyTable:
         found: dict[int, list[str]] = {}
         names: dict[int, MailPolicy] = {}
         for forward_path in recipients:
-            policy = self._first(recipient_of(forward_path), groups.get(forward_path.lower(), frozenset()), of_sender)
+            policy = self._first(
+                recipient_of(forward_path), groups.get(forward_path.lower(), _NO_GROUP) if groups else _NO_GROUP, of_sender
+            )
             found.setdefault(id(policy), []).append(forward_path)
             names[id(policy)] = policy
         return tuple(Match(names[key], tuple(who)) for key, who in found.items())
@@ -213,16 +220,21 @@ class PolicyTable:
         """Rows that ask for a sender, and for this one."""
         rows: set[int] = set(self._any_sender)
         excepted: set[int] = set()
+        seen: dict[str, Recipient] = {}
         for field, address in zip(SenderField, senders, strict=True):
-            if not address:
-                who, its_groups = Recipient("", ""), frozenset[str]()
-            else:
-                who, its_groups = recipient_of(address), groups.get(address.lower(), frozenset())
-            for found in self._senders[field].rows(who, its_groups):
+            named, excluded = self._senders[field], self._except_senders[field]
+            if named.is_empty and excluded.is_empty:
+                continue
+            who = seen.get(address)
+            if who is None:
+                who = seen[address] = recipient_of(address)
+            its_groups = groups.get(address.lower(), _NO_GROUP) if groups else _NO_GROUP
+            for found in named.rows(who, its_groups):
                 rows.update(found)
-            for found in self._except_senders[field].rows(who, its_groups):
-                excepted.update(found)
-        return frozenset(rows - excepted)
+            if not excluded.is_empty:
+                for found in excluded.rows(who, its_groups):
+                    excepted.update(found)
+        return frozenset(rows - excepted if excepted else rows)
 
     def _first(self, who: Recipient, groups: frozenset[str], of_sender: frozenset[int]) -> MailPolicy:
         best = end = len(self._rows)
