@@ -203,3 +203,13 @@ def test_words_are_explained() -> None:
     ]
     assert "no word is called 'hedder'" in esa("filters", "words", "hedder").err
     assert "drop-attachments-by-name" in esa("filters", "words").out
+
+
+def test_the_cost_of_each_filter_is_measured_on_the_mail_given(folder: Path) -> None:
+    (folder / "a.eml").write_bytes(b"From: x@example.org\r\nTo: b@example.net\r\nSubject: an offer\r\n\r\nHello.\r\n")
+    assert filters(folder, "set", "words", "active", "1").code == 0
+    done = filters(folder, "cost", folder / "a.eml", "--all", "--json")
+    assert done.code == 0
+    told = {str(line["name"]): (line["hits"], line["evaluated"]) for line in done.lines}
+    assert told == {"spoof": (1, 1), "big": (0, 0), "words": (0, 0)}  # the first one drops, and ends it
+    assert "1 message: " in done.err

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esa.cli.filter_cost import cost
 from esa.cli.terminal import counted, json_option, print_json, print_table, say
 from esa.errors import ConfigurationError
 
@@ -73,6 +74,7 @@ def command() -> None:
       esa filters list                          all filters in their order
       esa filters check                         what is wrong with them, with line and column
       esa filters import appliance.txt          take over what an appliance exported, unchanged
+      esa filters cost ~/Maildir                what each costs on your own mail, and how often it fires
       esa filters set spoof active 0            keep a filter, and do not run it
       esa filters words body-contains           what a condition or an action takes and means
 
@@ -422,6 +424,9 @@ def words(words: tuple[str, ...], as_json: bool) -> None:
             click.echo(f"      {one.sentence}{f' ({state})' if state else ''}")
         if shown and not words and not as_json:
             click.echo()
+
+
+command.add_command(cost)
 
 
 # --- what they share ------------------------------------------------------------------------------------------------------------------

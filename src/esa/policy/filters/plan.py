@@ -15,6 +15,7 @@ from esa.message import edits as editing
 from esa.message.content import Message
 from esa.policy.filters.compile import Branch, Compiled, Deed, compile_filter
 from esa.policy.filters.gates import Gates
+from esa.policy.filters.ledger import EVERY, Ledger
 from esa.policy.filters.run import Run
 from esa.policy.filters.scope import Listener, Problem, Scope, Severity, Terms
 from esa.policy.outcome import Outcome
@@ -81,10 +82,14 @@ class FilterPlan:
         """Names of the filters whose conditions are evaluated for a message as it came: for trace."""
         return [self.filters[number].name for number in self._gates.candidates(view)]
 
-    def run(self, view: View, before: Sequence[Edit] = ()) -> Outcome:
+    def ledger(self, *, every: int = EVERY) -> Ledger:
+        """An empty ledger of the filters of this plan."""
+        return Ledger([one.name for one in self.filters], every=every)
+
+    def run(self, view: View, before: Sequence[Edit] = (), *, ledger: Ledger | None = None) -> Outcome:
         """What the filters bring about for a message. The view goes on with the message as edited, as far as conditions or actions looked at it.
 
-        `before` are edits of an earlier stage that the view does not show yet; they are not in the outcome again.
+        `before` are edits of an earlier stage that the view does not show yet; they are not in the outcome again. `ledger` takes down what it costs.
         """
         outcome = Outcome()
         run = Run(view, outcome, self._show)
@@ -93,8 +98,12 @@ class FilterPlan:
             run.changed = frozenset(map(change_of, before))
             if not run.changed.isdisjoint(self._last_reader):
                 self._show(run)
+        clock = ledger.clock if ledger is not None and ledger.begin() else None
+        began = clock() if clock is not None else 0
         waiting = self._gates.candidates(view)
-        at = 0
+        if clock is not None and ledger is not None:
+            ledger.choosing += clock() - began
+        at = acted = 0
         while at < len(waiting):
             number = waiting[at]
             at += 1
@@ -102,7 +111,15 @@ class FilterPlan:
             run.filter = one.name
             if view.matched:
                 view.matched.clear()
-            if self._execute(one.branch, run):
+            began = clock() if clock is not None else 0
+            is_over = self._execute(one.branch, run)
+            if ledger is not None:
+                if clock is not None:
+                    ledger.spend(number, clock() - began)
+                if len(outcome.trail) > acted:
+                    acted = len(outcome.trail)
+                    ledger.hit(number, view.now)
+            if is_over:
                 break
             if run.changed and any(self._last_reader.get(part, -1) > number for part in run.changed):
                 self._show(run)
