@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import date
+from datetime import date, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from esa import Dictionary, Scanner
 from esa.engine.checks.dictionaries import Dictionaries, Entries
 from esa.engine.dictionary import Entry
+from esa.engine.listening import Listening
 from esa.engine.lookup import Lookup
 
 DIGEST = hashlib.sha256(b"a virus").digest()
@@ -132,3 +133,12 @@ def test_networks_are_found_as_a_walk_through_them_finds_them(networks: list[str
         address = ip_address(place)
         expected = sum(address in ip_network(one) for one in networks)
         assert lookup.client(address).get("d", (0, {}))[0] == expected
+
+
+def test_an_address_that_was_looked_up_is_not_remembered_beyond_the_last_day_of_its_entry() -> None:
+    today = date(2027, 1, 31)
+    entries = Entries.of([Dictionary.from_text("gone", "bob@example.org # until 2027-01-31\n")])
+    lookup = Lookup(Listening.to([Dictionaries(entries, today=lambda: today)]))
+    assert "gone" in lookup.text("bob@example.org")
+    today += timedelta(days=1)
+    assert lookup.text("bob@example.org") == {}

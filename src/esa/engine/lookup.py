@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _HEAD = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
 _LINES = str.maketrans("\r\n", "  ")
+MOST_KNOWN = 10_000  # answers that are remembered, some 2 MB: the people that a gateway sees in an hour
+LONGEST_KNOWN = 320  # characters of a text that is remembered: no address is longer (RFC 5321 section 4.5.3.1)
 LONGEST = 65_536  # characters of a text that are looked at: longer ones stand in messages, and are scanned there
 
 
@@ -36,12 +39,13 @@ _NOTHING: Founds = MappingProxyType({})
 
 
 class Lookup:
-    """Immutable, shared by threads."""
+    """Shared by threads; what it answers never changes but with the day."""
 
     def __init__(self, listening: Listening) -> None:
         self._listening = listening
         self._check = next((check for check in listening.checks if isinstance(check, Dictionaries)), None)
         has_patterns = self._check is not None and listening.program is not None and listening.program.n_patterns
+        self._known: dict[tuple[str, date], Founds] = {}
         self._engine = Engine(program=listening.program.native) if has_patterns and listening.program is not None else None
 
     @property
@@ -50,8 +54,16 @@ class Lookup:
         return () if self._check is None else tuple(name for name, _, _, _ in self._check.entries.books)
 
     def text(self, text: str) -> Founds:
-        """What stands in an address, a host name, or the value of a header field; see `texts`."""
-        return self.texts((text,))[0]
+        """What stands in an address, a host name, or the value of a header field; see `texts`. Addresses come again: those of a day are remembered."""
+        if self._check is None or len(text) > LONGEST_KNOWN:
+            return self.texts((text,))[0]
+        key = text, self._check.today()
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            found = self._known[key] = self.texts((text,))[0]
+        return found
 
     def texts(self, texts: Sequence[str]) -> list[Founds]:
         """The same for many, in one call. Of an address (local@domain, no brackets): entries that are this address, `@domain`, its domain,
