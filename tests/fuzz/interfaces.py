@@ -106,8 +106,8 @@ def _program() -> esa_core.Program:
     given = [(text, "text") for text in texts] + [(text, kind) for kind in esa_core.PATTERN_KINDS for text in _texts_of(kind)]
     near = esa_core.Stretch(0, 8, (1 << 256) - 1)
     anchors = (
-        esa_core.Anchor(0, False, 0xFFFF, True, (b"money", b"viagra"), near, (b"free",), near, (b" of",), near, near),
-        esa_core.Anchor(1, True, 0xFFFF, True, (b"FREE",), near, (), near, (), near, near),
+        esa_core.Anchor(0, False, 0xFFFF, True, (b"money", b"viagra"), (), 0, near, (b"free",), near, (b" of",), near, near),
+        esa_core.Anchor(1, True, 0xFFFF, True, (b"FREE",), (), 0, near, (), near, (), near, near),
     )
     texts, kinds = [b"", b"", *(text for text, _ in given)], ["text", "text", *(kind for _, kind in given)]
     return esa_core.Program(texts, kinds, cased=[text.isupper() for text in texts], anchors=anchors)
