@@ -37,7 +37,7 @@ def kept(gateway: Gateway) -> list[str]:
     return KEPT.findall(gateway.log.read_text())
 
 
-def until(condition: Callable[[], object], patience: float = 30.0) -> None:
+def until(condition: Callable[[], object], patience: float = 90.0) -> None:
     deadline = time.monotonic() + patience
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -126,6 +126,7 @@ CASES = (
     Case("bounce_on_request", mail(subject="[bounce]")),
     Case("skip_on_request", mail(subject="[skip]")),
     Case("refuse_on_request", mail(subject="[refuse]")),
+    Case("refuse_the_old_address", facts={"sender": "old-shop@example.com"}),
 )
 WAITING = {
     "spf_fails", "spf_of_anybody", "dkim", "urls_by_score", "urls_without_score", "urls_of_kinds", "encrypted_or_signed", "encrypted_and_signed",
