@@ -136,8 +136,8 @@ def perfect_table(prefix: str, values: Mapping[str, int]) -> str:
         slots[slot] = entry + 1
     rows = ["{0,0,0,0,0},"]  # no name is of no octets
     for name, value in values.items():
-        low, high = name[:8].encode(), name[8:].encode()
-        rows.append(f"{{{eight(low)}u,{eight(letters(low))}u,{eight(high)}u,{eight(letters(high))}u,{value}u}},")
+        first, last = name[:8].encode(), name[8:].encode()
+        rows.append(f"{{{eight(first)}u,{eight(letters(first))}u,{eight(last)}u,{eight(letters(last))}u,{value}u}},")
     return (
         f"#define {prefix}_MULTIPLIER {multiplier}u\n#define {prefix}_SHIFT {64 - bits}\n"
         + octets(f"{prefix}_slots", bytes(slots))
