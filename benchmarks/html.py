@@ -87,7 +87,7 @@ def main() -> None:
     )
     print(text)
     if options.write:
-        write_section(f"html-{options.corpus}", text, title="HTML to text")
+        write_section(f"html-{options.corpus}", text, title=f"HTML to text: {options.corpus}")
 
 
 if __name__ == "__main__":
