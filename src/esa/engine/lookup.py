@@ -76,7 +76,7 @@ class Lookup:
         starts = batch.match_starts.tolist()
         founds: list[Founds] = []
         for row, text in enumerate(texts):
-            if starts[row] == starts[row + 1] and not program.tries_all and not batch.windows(row):
+            if not program.may_stand(batch, row, starts):
                 founds.append(_NOTHING)
                 continue
             counts, _ = program.counts(batch, row, Message(raws[row]))

@@ -200,6 +200,10 @@ class Program:
             rows.sort(key=lambda match: match.pattern)
         return rows
 
+    def may_stand(self, batch: Batch, row: int, starts: Sequence[int]) -> bool:
+        """Whether anything may stand in a message, so that `counts` is worth asking. `starts`: `batch.match_starts` as a list."""
+        return starts[row] != starts[row + 1] or self.tries_all or bool(batch.windows(row))
+
     @property
     def tries_all(self) -> bool:
         """Whether every message is tried, even one in which the core found nothing."""

@@ -180,7 +180,7 @@ class Scanner:
             names = _flags(flags[row])
             heard: Mapping[Check, Mapping[int, int]] = {}
             is_capped = False
-            if program is not None and (starts[row] != starts[row + 1] or program.tries_all or batch.windows(row)):
+            if program is not None and program.may_stand(batch, row, starts):
                 is_capped = "too_many_matches" in names
                 counts, more = program.counts(batch, row, message, is_capped=is_capped)
                 heard = compiled.listening.heard(counts)
