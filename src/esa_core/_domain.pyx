@@ -25,6 +25,9 @@ cdef enum:                       # as tables/hosts.py writes them
     ALL_BELOW = 2
     NO_SUFFIX = 4
 
+    MOST_NAME = 1024             # characters; DNS takes 253, and what is longer costs a browser nothing but an error
+    MOST_ENCODED = 63            # of a label in Punycode or not in ASCII, as DNS: reading Punycode takes time by the square of its length
+
 # ---- public suffixes ----
 
 cdef size_t registrable_start(const uint8_t *host, size_t length) noexcept nogil:
@@ -164,13 +167,18 @@ def domain_to_unicode(str domain not None, *, bint strict=False):
     cdef list labels = []
     cdef list pieces = []
     cdef bint holds = True
+    if len(domain) > MOST_NAME:
+        return domain, False
     for character in domain:
         found = _mapped(character)
         if found is None:
             holds = False
         pieces.append(character if found is None else found)
     for label in unicodedata.normalize("NFC", "".join(pieces)).split("."):
-        if label.startswith("xn--"):
+        if len(label) > MOST_ENCODED and (label.startswith("xn--") or not label.isascii()):
+            holds = False
+            labels.append(label)
+        elif label.startswith("xn--"):
             try:
                 written = label[4:].encode("ascii").decode("punycode")
                 again = "xn--" + written.encode("punycode").decode("ascii")
@@ -199,8 +207,10 @@ def domain_to_ascii(str domain not None, *, bint strict=False):
     for label in name.split("."):
         if not label.isascii():
             label = "xn--" + label.encode("punycode").decode("ascii")
+            if len(label) > MOST_ENCODED:
+                return None
         if strict and not 1 <= len(label) <= 63:
             return None
         labels.append(label)
     found = ".".join(labels)
-    return None if strict and len(found) > 253 else found
+    return None if len(found) > (253 if strict else MOST_NAME) else found

@@ -109,6 +109,11 @@ def test_every_rule_of_the_list_is_followed() -> None:
             assert registrable_domain("a.esa-test." + name) in ("esa-test." + name, "a.esa-test." + name)
 
 
+@pytest.mark.parametrize("name", ["xn--bc0" + "x" * 57, "é" * 64, "p" * 60 + "ß", "é." * 600 + "example"])
+def test_a_name_that_dns_could_never_take_is_no_host(name: str) -> None:
+    assert (link(f"https://{name}/").host, link(f"https://{name}/").normal) == ("", "")
+
+
 def test_names_are_shown_with_punycode_written_out() -> None:
     assert link("http://xn--bcher-kva.example").host_shown == "bücher.example"
     assert domain_to_unicode("XN--BCHER-KVA.example") == ("bücher.example", True)
