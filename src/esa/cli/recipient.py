@@ -85,8 +85,8 @@ def check(addresses: tuple[str, ...], listener: str | None, config_file: Path | 
 
 
 async def _ask(configuration: Configuration, listener: str, addresses: tuple[str, ...]) -> list[Fate]:
+    from esa.gateway.assembly import make_recipient_access
     from esa.gateway.directory.build import make_sources
-    from esa.gateway.process import make_recipient_access
     from esa.message.address import Address
     from esa.policy.recipient_access import recipient_of
 

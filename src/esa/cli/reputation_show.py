@@ -59,7 +59,7 @@ def show(subject: str, no_dns: bool, as_json: bool, state: Path | None, config_f
 
 
 def _show_address(configuration: Configuration, view: ReputationView | None, address: IpAddress, *, no_dns: bool, as_json: bool) -> int:
-    from esa.gateway.process import make_reputation
+    from esa.gateway.assembly import make_reputation
 
     now = time.time()
     reputation = make_reputation(configuration, view)
@@ -103,7 +103,7 @@ async def _find(
 ) -> tuple[Sender, list[tuple[str, Match]]]:
     """What a connection from there would be found to be, and where it would fall at each listener."""
     from esa.config.sender_groups import groups_of
-    from esa.gateway.process import make_resolver
+    from esa.gateway.assembly import make_resolver
     from esa.gateway.sender_facts import SenderFacts
     from esa.policy.host_access import HostAccess, Needs
 
@@ -124,7 +124,7 @@ async def _find(
 
 
 def _show_name(configuration: Configuration, view: ReputationView | None, text: str, *, as_json: bool) -> int:
-    from esa.gateway.process import make_reputation
+    from esa.gateway.assembly import make_reputation
 
     now = time.time()
     reputation = make_reputation(configuration, view)

@@ -14,54 +14,38 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from esa.config.advice import ANTI_SPAM_OFF
 from esa.config.content_filters import rules_of
-from esa.config.policies import policies_of
-from esa.config.recipient_access import entries_of
-from esa.config.relays import relays_of
-from esa.config.reputation import dns_zones_of, learning_of
+from esa.config.reputation import learning_of
 from esa.config.schema import Configuration, Listener
-from esa.config.sender_groups import groups_of
-from esa.engine.scanner import Scanner
 from esa.errors import EsaError
 from esa.gateway import events
+from esa.gateway.assembly import assemble, make_limits, make_resolver
 from esa.gateway.authentication import Users
 from esa.gateway.child import configuration_of, die_with_parent
-from esa.gateway.deciding import Decider
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
 from esa.gateway.directory.build import directory_of, make_groups, make_sources, make_users
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
 from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.learned import TABLE, LearnSettings
-from esa.gateway.limits import Limits
 from esa.gateway.listener import serve
 from esa.gateway.metrics import Counter, Counters, Row
 from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
-from esa.gateway.reception import ListenerReceiver
-from esa.gateway.sender_facts import SenderFacts
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
-from esa.policy.content_filter import Rules
-from esa.policy.host_access import HostAccess
-from esa.policy.incoming_relay import IncomingRelays
-from esa.policy.recipient_access import RecipientAccess
-from esa.policy.reputation import Histories, Reputation
 from esa.store.greylist import Greylist, GreylistSettings
 from esa.store.numbers import Numbers
 from esa.store.reputation_table import TableReader
 from esa.store.spool import Spool
-
-if TYPE_CHECKING:
-    from esa.gateway.dns import Dns
 
 FAILED = 3
 _WARM_UP = b"Subject: hello\r\nFrom: a@example.org\r\n\r\nThe first scan of a process pays for what is loaded late.\r\n"
@@ -158,26 +142,23 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     scanner = open_scanner(configuration, task.compiled, rules)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
-    decider = make_decider(configuration, rules, scanner)
-    groups = make_groups(configuration, decider.groups)
+    assembly = assemble(configuration, scanner, rules, TableReader(configuration.state / TABLE))
+    groups = make_groups(configuration, assembly.decider.groups)
     route = Route(
         loop=asyncio.get_running_loop(),
         scanner=scanner,
         spool=spool,
-        decider=decider,
+        decider=assembly.decider,
         hostname=configuration.gateway.hostname,
         row=row,
         in_flight=configuration.limits.scans_in_flight,
         numbers=make_numbers(configuration),
         greylisting=make_greylisting(configuration),
     )
-    hosts = {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in listeners}
-    reputation = make_reputation(configuration, TableReader(configuration.state / TABLE))
-    resolver = make_resolver(configuration, hosts.values(), reputation)
-    facts = SenderFacts(resolver, reputation, timeout=configuration.dns.timeout, budget=configuration.dns.budget, row=row)
-    if not configuration.scan.anti_spam and any(table.asks_reputation for table in hosts.values()):
+    resolver = make_resolver(configuration, assembly.hosts.values(), assembly.reputation)
+    facts = assembly.sender_facts(resolver, row)
+    if not configuration.scan.anti_spam and any(table.asks_reputation for table in assembly.hosts.values()):
         events.warning(Log.REPUTATION_OFF, reason=ANTI_SPAM_OFF)
-    relays = IncomingRelays(relays_of(configuration.incoming_relay))
     per_network = configuration.senders.connections_per_network
     rates = None if task.rates is None else NodeRates(*task.rates, connections_per_network=per_network)
     users = make_users(configuration, rates)
@@ -186,16 +167,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         await placed.source.start()
     servers = [
         await serve(
-            ListenerReceiver(
-                route,
-                make_recipient_access(configuration, listeners[name]),
-                hosts[name],
-                facts,
-                rates,
-                relays,
-                directory_of(sources, name),
-                groups,
-            ),
+            assembly.receiver(name, route, facts, rates=rates, directory=directory_of(sources, name), groups=groups),
             socket.socket(fileno=descriptor),
             hostname=configuration.gateway.hostname,
             limits=make_limits(configuration, listeners[name]),
@@ -291,52 +263,6 @@ def make_greylisting(configuration: Configuration) -> Greylisting | None:
     given = configuration.greylisting
     settings = GreylistSettings(given.delay, given.retry_window, given.lifetime, given.auto_allow, given.max_entries)
     return Greylisting(Greylist(configuration.state, settings, failed=tell_failure()))
-
-
-def make_decider(configuration: Configuration, rules: Rules | None, scanner: Scanner) -> Decider:
-    """What decides about scanned mail: mail policies and filters."""
-    policies = policies_of(configuration.mail_policy, anti_spam=configuration.scan.anti_spam)
-    return Decider(policies, rules, lookup=scanner.lookup, hostname=configuration.gateway.hostname)
-
-
-def make_recipient_access(configuration: Configuration, listener: Listener) -> RecipientAccess:
-    """For whom a listener accepts mail."""
-    return RecipientAccess(entries_of(configuration.recipient_access, listener.accept_domains, listener=listener.name))
-
-
-def make_resolver(configuration: Configuration, hosts: Iterable[HostAccess], reputation: Reputation) -> Dns | None:
-    """A resolver if any sender group asks for names, DNS lists or a reputation that is made of DNS lists, else None."""
-    asks = bool(configuration.incoming_relay and reputation.zones)
-    asks = asks or any(table.asks_names or table.zones or (table.asks_reputation and reputation.zones) for table in hosts)
-    if not asks:
-        return None
-    from esa.gateway.dns import Dns
-
-    return Dns(configuration.dns.servers, timeout=configuration.dns.timeout)
-
-
-def make_reputation(configuration: Configuration, histories: Histories | None) -> Reputation:
-    """What gives scores to connecting hosts."""
-    return Reputation(
-        dns_zones_of(configuration.dns_list),
-        histories if configuration.reputation.learn else None,
-        learning=learning_of(configuration.reputation),
-        off="" if configuration.scan.anti_spam else ANTI_SPAM_OFF,
-    )
-
-
-def make_limits(configuration: Configuration, listener: Listener) -> Limits:
-    """Limits of one listener in one process; the memory of the process is shared out among its listeners."""
-    return Limits(
-        message_size=listener.max_message_size,
-        recipients=listener.max_recipients,
-        errors=listener.max_errors,
-        command_timeout=listener.command_timeout,
-        data_timeout=listener.data_timeout,
-        session_timeout=listener.session_timeout,
-        connections=listener.max_connections,
-        memory=configuration.limits.memory // len(configuration.listener),
-    )
 
 
 def make_tls(configuration: Configuration, listener: Listener) -> TlsSettings | None:

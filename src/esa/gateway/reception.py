@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from esa.gateway import events
-from esa.gateway.directory.groups import GroupFacts, Groups
+from esa.gateway.directory.groups import GroupFacts
 from esa.gateway.directory.sources import Directory
 from esa.gateway.events import Event as Log
 from esa.gateway.events import FieldValue
@@ -47,6 +47,12 @@ FOUND_SECONDS = 1.0  # that a client is known after it was looked for, where nob
 FOUND_CLIENTS = 4_096  # of them
 
 
+class KnowsGroups(Protocol):
+    """Who is in which group of a directory; esa.gateway.directory.groups.Groups says it."""
+
+    async def find(self, addresses: Iterable[str]) -> GroupFacts: ...
+
+
 class _Found(NamedTuple):
     """What a client's address says."""
 
@@ -69,7 +75,7 @@ class ListenerReceiver(Receiver):
         rates: NodeRates | None = None,
         relays: IncomingRelays | None = None,
         directory: Directory | None = None,
-        groups: Groups | None = None,
+        groups: KnowsGroups | None = None,
     ) -> None:
         """None of `hosts` treats every client alike, of `facts` finds nothing out, of `rates` counts nothing, of `relays` knows none.
 
@@ -251,7 +257,7 @@ class ListenerReceiver(Receiver):
             transaction.groups = await self._find_groups(transaction, self._groups)
         self._route.take(transaction)
 
-    async def _find_groups(self, transaction: Transaction, groups: Groups) -> GroupFacts:
+    async def _find_groups(self, transaction: Transaction, groups: KnowsGroups) -> GroupFacts:
         try:
             header = await asyncio.to_thread(_header_of, transaction.content_path) if transaction.content_path else transaction.content
             addresses = self._route.decider.addresses(transaction.reverse_path, transaction.recipients, header[: header_end(header)])
