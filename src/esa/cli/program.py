@@ -36,6 +36,7 @@ COMMANDS = {
     "track": ("esa.cli.track", "Find out what became of a message."),
     "reputation": ("esa.cli.reputation", "See, forget, export and import the reputation of senders."),
     "report": ("esa.cli.report", "Tell what the gateway has stopped."),
+    "cert": ("esa.cli.cert", "See, check and request certificates."),
     "evaluate": ("esa.cli.evaluate", "Measure a model on labelled mail."),
     "train": ("esa.cli.train", "Make a local model from labelled mail."),
     "bench": ("esa.cli.bench", "Measure speed: of the library, an SMTP server, or TLS."),

@@ -161,7 +161,7 @@ def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
         raise ConfigurationError(
             what,
             where=f"{certificate.chain}, {certificate.key}",
-            mend="compare what these print: openssl x509 -noout -pubkey -in CHAIN, openssl pkey -pubout -in KEY",
+            mend="see what is wrong, and which key is the right one: esa cert check CHAIN KEY",
         ) from error
     except OSError as error:
         where = str(error.filename or certificate.chain)

@@ -1,0 +1,259 @@
+"""`esa cert`: what certificates say, what is wrong with them and how to mend it; keys and requests for new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import click
+
+from esa.cli.program import DONE, FOUND
+from esa.cli.terminal import coloured, counted, json_option, print_json, printable, say
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from esa.gateway.certificates.checking import Checked
+    from esa.gateway.certificates.making import KeyType
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+_COLOURS = {"fault": "red", "warning": "yellow", "note": "cyan"}
+
+
+def _reading_options(function: _Command) -> _Command:
+    function = click.option(
+        "--authorities", type=click.Path(path_type=Path), metavar="FILE", help="Authorities to trust, in PEM, instead of this machine's."
+    )(function)
+    return click.option(
+        "--password-file", type=click.Path(path_type=Path), metavar="FILE", help="File whose first line opens an encrypted key or PKCS#12."
+    )(function)
+
+
+@click.group("cert", short_help="See, check and request certificates.")
+def command() -> None:
+    """See, check and request certificates.
+
+    \b
+    Examples:
+      esa cert show mx.pem                         subject, names, validity, chain
+      esa cert check                               all certificates of esa.toml, with what to mend
+      esa cert check chain.pem mx.key --name mx.example.org
+      esa cert csr mx.example.org --key mx.key     a request for an authority, and a key if there is none
+      esa cert self-signed mx.example.org          a certificate to begin with
+
+    Renewal is certbot's work, or that of any other client of ACME; docs/certificates.md has its deploy hook.
+    """
+
+
+@command.command()
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET…")
+@_reading_options
+@json_option
+def show(targets: Sequence[str], as_json: bool, authorities: Path | None, password_file: Path | None) -> int:
+    """Show what the certificates of each TARGET say: the server's, and the chain behind it.
+
+    \b
+    Examples:
+      esa cert show mx.pem
+      esa cert show appliance.p12 --password-file secret
+      esa cert show --json *.pem | jq .certificates[0].days_left
+
+    A TARGET is a file in PEM, DER or PKCS#12. Exit status: 0 shown, 3 a target cannot be read.
+    """
+    from esa.gateway.certificates.facts import facts_of
+    from esa.gateway.certificates.files import read
+
+    now = datetime.now(UTC)
+    for target in targets:
+        bundle = read(Path(target), password=_password(password_file))
+        if as_json:
+            facts = [asdict(facts_of(one, now)) for one in bundle.certificates]
+            print_json({"target": target, "form": bundle.form, "has_key": bundle.key is not None, "certificates": facts})
+            continue
+        kinds = counted(len(bundle.certificates), "certificate") + (", and a key" if bundle.key is not None else "")
+        click.echo(f"{printable(target)} ({bundle.form}): {kinds}")
+        for number, certificate in enumerate(bundle.certificates, 1):
+            click.echo(f"{number:>3}  " + "\n     ".join(_lines(certificate, now)))
+    return DONE
+
+
+def _lines(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
+    from esa.gateway.certificates.facts import facts_of, openssl_time
+
+    facts = facts_of(certificate, now)
+    left = f"{facts.days_left} days left"
+    if certificate.not_valid_after_utc < now:
+        left = coloured(f"expired {counted(-facts.days_left, 'day')} ago", "red")
+    elif certificate.not_valid_before_utc > now:
+        left = coloured("not valid yet", "red")
+    yield f"subject      {printable(facts.subject)}"
+    yield f"names        {printable(', '.join(facts.names)) or '-'}"
+    yield f"issuer       {printable(facts.issuer)}" + (" (itself)" if certificate.issuer == certificate.subject else "")
+    yield f"notBefore={openssl_time(certificate.not_valid_before_utc)}"
+    yield f"notAfter={openssl_time(certificate.not_valid_after_utc)}   {left}"
+    yield f"key          {facts.key}, signed with {facts.digest}" + ("; may sign others" if facts.is_authority else "")
+    yield f"serial       {facts.serial}"
+    yield f"fingerprint  SHA-256 {facts.fingerprint}"
+    yield f"public key   SHA-256 {facts.public_key}"
+
+
+@command.command()
+@click.argument("chain", required=False, type=click.Path(path_type=Path))
+@click.argument("key", required=False, type=click.Path(path_type=Path))
+@click.option("--name", "names", multiple=True, metavar="HOST", help="Host name the certificate must stand for; may be given again.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration, instead of esa.toml; without CHAIN.")
+@_reading_options
+@json_option
+def check(
+    chain: Path | None,
+    key: Path | None,
+    names: Sequence[str],
+    config_file: Path | None,
+    authorities: Path | None,
+    password_file: Path | None,
+    as_json: bool,
+) -> int:
+    """Say all that is wrong with a certificate, its chain and its KEY, and how to mend it.
+
+    \b
+    Examples:
+      esa cert check                       every [[certificate]] of esa.toml, for the host name of the gateway
+      esa cert check chain.pem mx.key --name mx.example.org
+      esa cert check chain.pem --authorities our-root.pem
+
+    Looks whether the key belongs to the certificate (by public key, for RSA, ECDSA and Ed25519), at the order and completeness of the
+    chain, names, times, weak keys and digests; and asks OpenSSL, in a handshake in memory, whether a client would take it. It warns 60, 30,
+    14, 7 and 1 days before the end.
+
+    Exit status: 0 all is well, 1 something is to be mended, 2 used wrongly, 3 a file cannot be read.
+    """
+    from esa.gateway.certificates.checking import check_configuration, check_files
+    from esa.gateway.certificates.files import read_authorities, system_authorities
+
+    trusted = read_authorities(authorities) if authorities is not None else system_authorities()
+    now = datetime.now(UTC)
+    if chain is not None:
+        if config_file is not None:
+            raise click.UsageError("give either CHAIN or --config")
+        password = _password(password_file)
+        checked = [check_files(chain, key, now=now, names=names, authorities=trusted, password=password)]
+    else:
+        from esa.config.load import load
+
+        configuration = load(config_file)
+        if not configuration.certificate:
+            say("there is no [[certificate]] in the configuration: the listeners speak no TLS. See docs/certificates.md.")
+            return FOUND
+        checked = check_configuration(configuration, now=now, names=names, authorities=trusted)
+    for one in checked:
+        if as_json:
+            print_json(one.as_object())
+        else:
+            _print_checked(one)
+    return FOUND if any(one.needs_mending for one in checked) else DONE
+
+
+def _print_checked(checked: Checked) -> None:
+    click.echo(printable(checked.title))
+    for finding in checked.findings:
+        click.echo(f"  {coloured(finding.severity, _COLOURS[finding.severity])}: {printable(finding.what)}")
+        if finding.mend:
+            click.echo(f"    {printable(finding.mend)}")
+    if checked.openssl is not None:
+        click.echo(f"  OpenSSL, as a client: {printable(checked.openssl) or 'takes it'}")
+    if not checked.findings:
+        click.echo(f"  {coloured('all is well', 'green')}")
+
+
+def _making_options(function: _Command) -> _Command:
+    for option in (
+        click.option("--force", is_flag=True, help="Overwrite the files if they are there."),
+        click.option(
+            "--key-type",
+            type=click.Choice(["ecdsa", "rsa", "ed25519"]),
+            default="ecdsa",
+            show_default=True,
+            help="Kind of a new key; no public authority signs ed25519 yet.",
+        ),
+        click.option(
+            "--key", "key_file", type=click.Path(path_type=Path), help="The key: used if it is there, else made. [default: NAME.key]"
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option("--out", type=click.Path(path_type=Path), help="Where the request goes. [default: NAME.csr]")
+@_making_options
+def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type: str, force: bool) -> None:
+    """Write a request for a certificate that stands for each NAME, for an authority to sign.
+
+    \b
+    Examples:
+      esa cert csr mx.example.org mx2.example.org
+      esa cert csr mx.example.org --key mx.key --out renewal.csr     keep the key: a TLSA record 3 1 1 stays right
+
+    A key is made (mode 0600) where there is none; --force never overwrites a key that is used.
+    """
+    from esa.gateway.certificates.making import key_octets, make_key, read_key, request, write
+
+    key_file, out = key_file or _file(names[0], ".key"), out or _file(names[0], ".csr")
+    is_new = not key_file.exists()
+    key = make_key(cast("KeyType", key_type)) if is_new else read_key(key_file)
+    written = request(key, names)
+    write(out, written, is_secret=False, replace=force)
+    if is_new:
+        write(key_file, key_octets(key), is_secret=True, replace=False)
+    say(f"wrote {out} for the {'new ' if is_new else ''}key {key_file}")
+    say(f"next: have it signed, then esa cert check CHAIN {key_file} --name {names[0]}")
+
+
+@command.command("self-signed")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option("--days", type=click.IntRange(1, 3_650), default=365, show_default=True, help="How long it is valid.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where the certificate goes. [default: NAME.pem]")
+@_making_options
+def self_signed(names: Sequence[str], days: int, out: Path | None, key_file: Path | None, key_type: str, force: bool) -> None:
+    """Write a certificate that signs itself, and its key: to begin with, or to be published by DANE (RFC 7672).
+
+    \b
+    Examples:
+      esa cert self-signed mx.example.org
+      esa cert self-signed mx.example.org --days 90 --key mx.key --out mx.pem
+
+    Who only encrypts takes it; who verifies does not, but for DANE.
+    """
+    from esa.gateway.certificates.facts import public_key_digest
+    from esa.gateway.certificates.files import read
+    from esa.gateway.certificates.making import key_octets, make_key, read_key, write
+    from esa.gateway.certificates.making import self_signed as make
+
+    key_file, out = key_file or _file(names[0], ".key"), out or _file(names[0], ".pem")
+    is_new = not key_file.exists()
+    key = make_key(cast("KeyType", key_type)) if is_new else read_key(key_file)
+    written = make(key, names, now=datetime.now(UTC), days=days)
+    write(out, written, is_secret=False, replace=force)
+    if is_new:
+        write(key_file, key_octets(key), is_secret=True, replace=False)
+    digest = public_key_digest(read(out).certificates[0])
+    say(f"wrote {out} for the {'new ' if is_new else ''}key {key_file}")
+    click.echo(f'[[certificate]]\nchain = "{out}"\nkey = "{key_file}"')
+    say(f"with DNSSEC, publish: _25._tcp.{names[0]}. IN TLSA 3 1 1 {digest}")
+
+
+def _file(name: str, suffix: str) -> Path:
+    """A file in this folder, called after a host name."""
+    plain = "".join(letter if letter.isalnum() or letter in "-._" else "_" for letter in name).strip(".") or "certificate"
+    return Path(plain + suffix)
+
+
+def _password(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    with file.open("rb") as opened:
+        return opened.readline(1024).rstrip(b"\r\n")

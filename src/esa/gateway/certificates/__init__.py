@@ -1,0 +1,1 @@
+"""Certificates as files and as servers show them: what they say, whom they stand for, and what is wrong with them."""
