@@ -23,6 +23,7 @@ from esa.policy.filters.tree import Call, Condition, Filter
 
 if TYPE_CHECKING:
     from esa.config.schema import Configuration
+    from esa.policy.filters.witness import Witness
 
 _COLUMN = re.compile(r"line (\d+), column (\d+)")
 _BEFORE_CONDITION, _BEFORE_ACTION = "x: if (", "x: if (true) { "
@@ -96,12 +97,12 @@ def filter_of(table: ContentFilter) -> Filter:
     )
 
 
-def rules_of(configuration: Configuration, base: Path = Path()) -> Rules | None:
-    """All filters compiled; None where there are none. Reads files; `base` is the folder that their names start from.
+def rules_of(configuration: Configuration, base: Path = Path(), witness: Witness | None = None) -> Rules | None:
+    """All filters compiled; None where there are none. Reads files; `base` is the folder that their names start from. `witness` is told what they do.
 
     Raises ConfigurationError for what cannot be read. Filters of which something is wrong do not run: `load` and `advice` tell of them.
     """
-    of_messages = scope_of(configuration, base)
+    of_messages = replace(scope_of(configuration, base), witness=witness)
     messages = plan_of(configuration, base, of_messages)
     tables = {table.name: table for table in configuration.content_filter}
     of_content = replace(of_messages, is_lenient=True)  # with the same terms, and the same groups asked for

@@ -33,7 +33,7 @@ DEFAULT_FILE = "esa.toml"
 SOURCE_FILES = ("file", "database", "authorities", "password_file")  # keys of sources of recipients and users that name files
 Location = tuple[str | int, ...]
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
-_HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"-]+)\s*\]\]?")
+HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"-]+)\s*\]\]?")
 _KEY = re.compile(r"\s*([\w.\"-]+)\s*=")
 
 
@@ -110,7 +110,7 @@ def check(
         what = _POSITION.sub("", str(wrong))
         line = int(position.group(1)) if position and position.group(1) else text.count("\n") + 1
         return None, [Fault(file, f"this is not TOML: {what[:1].lower()}{what[1:]}", "compare with the text of: esa config init", line)]
-    lines = _lines_of_keys(text)
+    lines = lines_of_keys(text)
     document = as_tables(document)
     try:
         configuration = Configuration.model_validate(document)
@@ -236,13 +236,13 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
     return faults
 
 
-def _lines_of_keys(text: str) -> dict[Location, int]:
+def lines_of_keys(text: str) -> dict[Location, int]:
     """Where each table and key stands: tomllib keeps no positions, so they are found again by their headers."""
     lines: dict[Location, int] = {}
     counts: dict[str, int] = {}
     table: Location = ()
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.match(line):
+        if header := HEADER.match(line):
             name = header.group(2).replace('"', "")
             table = tuple(name.split("."))
             if header.group(1) == "[" and table == ("mail_policy",):

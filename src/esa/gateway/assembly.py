@@ -6,7 +6,8 @@ who asks name servers and directories is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,10 @@ class Assembly:
     relays: IncomingRelays
     reputation: Reputation
 
-    def sender_facts(self, resolver: Resolver | None, row: Row | None = None) -> SenderFacts:
-        """What finds out about connecting hosts; `resolver` None asks nobody."""
+    def sender_facts(self, resolver: Resolver | None, row: Row | None = None, now: Callable[[], float] = time.time) -> SenderFacts:
+        """What finds out about connecting hosts; `resolver` None asks nobody. `now`: Unix seconds, that histories fade by."""
         dns = self.configuration.dns
-        return SenderFacts(resolver, self.reputation, timeout=dns.timeout, budget=dns.budget, row=row)
+        return SenderFacts(resolver, self.reputation, timeout=dns.timeout, budget=dns.budget, row=row, now=now)
 
     def receiver(
         self,

@@ -62,6 +62,10 @@ class Decider:
         self._backscatter = Backscatter()
 
     @property
+    def policies(self) -> MailPolicies:
+        return self._policies
+
+    @property
     def groups(self) -> frozenset[str]:
         """Groups of directories that policies and filters name."""
         of_policies = self._policies.incoming.groups | self._policies.outgoing.groups
@@ -83,7 +87,7 @@ class Decider:
             return Decided(plan((one,)), one.verdict or Verdict.CLEAN)
         found = decide(
             case.report,
-            _senders(case, table),
+            senders_of(case, table),
             case.envelope,
             table,
             groups=case.groups,
@@ -115,7 +119,7 @@ class Decider:
         )
 
 
-def _senders(case: Case, table: PolicyTable) -> Senders:
+def senders_of(case: Case, table: PolicyTable) -> Senders:
     """The addresses that the message names as its sender, as far as the table asks for them."""
     if not table.asks_authors:
         return Senders(case.envelope.reverse_path)

@@ -195,5 +195,28 @@ def open_scanner(configuration: Configuration, compiled: str = "", rules: Rules 
     return scanner
 
 
+def scanner_here(configuration: Configuration, rules: Rules | None) -> Scanner:
+    """The same scanner for who is no receiver: what is compiled already is mapped, anything else is compiled in memory. Nothing is written.
+
+    Raises ModelError, and ConfigurationError for dictionaries that cannot be compiled.
+    """
+    model, checks = _model(configuration), checks_of(rules)
+    read = [(Path(name), _read(Path(name))) for name in configuration.scan.dictionaries]
+    path = configuration.state / FOLDER / f"{_digest(read, model, checks)[:_DIGITS]}{SUFFIX}"
+    if read and path.exists():
+        try:
+            return Scanner(model=model, checks=checks, compiled=path)
+        except ConfigurationError:  # damaged, or gone meanwhile
+            pass
+    dictionaries = [Dictionary.from_octets(name.stem, octets, where=str(name)) for name, octets in read]
+    return Scanner(model=model, checks=checks, dictionaries=dictionaries)
+
+
+def engine_digest(configuration: Configuration, rules: Rules | None) -> str:
+    """The same for configurations whose scanners find the same in every message."""
+    read = [(Path(name), _read(Path(name))) for name in configuration.scan.dictionaries]
+    return _digest(read, _model(configuration), checks_of(rules))
+
+
 if __name__ == "__main__":
     sys.exit(main())

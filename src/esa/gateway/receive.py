@@ -13,7 +13,7 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.batcher import Ended, Stage
 from esa.gateway.commit import GroupCommit, Groups
-from esa.gateway.deciding import Case, Decider
+from esa.gateway.deciding import Case, Decided
 from esa.gateway.events import Event as Log
 from esa.gateway.events import FieldValue
 from esa.gateway.greylisting import Greylisting
@@ -75,6 +75,14 @@ class Scans(Protocol):
     ) -> list[Report]: ...
 
 
+class Decides(Protocol):
+    """What the route and its receivers ask of policy; esa.gateway.deciding.Decider gives it."""
+
+    def decide(self, case: Case) -> Decided: ...
+
+    def addresses(self, reverse_path: str, recipients: Iterable[str], header: bytes) -> list[str]: ...
+
+
 class Appends(Groups, Protocol):
     """What the route asks of a spool; esa.store.spool.Spool gives it."""
 
@@ -102,7 +110,7 @@ class Arrival:
     plan: Plan = NOTHING
     record: Record | None = None
     more: list[Record] = field(default_factory=list)  # of splinters whose content is another; in the same commit
-    reply: Reply | None = None  # the reply to give once committed
+    reply: Reply | None = None  # the reply to give: a 250 once committed
     greylist: str = ""  # why it passed greylisting, or waits
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
 
@@ -140,16 +148,19 @@ class Route:
         loop: asyncio.AbstractEventLoop,
         scanner: Scans,
         spool: Appends,
-        decider: Decider,
+        decider: Decides,
         hostname: str,
         row: Row,
         in_flight: int = 2000,
         numbers: Numbers | None = None,
         greylisting: Greylisting | None = None,
+        identify: Callable[[Transaction], str] | None = None,
+        decided: Callable[[Arrival, str], None] | None = None,
     ) -> None:
         """`in_flight` messages may be in scan or commit at once; the next is answered 451 4.3.2. `row` are the counters of this process.
 
-        `numbers` are those that logs name connections and messages by; None: they have none. `greylisting` None lets everybody pass.
+        `numbers` are those that logs name connections and messages by; None: they have none. `greylisting` None lets everybody pass. `identify`
+        gives a message its identifier; None: a new one. `decided` is told of each message once its reply is known, and why it is no 250.
         """
         self.decider = decider
         self._scanner, self._spool, self._hostname = scanner, spool, hostname
@@ -157,6 +168,7 @@ class Route:
         self._loop = loop
         self.journal = Journal(loop, numbers, self._note_events)
         self.greylisting = greylisting
+        self._identify, self._decided = identify, decided
         self._aborts, self._aborts_since = 0, 0.0
         self._limit = in_flight
         self._in_scan = self._in_commit = 0
@@ -204,7 +216,7 @@ class Route:
         row = self.row
         row.add(Counter.MESSAGES_OFFERED)
         row.add(Counter.BYTES_OFFERED, transaction.size)
-        identifier = new_identifier()
+        identifier = new_identifier() if self._identify is None else self._identify(transaction)
         arrival = Arrival(
             identifier,
             transaction,
@@ -307,7 +319,7 @@ class Route:
             self._refuse(arrival, (550, *refusal_of(arrival.plan.text)), arrival.plan.reason)
         elif arrival.plan.answer is Answer.DEFER:
             self._refuse(arrival, (451, "4.7.1", "message deferred, try again later"), arrival.plan.reason, EventName.MESSAGE_DEFERRED)
-        elif _hops(arrival.head) >= HOP_LIMIT:
+        elif hops(arrival.head) >= HOP_LIMIT:
             arrival.plan = NOTHING
             self._refuse(arrival, LOOP, "Message loop")
         elif len(arrival.omitted) > FORGED_LIMIT:
@@ -320,6 +332,7 @@ class Route:
         else:
             arrival.reply = Reply(250, "2.0.0", f"accepted as {arrival.id}")
             arrival.record, *arrival.more = Writer(arrival, hostname=self._hostname, end=end).accepted()
+            self._tell_decided(arrival)
             arrival.unmap()
             self._hand_to_commit(arrival)
 
@@ -332,8 +345,10 @@ class Route:
 
     def _refuse(self, arrival: Arrival, words: tuple[int, str, str], reason: str, outcome: EventName = EventName.REFUSED) -> None:
         """Answer 5xx, or 451 to a stranger, at once; the events go to disk with a later commit, and their loss in a crash would lose no mail."""
-        reply = _reply(words, arrival.id)
+        reply = arrival.reply = _reply(words, arrival.id)
         records = Writer(arrival, hostname=self._hostname).refused(outcome, reply)
+        arrival.record, *arrival.more = records
+        self._tell_decided(arrival, reason)
         arrival.unmap()
         refused = outcome is EventName.REFUSED
         self.row.add(Counter.MESSAGES_REFUSED if refused else Counter.MESSAGES_DEFERRED)
@@ -341,6 +356,10 @@ class Route:
         arrival.transaction.finish(reply)
         for record in records:
             self._commit_unhurried(record)
+
+    def _tell_decided(self, arrival: Arrival, reason: str = "") -> None:
+        if self._decided is not None:
+            self._decided(arrival, reason)
 
     def note(self, transaction: Transaction, event: Event) -> None:
         """Tell tracking of something that is of no message; it goes to disk with a later commit."""
@@ -377,7 +396,8 @@ class Route:
     def _defer(self, arrival: Arrival, words: tuple[int, str, str], reason: str) -> None:
         """Answer 4xx: the sender keeps the message. Leaves no record: the disk or the memory may be what is wrong."""
         arrival.discard()
-        reply = _reply(words, arrival.id)
+        reply = arrival.reply = _reply(words, arrival.id)
+        self._tell_decided(arrival, reason)
         self.row.add(Counter.MESSAGES_DEFERRED)
         self._log(Log.MESSAGE_DEFERRED, arrival, reply, reason)
         arrival.transaction.finish(reply)
@@ -524,7 +544,7 @@ def _reply(words: tuple[int, str, str], identifier: str) -> Reply:
     return Reply(code, enhanced, f"{text} ({identifier})")
 
 
-def _hops(head: bytes) -> int:
+def hops(head: bytes) -> int:
     """Received fields in a header in lower case."""
     return head.count(b"\nreceived:") + head.startswith(b"received:")
 

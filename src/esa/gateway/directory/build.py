@@ -5,7 +5,7 @@ Receiving processes do, and `esa config check` and `esa recipient` to try them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +39,19 @@ class Placed(NamedTuple):
     listeners: tuple[str, ...]
 
 
-def make_sources(configuration: Configuration) -> list[Placed]:
-    """All sources, in the order that they are asked in: files, SQLite, LDAP, call-ahead. Raises ConfigurationError."""
+def make_sources(configuration: Configuration, *, instead: Callable[[Scope], Source] | None = None) -> list[Placed]:
+    """All sources, in the order that they are asked in: files, SQLite, LDAP, call-ahead. Raises ConfigurationError.
+
+    `instead`: what stands in for those that are asked over the network.
+    """
     placed = [
         Placed(FileSource(_scope(one), Path(one.file), delimiter=one.extension), one.listeners) for one in configuration.recipient_file
     ]
     asked: list[AskedSource] = [*configuration.recipient_sql, *configuration.recipient_ldap, *configuration.recipient_call_ahead]
-    placed += [Placed(KeptSource(_scope(one), _asker(configuration, one), _keeping(one)), one.listeners) for one in asked]
+    for one in asked:
+        is_replaced = instead is not None and not isinstance(one, RecipientSql)
+        source = instead(_scope(one)) if instead and is_replaced else KeptSource(_scope(one), _asker(configuration, one), _keeping(one))
+        placed.append(Placed(source, one.listeners))
     return placed
 
 

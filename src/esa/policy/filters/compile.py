@@ -75,7 +75,7 @@ def compile_filter(one: Filter, scope: Scope) -> tuple[Compiled | None, list[Pro
         reads |= inner.reads
         for item in (*inner.then, *inner.otherwise):
             changes |= item.changes if isinstance(item, Deed) else frozenset()
-    gate = None if branch.otherwise else clause
+    gate = None if branch.otherwise or scope.witness is not None else clause
     return Compiled(one.name, branch, gate, reads, changes, frozenset(scope.terms.used)), compiler.problems
 
 
@@ -103,7 +103,7 @@ class _Compiler:
     """Compiles one filter."""
 
     def __init__(self, one: Filter, scope: Scope) -> None:
-        self._name, self._scope = one.name, scope
+        self._name, self._scope, self._witness = one.name, scope, scope.witness
         self.problems: list[Problem] = []
 
     @property
@@ -125,7 +125,8 @@ class _Compiler:
             clause = rule.clause
             if then and one.otherwise is None and all(isinstance(item, If) for item in one.then.items):
                 clause = rarer(clause, _inner([made[id(item)] for item in one.then.items]))
-            made[id(one)] = Branch(rule.evaluate, then, otherwise, rule.reads, rule.cost), clause
+            evaluate = rule.evaluate if self._witness is None else self._witness.statement(self._name, one, rule.evaluate)
+            made[id(one)] = Branch(evaluate, then, otherwise, rule.reads, rule.cost), clause
         return made[id(statement)]
 
     def _items(self, block: Block, made: dict[int, tuple[Branch, Clause | None]]) -> tuple[Item, ...]:
@@ -140,7 +141,8 @@ class _Compiler:
                 items.append(made[id(item)][0])
             else:
                 step = self.action(item)
-                items.append(Deed(step.run, step.changes, step.is_final, Trace(self._name, item.word)))
+                run = step.run if self._witness is None else self._witness.action(self._name, item, step.run)
+                items.append(Deed(run, step.changes, step.is_final, Trace(self._name, item.word)))
                 ended = step.is_final
         return tuple(items)
 
@@ -149,7 +151,8 @@ class _Compiler:
     def condition(self, condition: Condition) -> Rule:
         match condition:
             case Test():
-                return self._test(condition)
+                rule = self._test(condition)
+                return rule if self._witness is None else self._witness.test(self._name, condition, rule)
             case Not(inner):
                 return inverted(self.condition(inner))
             case And():

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from esa.engine.check import Evidence, Finding, Term
 from esa.policy.filters.tree import At, Call, Text
 from esa.policy.filters.variables import Writer, writer_of
 from esa.policy.view import CHECK, COUNTS
+
+if TYPE_CHECKING:
+    from esa.policy.filters.witness import Witness
 
 
 class Terms:
@@ -89,6 +93,7 @@ class Scope:
     dns_lists: set[str] = field(default_factory=set)  # and DNS lists
     is_left_to_right: bool = False
     is_lenient: bool = False
+    witness: Witness | None = None  # is told what filters do
 
     def resource(self, call: Call, index: int) -> Writer:
         """What writes the text resource that an argument names. Raises Unusable if there is none of that name."""

@@ -1,0 +1,117 @@
+"""What a rehearsal finds: what becomes of a message for each recipient, which reply it gets, and stage by stage what decided that.
+
+`rehearsal` makes judgements, `explaining` their stages; `esa trace` prints them, `flips` compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from esa.engine.verdict import Report
+from esa.message.envelope import Envelope, Session
+from esa.policy.disposition import Plan
+from esa.store.record import Event
+
+
+class Mail(NamedTuple):
+    """A message to judge. `identifier` is the seed of what is random. `envelope.recipients` are those that the client names."""
+
+    identifier: str
+    content: bytes
+    session: Session
+    envelope: Envelope
+    name: str = ""  # where it stands, for people
+
+
+class Step(StrEnum):
+    """Where in the dialogue the last word was said."""
+
+    CONNECTION = "connection"
+    HELLO = "hello"
+    MAIL = "mail"
+    RECIPIENTS = "recipients"  # none was accepted
+    MAIL_DATA = "mail data"
+
+
+class Outcome(StrEnum):
+    """What becomes of a message for a recipient, in one word."""
+
+    DELIVERED = "delivered"
+    QUARANTINED = "quarantined"
+    DROPPED = "dropped"
+    REFUSED = "refused"  # 5xx, or no word at all
+    DEFERRED = "deferred"  # 4xx
+
+
+class Fate(NamedTuple):
+    """What becomes of a message for one recipient. `where`: the step whose reply decided, or MAIL_DATA. `reason` is that of tracking."""
+
+    recipient: str
+    outcome: Outcome
+    where: Step
+    reason: str
+    reply: str  # that this recipient, or the message, was answered with
+    policy: str = ""  # the mail policy; empty if it did not come to one
+    quarantines: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()  # who gets it
+    mailhost: str = ""
+    edits: tuple[str, ...] = ()  # changes of the message, as they are written in code
+
+
+class Kept(NamedTuple):
+    """The octets that would be kept, as they would be handed on, and for whom."""
+
+    recipients: tuple[str, ...]
+    content: bytes
+
+
+class Part(NamedTuple):
+    """One thing that a stage looked at or did: a fact, a condition, an action, a contribution to the score."""
+
+    kind: str  # "fact", "condition", "action", "reason", "note" …
+    text: str
+    answer: str = ""
+    detail: str = ""
+    place: str = ""
+    microseconds: float | None = None
+
+
+class Stage(NamedTuple):
+    """One stage: what it was asked about, what came out, the rule that decided (file:line where there is one), and the reason in words."""
+
+    name: str
+    subject: str
+    answer: str
+    rule: str = ""
+    place: str = ""
+    reason: str = ""
+    parts: tuple[Part, ...] = ()
+    microseconds: float | None = None
+    acts: bool = True  # whether it did something, or at least decided; False: shown where all is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a message comes to. `reply` is the last word to the client, empty if the connection was reset.
+
+    `stages` is empty if nobody asked for them. `events` are what tracking would be told.
+    """
+
+    mail: Mail
+    step: Step
+    reply: str
+    fates: tuple[Fate, ...]
+    plan: Plan | None = None  # None: it did not come to a decision
+    report: Report | None = None
+    verdict: str = ""
+    stages: tuple[Stage, ...] = ()
+    events: tuple[Event, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    missing: tuple[str, ...] = ()  # what was asked for and could not be answered without the network
+
+    @property
+    def answers(self) -> dict[str, Fate]:
+        """The fates by recipient."""
+        return {fate.recipient: fate for fate in self.fates}

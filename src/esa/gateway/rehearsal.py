@@ -1,0 +1,268 @@
+"""A rehearsal: what a configuration would do with a message, by the gateway's own parts, without a socket, a write to disk or a question to the network.
+
+    Mail → a session of the listener in memory (loopback) → reception, recipients, route: the same objects as in a receiving process → Judgement
+
+`esa trace` and `esa replay` call it. What is left out, and said in the judgement: rates and directory harvests (they count what came before),
+greylisting, the delay of greetings, TLS handshakes and passwords (the mail says what they came to). Names, DNS lists and directories answer what is
+recorded; recipients that stand in files and SQLite databases are looked up there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from esa.config.content_filters import rules_of
+from esa.config.places import Places
+from esa.config.schema import Configuration, Listener
+from esa.engine.resolver import Resolver
+from esa.errors import ConfigurationError
+from esa.gateway.answers import Answers
+from esa.gateway.assembly import assemble, make_limits
+from esa.gateway.directory.build import directory_of, make_sources
+from esa.gateway.explaining import stages_of
+from esa.gateway.fates import fates_of
+from esa.gateway.judgement import Judgement, Kept, Mail
+from esa.gateway.listener import EXTENSIONS, NOBODY, Server
+from esa.gateway.loopback import Spoken
+from esa.gateway.metrics import Counter, Row
+from esa.gateway.patterns import scanner_here
+from esa.gateway.performance import Performance, speak
+from esa.gateway.receive import Arrival, Route, Scans
+from esa.gateway.watching import Watch, WatchedAccess, WatchedDecider, WatchedDirectory
+from esa.policy.filters.witness import Witness
+from esa.policy.reputation import Histories
+
+if TYPE_CHECKING:
+    from esa.gateway.receiver import Transaction
+    from esa.gateway.reception import ListenerReceiver
+    from esa.store.record import Record
+    from esa.store.spool import Group
+
+BATCH_MESSAGES, BATCH_OCTETS = 64, 8 << 20  # sessions that go on at one time: as many as the route scans together
+
+
+class Nowhere:
+    """A spool that keeps nothing."""
+
+    def append(self, records: Sequence[Record]) -> None: ...
+
+    def free_bytes(self) -> int:
+        return 1 << 62
+
+    def begin(self, records: Sequence[Record]) -> Group | None:
+        return None
+
+    def end(self, group: Group, error: OSError | None, *, is_flush: bool = False) -> None: ...
+
+
+class Rehearsal:
+    """One configuration, opened to judge mail. A context manager; has an event loop of its own, so call it from a thread without one."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        answers: Answers | None = None,
+        resolver: Resolver | None = None,
+        histories: Histories | None = None,
+        scanner: Scans | None = None,
+        places: Places | None = None,
+        explains: bool = True,
+    ) -> None:
+        """`answers` are recorded; `resolver`, in their place, is asked. `histories`: what was learned of senders. `scanner`, in place of the
+        configuration's own, is for reports that are known already. `places`: where the configuration stands. Without `explains` judgements have no
+        stages, and come many times faster.
+
+        Raises ConfigurationError, ModelError.
+        """
+        self.configuration = configuration
+        self.answers = answers or Answers()
+        self.places = places or Places()
+        self.witness = Witness() if explains else None
+        self._resolver: Resolver = resolver or self.answers
+        self._histories = histories
+        self.rules = rules_of(configuration, witness=self.witness)
+        self.scanner = scanner_here(configuration, self.rules)
+        self.assembly = assemble(_at_once(configuration), self.scanner, self.rules, histories)
+        self._listeners = {listener.name: listener for listener in configuration.listener}
+        self._sources = make_sources(configuration, instead=self.answers.source)
+        self._performances: dict[str, Performance] = {}
+        self._servers: dict[str, Server] = {}
+        self._runner = asyncio.Runner()
+        try:
+            self._runner.run(self._open(scanner))
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._runner.run(self._close())
+        self._runner.close()
+
+    def judge(self, mail: Mail) -> Judgement:
+        """What becomes of a message, with all stages if this explains. Raises ConfigurationError for a listener that there is not."""
+        return next(iter(self.judge_all([mail])))
+
+    def judge_all(self, mails: Sequence[Mail]) -> list[Judgement]:
+        """What becomes of each, in order. Mails must have different identifiers."""
+        for mail in mails:
+            self.listener_of(mail)
+        judgements: list[Judgement] = []
+        for batch in [[mail] for mail in mails] if self.witness is not None else batches(mails):
+            performances = self._runner.run(self._perform_all(batch))
+            judgements += [self._judgement(performance) for performance in performances]
+        return judgements
+
+    # --- the stage
+
+    async def _open(self, scanner: Scans | None) -> None:
+        for placed in self._sources:
+            await placed.source.start()
+        self._row = Row(memoryview(bytearray(8 * len(Counter))).cast("q"))
+        self._route = Route(
+            loop=asyncio.get_running_loop(),
+            scanner=scanner or self.scanner,
+            spool=Nowhere(),
+            decider=self.assembly.decider,
+            hostname=self.configuration.gateway.hostname,
+            row=self._row,
+            identify=self._identify,
+            decided=self._decided,
+        )
+
+    async def _close(self) -> None:
+        for server in self._servers.values():
+            server.close()
+        await self._route.drain()
+        for placed in self._sources:
+            await placed.source.close()
+
+    def _identify(self, transaction: Transaction) -> str:
+        connection = transaction.connection
+        assert isinstance(connection, Spoken)
+        return connection.identifier
+
+    def _decided(self, arrival: Arrival, reason: str) -> None:
+        performance = self._performances.get(arrival.id)
+        if performance is not None:
+            performance.arrival, performance.reason = arrival, reason
+
+    def listener_of(self, mail: Mail) -> Listener:
+        """The listener that a message comes to. Raises ConfigurationError."""
+        name = mail.session.listener or next(iter(self._listeners))
+        try:
+            return self._listeners[name]
+        except KeyError:
+            known = ", ".join(self._listeners)
+            raise ConfigurationError(f"no listener is called {name!r}", where=mail.name or None, mend=f"choose of {known}") from None
+
+    def _server(self, listener: Listener) -> Server:
+        """The listener, which listens on nothing."""
+        server = self._servers.get(listener.name)
+        if server is None:
+            server = Server(
+                self._receiver(listener, None, 0.0),
+                hostname=self.configuration.gateway.hostname,
+                limits=make_limits(self.configuration, listener),
+                spill_directory=None,
+                listener=listener.name,
+                bare_newline=listener.bare_newline,
+                extensions=EXTENSIONS,
+                tls=None,
+                authenticator=None,
+                needs_authentication=listener.authentication == "required",
+                trust=NOBODY,
+            )
+            server.needs_tls = listener.tls in ("required", "implicit")
+            self._servers[listener.name] = server
+        return server
+
+    def _receiver(self, listener: Listener, watch: Watch | None, now: float) -> ListenerReceiver:
+        """New for each message, so that nothing that is remembered of one counts for the next."""
+        facts = self.assembly.sender_facts(self._resolver, now=lambda: now)
+        assembly, directory = self.assembly, directory_of(self._sources, listener.name)
+        if watch is not None and self.witness is not None:
+            assembly = replace(assembly, access={listener.name: WatchedAccess(assembly.access[listener.name], watch)})
+            directory = None if directory is None else WatchedDirectory(directory, watch)
+        groups = self.answers if self.assembly.decider.groups and self._knows_groups else None
+        return assembly.receiver(listener.name, self._route, facts, directory=directory, groups=groups)
+
+    @property
+    def _knows_groups(self) -> bool:
+        return bool(self.configuration.group_ldap) or self.answers.has_groups
+
+    # --- the play
+
+    async def _perform_all(self, mails: Sequence[Mail]) -> list[Performance]:
+        return list(await asyncio.gather(*map(self._perform, mails)))
+
+    async def _perform(self, mail: Mail) -> Performance:
+        listener = self.listener_of(mail)
+        server = self._server(listener)
+        watch = Watch()
+        server.receiver = self._receiver(listener, watch, mail.session.received_at)
+        connection = Spoken(server, mail.session, mail.identifier)
+        performance = self._performances[mail.identifier] = Performance(mail, connection, watch)
+        if self.witness is not None:
+            self.witness.take()
+            self._route.decider = WatchedDecider(self.assembly.decider, watch)
+        try:
+            await speak(performance, listener)
+        finally:
+            del self._performances[mail.identifier]
+            connection.hang_up()
+        return performance
+
+    def _judgement(self, performance: Performance) -> Judgement:
+        mail, arrival = performance.mail, performance.arrival
+        last = performance.said[-1]
+        fates = fates_of(performance)
+        records = [] if arrival is None or arrival.record is None else [arrival.record, *arrival.more]
+        return Judgement(
+            mail,
+            last.step,
+            last.text,
+            fates,
+            plan=None if arrival is None or arrival.report is None else arrival.plan,
+            report=None if arrival is None else arrival.report,
+            verdict="" if arrival is None or arrival.report is None else str(arrival.verdict),
+            stages=() if self.witness is None else stages_of(self, performance, fates),
+            events=records[0].events if records else (),
+            kept=tuple(Kept(_whom(one), one.prefix + one.content) for one in records if isinstance(one.content, bytes)),
+            missing=tuple(self.answers.missing),
+        )
+
+
+def batches(mails: Sequence[Mail]) -> Iterator[list[Mail]]:
+    """In order, within the caps by number and octets."""
+    batch: list[Mail] = []
+    octets = 0
+    for mail in mails:
+        batch.append(mail)
+        octets += len(mail.content)
+        if len(batch) >= BATCH_MESSAGES or octets >= BATCH_OCTETS:
+            yield batch
+            batch, octets = [], 0
+    if batch:
+        yield batch
+
+
+def _at_once(configuration: Configuration) -> Configuration:
+    """The same without the delay of greetings."""
+    policies = {name: policy.model_copy(update={"greeting_delay": 0.0}) for name, policy in configuration.mail_flow_policy.items()}
+    return configuration.model_copy(update={"mail_flow_policy": policies})
+
+
+def _whom(record: Record) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(recipient for splinter in record.splinters for recipient in splinter.recipients))
