@@ -76,7 +76,7 @@ def check(path: Path, as_json: bool) -> None:
         notes: list[str] = []
         if configuration is not None:
             faults, notes = _look_at_tls(configuration, path)
-            faults += _look_at_sources(configuration, path)
+            faults += [*_look_at_sources(configuration, path), *_look_at_keys(configuration, path)]
             configuration = None if faults else configuration
     except ConfigurationError as wrong:
         if as_json:
@@ -194,6 +194,18 @@ def _look_at_sources(configuration: Configuration, path: Path) -> list[Fault]:
     except ConfigurationError as wrong:
         place = f"{wrong.where}: " if wrong.where else ""
         return [Fault(str(path), f"{place}{wrong.what}", wrong.mend or "mend it", table="sources of recipients and users")]
+    return []
+
+
+def _look_at_keys(configuration: Configuration, path: Path) -> list[Fault]:
+    """The first DKIM key that cannot sign."""
+    from esa.config.load import Fault, resolve
+    from esa.gateway.signing import open_signing
+
+    try:
+        open_signing(resolve(configuration, path.parent))
+    except ConfigurationError as wrong:
+        return [Fault(str(path), f"{wrong.where}: {wrong.what}", wrong.mend or "mend it", table="[[dkim]]")]
     return []
 
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "reputation": ("esa.cli.reputation", "See, forget, export and import the reputation of senders."),
     "report": ("esa.cli.report", "Tell what the gateway has stopped."),
     "cert": ("esa.cli.cert", "See, check and request certificates."),
+    "dkim": ("esa.cli.dkim", "Make, show and try the keys that sign outgoing mail."),
     "evaluate": ("esa.cli.evaluate", "Measure a model on labelled mail."),
     "train": ("esa.cli.train", "Make a local model from labelled mail."),
     "bench": ("esa.cli.bench", "Measure speed: of the library, an SMTP server, or TLS."),

@@ -147,6 +147,7 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
     certificates = tuple(
         one.model_copy(update={"chain": str(base / one.chain), "key": str(base / one.key)}) for one in configuration.certificate
     )
+    keys = tuple(one.model_copy(update={"key": str(base / one.key)}) for one in configuration.dkim)
     listeners = tuple(
         one.model_copy(update={"tls_client_authorities": str(base / one.tls_client_authorities)}) if one.tls_client_authorities else one
         for one in configuration.listener
@@ -156,6 +157,7 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
             "gateway": gateway.model_copy(update=changed_gateway),
             "listener": listeners,
             "certificate": certificates,
+            "dkim": keys,
             "authentication": configuration.authentication.model_copy(
                 update={"users": str(base / configuration.authentication.users) if configuration.authentication.users else ""}
             ),
@@ -219,6 +221,7 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
     named += [
         (("listener", number, "tls_client_authorities"), one.tls_client_authorities) for number, one in enumerate(configuration.listener)
     ]
+    named += [(("dkim", number, "key"), one.key) for number, one in enumerate(configuration.dkim)]
     for name, sources in _that_ask(configuration):
         for number, source in enumerate(sources):
             for key in SOURCE_FILES:

@@ -21,6 +21,7 @@ from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
 from esa.config.content_filters import ContentFilter
 from esa.config.content_filters import contradictions_of as contradictions_of_content_filters
+from esa.config.dkim import DkimKey, contradictions_of_dkim
 from esa.config.filters import Filters
 from esa.config.groups import GroupLdap
 from esa.config.groups import contradictions_of as contradictions_of_groups
@@ -354,6 +355,7 @@ class Configuration(Table):
     authentication: Authentication = Authentication()
     user_ldap: Annotated[tuple[UserLdap, ...], Field(strict=False)] = ()
     delivery: Delivery = Delivery()
+    dkim: Annotated[tuple[DkimKey, ...], Field(strict=False)] = ()
     filters: Filters = Filters()
     mail_policy: Annotated[tuple[MailPolicy, ...], Field(strict=False)] = (MailPolicy(),)
     content_filter: Annotated[tuple[ContentFilter, ...], Field(strict=False)] = ()
@@ -495,6 +497,8 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_groups(configuration.group_ldap, list(groups_named(configuration.mail_policy))):
         yield Contradiction(where, what, mend)
+    for where, what, mend in contradictions_of_dkim(configuration.dkim):
+        yield Contradiction(("dkim", *where), what, mend)
     chains = [policy.content_filters for policy in configuration.mail_policy]
     for where, what, mend in contradictions_of_content_filters(configuration.content_filter, chains):
         yield Contradiction(where, what, mend)

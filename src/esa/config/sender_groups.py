@@ -115,6 +115,10 @@ class MailFlowPolicy(Table):
     spam_check: bool = Field(
         default=True, description="Whether mail is treated by its score. false: it is scanned, and delivered whatever it is."
     )
+    dkim_signing: bool = Field(
+        default=True,
+        description="Whether mail of hosts and users who may send to any domain is signed, where [[dkim]] has a key for its author.",
+    )
     virus_check: bool = Field(
         default=True, description="Whether mail is looked at for viruses. It changes nothing yet: there is no virus engine."
     )

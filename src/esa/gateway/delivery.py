@@ -24,6 +24,7 @@ from esa.gateway.client import Timeouts
 from esa.gateway.events import Event as Log
 from esa.gateway.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
 from esa.gateway.routed_hop import RoutedHop
+from esa.gateway.signing import Signing
 from esa.store.control import ControlServer, Request
 from esa.store.folder import make_private, take_lock
 from esa.store.numbers import Numbers
@@ -69,6 +70,7 @@ class DeliverSettings:
     concurrency: int = _DEFAULTS.concurrency  # connections to the route, each with one message in flight
     connect_timeout: float = _DEFAULTS.connect_timeout
     command_timeout: float = _DEFAULTS.command_timeout
+    signing: Signing | None = None  # with DKIM, of what leaves
 
     @property
     def schedule(self) -> RetrySchedule:
@@ -172,6 +174,7 @@ def _hop_of(settings: DeliverSettings, numbers: Numbers | None) -> NextHop:
             timeouts=timeouts,
             schedule=settings.schedule,
             numbers=numbers,
+            signing=settings.signing,
         )
 
     usual: NextHop

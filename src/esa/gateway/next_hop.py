@@ -15,6 +15,7 @@ from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.client import Attempt, Connection, RemoteError, Timeouts, connect
 from esa.gateway.events import Event as Log
+from esa.gateway.signing import Signing
 from esa.store.maildir import Maildir, Parcel
 from esa.store.numbers import Kind, Numbers
 from esa.store.queue import Entry, Outcome, Result, RetrySchedule
@@ -175,8 +176,9 @@ class SmtpHop:
         timeouts: Timeouts,
         schedule: RetrySchedule,
         numbers: Numbers | None = None,
+        signing: Signing | None = None,
     ) -> None:
-        self._numbers = numbers
+        self._numbers, self._signing = numbers, signing
         self._spool = spool
         self._host, self._port = host, port
         self._hostname = hostname
@@ -203,10 +205,7 @@ class SmtpHop:
 
     async def _send(self, entry: Entry) -> Outcome:
         try:
-            if entry.size > _INLINE:
-                message = await asyncio.to_thread(read_message, self._spool, entry.location)
-            else:
-                message = read_message(self._spool, entry.location)
+            message = await asyncio.to_thread(self._read, entry) if entry.size > _INLINE else self._read(entry)
             attempt, number = await self._offer(entry, message)
         except StoreError as fault:
             return _unreadable(entry, fault, self._name)
@@ -215,6 +214,10 @@ class SmtpHop:
             return Outcome(entry, tuple(Result(address, "deferred", str(fault)) for address in entry.pending), self._name, time.time())
         self._failures, self._trouble = 0, None
         return Outcome(entry, attempt.results, self._name, time.time(), attempt.may_have_arrived, number)
+
+    def _read(self, entry: Entry) -> StoredMessage:
+        message = read_message(self._spool, entry.location)
+        return self._signing.signed(message) if entry.signs and self._signing is not None else message
 
     async def _offer(self, entry: Entry, message: StoredMessage) -> tuple[Attempt, int]:
         """The attempt, and the number of its connection in logs."""

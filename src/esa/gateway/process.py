@@ -40,6 +40,7 @@ from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
+from esa.gateway.signing import open_signing
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
 from esa.store.greylist import Greylist, GreylistSettings
@@ -293,6 +294,7 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
         concurrency=delivery.concurrency,
         connect_timeout=delivery.connect_timeout,
         command_timeout=delivery.command_timeout,
+        signing=open_signing(configuration),
     )
 
 

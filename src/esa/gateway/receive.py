@@ -127,6 +127,11 @@ class Arrival:
             return origin.match.policy.spam_check
         return self.visit is None or self.visit.policy.spam_check
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether it leaves with a DKIM signature, if there is a key for its author."""
+        return self.is_outgoing and self.visit is not None and self.visit.policy.dkim_signing
+
     def discard(self) -> None:
         """Give content back that nobody takes over."""
         self.unmap()

@@ -161,6 +161,8 @@ class Writer:
         if not events:
             told = {"subject": subject_of(arrival.content, arrival.head), "verdict": str(verdict), "score": round(report.score, 2)}
             events = (Event(EventName.SPLINTERED, time.time(), told),)
+        if is_ours or arrival.is_signed:
+            splinters = [one._replace(signs=True) for one in splinters]
         self._made.append(
             Record(
                 id=self._next(),

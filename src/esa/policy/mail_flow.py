@@ -62,6 +62,7 @@ class MailFlowPolicy:
     dhap_text: str = "Too many invalid recipients"
     dhap_disconnect: bool = True
     spam_check: bool = True
+    dkim_signing: bool = True  # of mail that may go to any domain
     tls: Demand = Demand.LISTENER
     tls_mandatory_for: tuple[str, ...] = ()  # reverse-paths that no mail in the clear is taken of: address, @domain or .domain, lower case
     auth: Demand = Demand.LISTENER

@@ -35,14 +35,15 @@ from esa.store.tables import open_tables, open_tables_read_only, transaction
 
 FILE_NAME = "quarantine.db"
 FOLDER = "quarantine"
-VERSION = 2
+VERSION = 3
 CHANGES = {
     1: (
         "ALTER TABLE item ADD COLUMN quarantines TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE item ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE item ADD COLUMN encrypts INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE item ADD COLUMN is_copy INTEGER NOT NULL DEFAULT 0",
-    )
+    ),
+    2: ("ALTER TABLE item ADD COLUMN signs INTEGER NOT NULL DEFAULT 0",),
 }
 RELEASE_SUFFIX = "-R"
 State = Literal["held", "releasing", "released", "deleted", "expired"]
@@ -70,6 +71,7 @@ ITEM = Table(
     Column("mailhost", Text, nullable=False, server_default=""),
     Column("encrypts", Integer, nullable=False, server_default="0"),
     Column("is_copy", Integer, nullable=False, server_default="0"),
+    Column("signs", Integer, nullable=False, server_default="0"),
     Index("item_message", "message"),
     Index("item_state", "state", "received_at"),
 )
@@ -96,6 +98,7 @@ class Item:
     mailhost: str = ""  # next hop once it is released, in the place of the usual one
     encrypts: bool = False  # it must not leave unencrypted, and so cannot be released
     is_copy: bool = False  # of mail that went its way; named by its own key alone, not by that of its message
+    signs: bool = False  # it leaves with a DKIM signature
 
 
 def content_path(state: Path, item: str) -> Path:
@@ -217,7 +220,7 @@ class Quarantine:
             id=item.id + RELEASE_SUFFIX,
             envelope=item.envelope,
             session=replace(item.session, received_at=now),  # its time in the queue begins now
-            splinters=(Splinter(item.recipients, "deliver", "released from quarantine", item.mailhost),),
+            splinters=(Splinter(item.recipients, "deliver", "released from quarantine", item.mailhost, signs=item.signs),),
             events=(Event(EventName.RELEASED, now, {"item": item.id, "recipients": list(item.recipients)}),),
             content=content,
             size=size,
@@ -336,6 +339,7 @@ def _item(record: Record, index: int, *, size: int) -> Item:
         mailhost=splinter.mailhost,
         encrypts=splinter.encrypts,
         is_copy=splinter.is_copy,
+        signs=splinter.signs,
     )
 
 
@@ -360,6 +364,7 @@ def _row(item: Item) -> dict[str, object]:
         "mailhost": item.mailhost,
         "encrypts": int(item.encrypts),
         "is_copy": int(item.is_copy),
+        "signs": int(item.signs),
     }
 
 
@@ -383,4 +388,5 @@ def _from_row(row: Row[tuple[object, ...]]) -> Item:
         mailhost=values["mailhost"],
         encrypts=bool(values["encrypts"]),
         is_copy=bool(values["is_copy"]),
+        signs=bool(values["signs"]),
     )

@@ -36,15 +36,18 @@ State = Literal["waiting", "in_flight", "failed"]
 Status = Literal["pending", "delivered", "failed"]
 
 FILE_NAME = "queue.db"
-VERSION = 2
-CHANGES = {1: ("ALTER TABLE entry ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",)}
+VERSION = 3
+CHANGES = {
+    1: ("ALTER TABLE entry ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",),
+    2: ("ALTER TABLE entry ADD COLUMN signs INTEGER NOT NULL DEFAULT 0",),
+}
 SCHEMA = (
     """CREATE TABLE entry (
         key TEXT PRIMARY KEY, message TEXT NOT NULL, splinter INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
         next_attempt REAL NOT NULL, accepted_at REAL NOT NULL, reverse_path TEXT NOT NULL, size INTEGER NOT NULL, reason TEXT NOT NULL,
         envelope TEXT NOT NULL, recipients TEXT NOT NULL,
         writer TEXT NOT NULL, segment TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
-        mailhost TEXT NOT NULL DEFAULT '') WITHOUT ROWID""",
+        mailhost TEXT NOT NULL DEFAULT '', signs INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
     "CREATE INDEX entry_due ON entry (state, next_attempt)",
     "CREATE INDEX entry_segment ON entry (writer, segment)",
     """CREATE TABLE cursor (writer TEXT, segment TEXT, offset INTEGER NOT NULL, sequence INTEGER NOT NULL, finished INTEGER NOT NULL,
@@ -56,7 +59,7 @@ SCHEMA = (
 )
 _COLUMNS = (
     "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, "
-    "writer, segment, offset, length, mailhost"
+    "writer, segment, offset, length, mailhost, signs"
 )
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -87,6 +90,7 @@ class Entry:
     recipients: tuple[Recipient, ...]
     location: Location
     mailhost: str = ""  # next hop host:port in the place of the usual one
+    signs: bool = False  # it leaves with a DKIM signature
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -236,9 +240,10 @@ class Queue:
                     tuple(Recipient(address) for address in record.splinters[splinter].recipients),
                     stored.location,
                     record.splinters[splinter].mailhost,
+                    record.splinters[splinter].signs,
                 )
                 added = self._connection.execute(
-                    "INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", _row(entry)
+                    "INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", _row(entry)
                 ).rowcount
                 if is_claimed and added:
                     claimed.append(entry)
@@ -465,11 +470,12 @@ def _row(entry: Entry) -> tuple[object, ...]:
         location.offset,
         location.length,
         entry.mailhost,
+        int(entry.signs),
     )
 
 
 def _entry(row: Sequence[object]) -> Entry:
-    key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *location, mailhost = row
+    key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *location, mailhost, signs = row
     return Entry(
         str(key),
         str(message),
@@ -484,6 +490,7 @@ def _entry(row: Sequence[object]) -> Entry:
         tuple(Recipient(address, status, reply) for address, status, reply in json.loads(str(recipients))),
         Location(*location),  # type: ignore[arg-type]
         str(mailhost),
+        bool(signs),
     )
 
 

@@ -89,7 +89,8 @@ class Splinter(NamedTuple):  # and no dataclass: one is made a message, and read
     """Recipients of one message that share a disposition. `reason` says why in a few words, for tracking and the quarantine list.
 
     An "archive" is for no recipient: a copy for the mbox called `reason`. `mailhost`: next hop host:port in the place of the usual one. A copy
-    is beside what its recipients get: tracking does not take it for what became of them. What `encrypts` never leaves unencrypted.
+    is beside what its recipients get: tracking does not take it for what became of them. What `encrypts` never leaves unencrypted; what `signs`
+    leaves with a DKIM signature, if there is a key for its author.
     """
 
     recipients: tuple[str, ...]
@@ -99,20 +100,21 @@ class Splinter(NamedTuple):  # and no dataclass: one is made a message, and read
     quarantines: tuple[str, ...] = ()  # that it is held in
     is_copy: bool = False
     encrypts: bool = False
+    signs: bool = False
 
     def to_list(self) -> list[object]:
         """As JSON values; `from_list` undoes it."""
         values: list[object] = [self.recipients, self.action, self.reason]
-        if self.mailhost or self.quarantines or self.is_copy or self.encrypts:
-            values += [self.mailhost, self.quarantines, self.is_copy, self.encrypts]
+        if self.mailhost or self.quarantines or self.is_copy or self.encrypts or self.signs:
+            values += [self.mailhost, self.quarantines, self.is_copy, self.encrypts, self.signs]
         return values
 
     @classmethod
     def from_list(cls, values: Sequence[Any]) -> Self:
         """Raises ValueError or TypeError for what `to_list` does not write."""
         recipients, action, reason, *more = values
-        mailhost, quarantines, is_copy, encrypts = more or ("", (), False, False)
-        return cls(tuple(recipients), action, reason, mailhost, tuple(quarantines), is_copy, encrypts)
+        mailhost, quarantines, *flags = more or ("", ())
+        return cls(tuple(recipients), action, reason, mailhost, tuple(quarantines), *flags)
 
 
 @dataclass(frozen=True, slots=True)
