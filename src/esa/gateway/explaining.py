@@ -196,12 +196,12 @@ def _mail_data(rehearsal: Rehearsal, performance: Performance, said: Said) -> It
     limits = [rehearsal.listener_of(performance.mail).max_message_size]
     limits += [visit.policy.max_message_size] if visit is not None else []
     limit = min((one for one in limits if one), default=0)
-    size = f"{octets:,} octets of {limit:,}" if limit else f"{octets:,} octets"
+    size = f"{octets:,} octets"
+    parts = [Part("fact", "size", f"{octets:,} of {limit:,}")] if limit else []
     if arrival is None:
-        yield Stage("mail data", size, said.text, microseconds=said.microseconds)
+        yield Stage("mail data", size, said.text, parts=tuple(parts), microseconds=said.microseconds)
         return
-    received = hops(arrival.head)
-    parts = [Part("fact", "Received fields", f"{received} of {HOP_LIMIT}")]
+    parts.append(Part("fact", "Received fields", f"{hops(arrival.head)} of {HOP_LIMIT}"))
     if arrival.transaction.normalized:
         parts.append(Part("fact", "bare line ends and NULs", f"{arrival.transaction.normalized} mended"))
     answer = said.text if performance.reason and arrival.report is None else "taken"
