@@ -7,6 +7,7 @@ import smtplib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from esa.config.places import Places
 from esa.gateway.judgement import Judgement, Mail, Step
 from esa.gateway.rehearsal import Rehearsal
 from esa.message.envelope import Envelope, Session
+from tests.cli.command import esa
 from tests.end_to_end.running import Gateway
 
 FILTERS = """
@@ -294,3 +296,53 @@ def test_every_stage_names_what_decided_and_where_it_stands(gateway: Gateway, ju
     [left] = [stage for stage in judged["leaver among others"].stages if stage.subject.startswith("left") and stage.acts]
     assert (left.name, left.subject) == ("content filter", "left for leaver@example.org")
     assert 'name = "left"' in lines[int(left.place.rpartition(":")[2])]
+
+
+# --- esa trace of what has come
+
+
+def test_a_message_that_is_held_is_traced_by_its_identifier(gateway: Gateway, done: dict[str, Done], judged: dict[str, Judgement]) -> None:
+    name = "invoice for two"
+    told = json.loads(gateway.command("trace", done[name].identifier, "--json"))
+    fates = {one["address"]: (one["outcome"], one["reason"], one["policy"]) for one in told["recipients"]}
+    assert fates == {fate.recipient: (fate.outcome, fate.reason, fate.policy) for fate in judged[name].fates}
+    assert told["reply"] == done[name].replies[-1]
+    assert told["client"] == "203.0.113.9"
+
+
+def test_refused_recipients_are_traced_with_the_others(gateway: Gateway, done: dict[str, Done], tmp_path: Path) -> None:
+    one = done["unknown and moved"]
+    (tmp_path / "message").write_bytes(one.sent.content)
+    told = json.loads(gateway.command("trace", str(tmp_path / "message"), "--as", one.identifier, "--json"))
+    assert {fate["address"]: fate["outcome"] for fate in told["recipients"]} == {
+        "nobody@example.org": "refused",
+        "gone@example.org": "refused",
+        "x@other.example": "refused",
+        "bob@example.org": "delivered",
+    }
+    assert (told["id"], told["reverse_path"], told["client"]) == (one.identifier, "ann@client.example", "203.0.113.9")
+
+
+def test_chance_falls_as_it_fell(gateway: Gateway, done: dict[str, Done], judged: dict[str, Judgement]) -> None:
+    chosen = {name for name, one in judged.items() if one.plan is not None and one.plan.messages and "chosen" in one.plan.messages.tags}
+    tagged = {
+        name
+        for name, one in done.items()
+        for event in one.events or ()
+        if event["name"] == "filters.matched" and "chosen" in event.get("tags", ())  # type: ignore[operator]
+    }
+    assert chosen == tagged
+    assert 0 < len(chosen) < len(done)
+
+
+def test_a_message_that_is_kept_nowhere_is_told_with_what_helps(gateway: Gateway, done: dict[str, Done]) -> None:
+    refused = done["spam"].identifier
+    code, err = failing(gateway, refused)
+    assert (code, f"esa trace FILE --as {refused}" in err) == (3, True)
+    code, err = failing(gateway, "01J9ZK00000000000000000000")
+    assert (code, "no message 01J9ZK00000000000000000000 is known" in err) == (3, True)
+
+
+def failing(gateway: Gateway, identifier: str) -> tuple[int, str]:
+    found = esa("trace", identifier, "--config", gateway.configuration)
+    return found.code, found.err

@@ -66,10 +66,9 @@ def current_of(config_file: Path | None, against: Path | None) -> Path | None:
     if config_file is None or against is not None:
         return against
     default = Path(DEFAULT_FILE)
-    try:
-        return None if default.samefile(config_file) else default
-    except OSError:
+    if not default.exists() or (config_file.exists() and default.samefile(config_file)):
         return None
+    return default
 
 
 def mail_of(

@@ -177,7 +177,9 @@ def _say_summary(comparison: Comparison, seconds: float) -> None:
     early = comparison.refused_early
     if early:
         why = ", ".join(f"{printable(reply)} × {count:,}" for reply, count in early.most_common(NAMED))
-        say(f"{counted(early.total(), 'message')} of them both refuse before the mail data, so that no filter or policy was compared ({why})")
+        say(
+            f"{counted(early.total(), 'message')} of them both refuse before the mail data, so that no filter or policy was compared ({why})"
+        )
         say("give --to with an address of yours, --from or --client, if that is not what you want to compare")
 
 

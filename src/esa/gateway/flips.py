@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -195,7 +195,7 @@ def never(text: str) -> Gate:
 def _outcome(word: str, text: str) -> Outcome | None:
     if word == ANY:
         return None
-    known: Sequence[str] = [ANY, *Outcome]
+    known = [ANY, *(one.value for one in Outcome)]
     if word not in known:
         close = difflib.get_close_matches(word, known, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""

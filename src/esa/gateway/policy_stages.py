@@ -84,7 +84,12 @@ def _message_filters(rehearsal: Rehearsal, told: Sequence[Told]) -> Iterator[Sta
             yield Stage("message filter", made.name, "not reached", reason=f"filter {last} has ended it", acts=False)
     yield from (
         Stage(
-            "message filter", problem.filter, "does not run", place=f"{problem.at.file}:{problem.at.line}", reason=problem.what, acts=False
+            "message filter",
+            problem.filter,
+            "does not run",
+            place=f"{_shown_file(problem.at.file)}:{problem.at.line}",
+            reason=problem.what,
+            acts=False,
         )
         for problem in rules.messages.problems
         if problem.filter not in {made.name for made in rules.messages.filters}
