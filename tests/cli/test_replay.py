@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,11 @@ def test_what_is_used_wrongly_is_told(folder: Path, arguments: tuple[str, ...], 
 def test_the_same_file_twice_counts_twice(folder: Path) -> None:
     done = replay("corpus/letter-1.eml", "corpus/letter-1.eml", "--config", "new/esa.toml")
     assert "delivered -> dropped: 2 messages" in done.out
+
+
+def test_the_worst_can_be_traced_as_it_says(folder: Path) -> None:
+    [line] = [
+        line for line in replay("corpus", "--config", "new/esa.toml").err.splitlines() if line.startswith("more of the first: esa trace ")
+    ]
+    done = esa(*shlex.split(line.partition(": esa ")[2]), environment=environment())
+    assert (done.code, "message filter letters" in done.out) == (1, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "esa.toml").write_text(TEXT)
     (tmp_path / "message.eml").write_bytes(MESSAGE)
     (tmp_path / "answers.json").write_text(json.dumps(ANSWERS))
+    begin = b"From a@x.example Mon Jan  1 00:00:00 2024\n"
+    (tmp_path / "two.mbox").write_bytes(begin + MESSAGE + b"\n" + begin + b"Subject: second\n\nx\n")
+    with tarfile.open(tmp_path / "mail.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "message.eml", "a/1.eml")
+        archive.add(tmp_path / "two.mbox", "a/2.mbox")
     (tmp_path / "filters").mkdir()
     (tmp_path / "filters" / "a.filters").write_text('quiet: if (header("X-Not")) { drop(); }\nloud: if (true) { log-entry("seen"); }\n')
     return tmp_path
@@ -126,7 +132,9 @@ def test_the_resulting_message_can_be_had(folder: Path) -> None:
     [
         (("gone.eml",), 3, "gone.eml: there is no such file, nor is it the identifier of a message"),
         (("01J9ZK00000000000000000000",), 3, "there is no state folder"),
-        (("filters",), 3, "filters: this is no file\nName one message; for many there is `esa replay`."),
+        (("filters",), 3, "filters: this is a folder\nName one message; for many there is `esa replay`."),
+        (("two.mbox",), 3, "two.mbox: there are several messages\nName one, as two.mbox#1"),
+        (("two.mbox#3",), 3, "two.mbox#3: there is no such message in it"),
         (("message.eml", "--listener", "mail"), 2, "message.eml: no listener is called 'mail'\nchoose of public"),
         (("message.eml", "--client", "localhost"), 2, "'localhost' is no IP address, as 192.0.2.1"),
         (("message.eml", "--to", "bob"), 2, "'bob' is no address"),
@@ -150,3 +158,16 @@ def test_a_broken_configuration_is_told_with_file_line_and_mend(folder: Path) ->
     assert done.code == 2
     assert "a.filters, line 1, column 10" in done.err
     assert "did you mean 'subject'" in done.err.lower()
+
+
+def test_one_message_of_a_mailbox_or_an_archive_is_traced_by_its_path(folder: Path) -> None:
+    for source, subject in (("two.mbox#2", "second"), ("mail.tar.gz!a/1.eml", "minutes"), ("mail.tar.gz!a/2.mbox#2", "second")):
+        done = trace(source, "--to", "bob@example.org")
+        assert done.code == 0, done.err
+        assert f"subject '{subject}'" in done.out, source
+
+
+def test_a_user_of_a_listener_without_authentication_is_taken_as_given_and_told(folder: Path) -> None:
+    done = trace("message.eml", "--user", "ann", "--to", "x@other.example")
+    assert "AUTH: not offered (listener public lets nobody authenticate" in done.out
+    assert done.out.endswith("x@other.example: delivered (spam:clean)\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,8 @@ def command(
     for fault in faults:
         say(f"unreadable: {printable_lines(str(fault))}")
     _say_summary(comparison, time.perf_counter() - began)
+    if not as_json:
+        _say_more(comparison, candidate, current)
     if faults:
         return FAILED
     if gates:
@@ -169,6 +172,18 @@ def _why(fate: Fate) -> str:
     elsewhere = f", to {', '.join(fate.destinations)}" if fate.destinations not in ((), (fate.recipient,)) else ""
     edits = f", {counted(len(fate.edits), 'edit')}" if fate.edits else ""
     return f"{fate.outcome}: {fate.reason or fate.reply}{policy}{held}{elsewhere}{edits}"
+
+
+def _say_more(comparison: Comparison, candidate: Path, current: Path) -> None:
+    """How to find out more of the worst of all."""
+    worst = next((example.mail for _, flips in comparison.classes for example in flips.examples), None)
+    if worst is None or worst.name == "-":
+        return
+    options = [("--config", str(candidate)), ("--against", str(current)), ("--from", f"<{worst.envelope.reverse_path}>")]
+    options += [("--to", one) for one in worst.envelope.recipients]
+    options += [("--client", worst.session.client_address)] if worst.session.client_address else []
+    words = " ".join(f"{option} {shlex.quote(value)}" for option, value in options)
+    say(f"more of the first: {printable(f'esa trace {shlex.quote(worst.name)} {words}')}")
 
 
 def _say_summary(comparison: Comparison, seconds: float) -> None:

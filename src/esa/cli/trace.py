@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,8 +81,9 @@ def command(
     that the gateway itself uses, without a connection: nothing is sent, written or asked of the network. Each stage shows what came out, the rule
     that decided and where it stands, and why.
 
-    MESSAGE is a file, or - for standard input. Of a tracked message (ID) the content is taken from the recorder, the quarantine or the queue; where it
-    is no longer kept, give the file beside: esa trace FILE --as ID.
+    MESSAGE is a file, one message of a mailbox or an archive as `esa scan` names them (box.mbox#3, mail.tar.gz!a/1.eml), or - for standard input. Of a
+    tracked message (ID) the content is taken from the recorder, the quarantine or the queue; where it is no longer kept, give the file beside:
+    esa trace FILE --as ID.
 
     Name servers are not asked. With --record FILE they are, and what they answer is written to FILE; --resolver FILE answers from it, so that the same
     comes out again. Such a file may also say which recipients there are and who is in which group. Rates, directory harvests and greylisting go by
@@ -182,7 +184,7 @@ class _Given:
         from esa.message.envelope import Envelope, Session
         from esa.store.identifier import LENGTH, is_identifier
 
-        is_file = self._source == "-" or Path(self._source).exists()
+        is_file = self._source == "-" or _file_of(self._source) is not None
         identifier = self._like
         if not is_file and is_identifier(self._source[:LENGTH].upper()):
             if identifier is not None:
@@ -225,10 +227,29 @@ class _Given:
         )
 
 
+def _file_of(source: str) -> Path | None:
+    """The file that a message stands in: `a.eml`, `box.mbox#3`, `mail.tar.zst!a/1.eml`; None if there is none."""
+    for text in (source, source.rpartition("#")[0], source.partition("!")[0]):
+        if text and Path(text).exists():
+            return Path(text)
+    return None
+
+
 def _read(source: str) -> bytes:
-    if source == "-":
-        return sys.stdin.buffer.read()
-    path = Path(source)
-    if not path.is_file():
-        raise EsaError("this is no file", where=source, mend="Name one message; for many there is `esa replay`.")
-    return path.read_bytes()
+    """The message of this path. Raises EsaError."""
+    from esa.learning.corpora import iter_corpus
+
+    path = _file_of(source)
+    if path is not None and path.is_dir():
+        raise EsaError("this is a folder", where=source, mend="Name one message; for many there is `esa replay`.")
+    is_whole = path is None or str(path) == source
+    found = list(islice((item for item in iter_corpus(path or source) if is_whole or item.path == source), 2))
+    if not found:
+        raise EsaError("there is no such message in it", where=source, mend=f"See what there is: esa scan {path}")
+    if len(found) > 1:
+        raise EsaError("there are several messages", where=source, mend=f"Name one, as {found[0].path}; for many there is `esa replay`.")
+    [item] = found
+    if item.content is None:
+        assert item.error is not None
+        raise item.error
+    return item.content

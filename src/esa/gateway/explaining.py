@@ -42,7 +42,7 @@ def stages_of(rehearsal: Rehearsal, performance: Performance, fates: tuple[Fate,
                 if not said.is_accepted:
                     found.append(Stage("hello", said.subject, said.text, microseconds=said.microseconds))
             case Step.MAIL:
-                found.append(_mail(performance, said))
+                found.append(_mail(rehearsal, performance, said))
             case Step.RECIPIENTS:
                 found.append(_recipient(rehearsal, performance, said))
             case Step.MAIL_DATA:
@@ -137,15 +137,15 @@ def _place_of_group(rehearsal: Rehearsal, performance: Performance, group: str, 
 # --- envelope ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _mail(performance: Performance, said: Said) -> Stage:
-    user = performance.connection.user
-    return Stage(
-        "mail",
-        f"<{said.subject}>",
-        said.text,
-        reason=f"{user} has authenticated" if user else "",
-        microseconds=said.microseconds,
-    )
+def _mail(rehearsal: Rehearsal, performance: Performance, said: Said) -> Stage:
+    user, listener = performance.connection.user, rehearsal.listener_of(performance.mail)
+    reason = f"{user} has authenticated" if user else ""
+    parts = []
+    if user and listener.authentication == "off":
+        parts.append(Part("note", "AUTH", "not offered", f"listener {listener.name} lets nobody authenticate: the user is taken as given"))
+    if said.reply and said.reply[0].startswith("530"):
+        reason = "the listener or the mail flow policy asks for it"
+    return Stage("mail", f"<{said.subject}>", said.text, reason=reason, parts=tuple(parts), microseconds=said.microseconds)
 
 
 def _recipient(rehearsal: Rehearsal, performance: Performance, said: Said) -> Stage:
