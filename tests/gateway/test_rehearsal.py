@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,31 @@ def test_the_delay_of_a_greeting_is_not_waited_for(folder: Path) -> None:
     judgement = judge(text, mail())
     assert time.monotonic() - began < 30
     assert any("the delay of the greeting" in part.text for part in stage(judgement, "connection").parts)
+
+
+def test_limits_of_all_sessions_together_put_nothing_off(folder: Path) -> None:
+    Path("esa.toml").write_text(BEGIN + 'max_connections = 1\n[limits]\nmemory = "64 MiB"\n')
+    big = PLAIN + b"x" * 70 + b"\r\n" * (20 << 20)
+    mails = [mail(big)._replace(identifier=f"{number:026d}") for number in range(2)] + [mail()._replace(identifier=f"{9:026d}")]
+    with Rehearsal(load(), explains=False) as rehearsal:
+        assert {one.reply[:3] for one in rehearsal.judge_all(mails)} == {"250"}
+
+
+def test_bare_line_feeds_are_refused_where_the_listener_does(folder: Path) -> None:
+    listener = 'bare_newline = "reject"\n'
+    assert judge(listener, mail(b"Subject: x\r\n\r\na\nb\r\n")).reply.startswith("550 5.6.11")
+    assert judge(listener, mail(b"Subject: x\n\na\nb\n")).reply.startswith("250")  # a file has them, and a client sends CRLF
+
+
+@pytest.mark.parametrize("protocol", ["SMTP", "ESMTP", "ESMTPS", "UTF8SMTP"])
+def test_it_speaks_the_protocol_of_the_session(folder: Path, protocol: str) -> None:
+    given = mail("Subject: ä\r\n\r\nö\r\n".encode())
+    judgement = judge(
+        "", given._replace(session=replace(given.session, protocol=protocol, tls_version="TLSv1.3" if protocol[-1] == "S" else ""))
+    )
+    assert judgement.step is Step.MAIL_DATA
+    [connected] = [event for event in judgement.events if event.name.value == "connection.opened"]
+    assert connected.fields["protocol"] == protocol
 
 
 # --- what it says of filters

@@ -98,8 +98,10 @@ def command(
     if answers_file is not None and record_file is not None:
         raise click.UsageError("--resolver answers what --record would ask: give one of them")
     current = current_of(config_file, against)
-    if current is not None and shows_message:
-        raise click.UsageError("--message shows the message of one configuration")
+    if current is not None and (shows_message or record_file is not None):
+        raise click.UsageError(
+            "--message and --record go with one configuration: leave the other out, with --config alone where no esa.toml is"
+        )
     answers = Answers.from_file(answers_file) if answers_file is not None else None
     given = _Given(source, reverse_path, recipients, client, listener, helo, user, moment, like)
     mail = given.mail(state, current if current is not None else config_file)

@@ -15,7 +15,7 @@ from esa.gateway.receive import HOP_LIMIT, hops
 from esa.gateway.visit import visit_of
 from esa.message.subject import subject_of
 from esa.policy.mail_flow import UNLIMITED, AccessRule, Demand, MailFlowPolicy
-from esa.policy.recipient_access import POSTMASTER, RecipientMatch
+from esa.policy.recipient_access import POSTMASTER, RecipientMatch, recipient_of
 
 if TYPE_CHECKING:
     from esa.gateway.performance import Performance, Said
@@ -163,7 +163,7 @@ def _recipient(rehearsal: Rehearsal, performance: Performance, said: Said) -> St
     finding = said.finding
     if finding is not None and finding.source:
         reason = f"source of recipients {finding.source}: {finding.standing.value}"
-        if f"recipient {said.subject.lower()}" in rehearsal.answers.missing:
+        if f"recipient {recipient_of(said.subject)}" in rehearsal.answers.missing:
             reason += " (it is not asked here; give recorded answers)"
     elif said.match is not None and said.match.rule.bypass_recipient_check:
         reason = "no source of recipients is asked (bypass_recipient_check)"

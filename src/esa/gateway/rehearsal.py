@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from esa.store.record import Record
     from esa.store.spool import Group
 
+UNBOUNDED = 1 << 62
 BATCH_MESSAGES, BATCH_OCTETS = 64, 8 << 20  # sessions that go on at one time: as many as the route scans together
 
 
@@ -223,7 +224,9 @@ class Rehearsal:
             server = Server(
                 self._receiver(listener, None, 0.0),
                 hostname=self.configuration.gateway.hostname,
-                limits=make_limits(self.configuration, listener),
+                limits=replace(
+                    make_limits(self.configuration, listener), memory=UNBOUNDED, connections=UNBOUNDED
+                ),  # of all sessions together
                 spill_directory=None,
                 listener=listener.name,
                 bare_newline=listener.bare_newline,
@@ -259,12 +262,14 @@ class Rehearsal:
     async def _perform(self, mail: Mail) -> Performance:
         listener = self.listener_of(mail)
         server = self._server(listener)
+        server.now = self._loop.time()
         watch = Watch()
         server.receiver = self._receiver(listener, watch, mail.session.received_at)
         connection = Spoken(server, mail.session, mail.identifier)
         performance = self._performances[connection] = Performance(mail, connection, watch)
         if self.witness is not None:
             self.witness.take()
+            self.answers.missing.clear()
             self._route.decider = WatchedDecider(self.assembly.decider, watch)
         try:
             await speak(performance, listener)
