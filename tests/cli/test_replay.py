@@ -54,8 +54,8 @@ def test_flips_are_counted_by_class_the_gravest_first(folder: Path) -> None:
     ]
     assert "  to    bob@example.org × 10" in lines
     assert any(line.startswith("  corpus/letter-") for line in lines)
-    assert "    before  delivered: spam:clean, policy DEFAULT" in lines
-    assert "    after   dropped: message filter letters, policy DEFAULT" in lines
+    assert "    before  delivered: spam:clean, policy DEFAULT  [esa.toml:4]" in lines
+    assert "    after   dropped: message filter letters, policy DEFAULT  [new/filters/a.filters:1]" in lines
     assert "30 messages replayed, 20 flips" in done.err
 
 
@@ -68,6 +68,7 @@ def test_json_names_all_who_are_affected(folder: Path) -> None:
     assert found["addresses"] == {"bob@example.org": 10}
     worst = lost["examples"][0]
     assert (worst["before"]["outcome"], worst["after"]["reason"]) == ("delivered", "message filter letters")
+    assert worst["after"]["place"] == "new/filters/a.filters:1"
     assert worst["score"] == min(one["score"] for one in lost["examples"])
     assert found["examples"][0]["score"] == max(one["score"] for one in found["examples"])
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -18,9 +18,13 @@ from esa.errors import SyntaxFault
 
 if TYPE_CHECKING:
     from esa.errors import EsaError
+    from esa.gateway.answers import Answers
     from esa.gateway.flips import Comparison, Example, Flips, Gate
     from esa.gateway.judgement import Fate, Mail
+    from esa.gateway.rehearsal import Rehearsal
 
+Key: TypeAlias = tuple[str, str]  # of an example: identifier and recipient
+Places: TypeAlias = Mapping[Key, tuple[str, str]]  # of the rules that decided before and after
 NAMED = 5  # senders and recipients shown of each class
 
 
@@ -124,10 +128,15 @@ def command(
         progress("replaying") as meter,
     ):
         comparison = replay(old, new, mails(), done=lambda count: meter.advance(count))
+        before, after = (
+            _places(comparison, file, state, answers, rehearsal, side=side)
+            for side, (file, rehearsal) in enumerate(((current, old), (candidate, new)))
+        )
+    places = {key: (place, after[key]) for key, place in before.items()}
     if as_json:
-        print_json(_document(comparison, gates, faults, (str(current), str(candidate))))
+        print_json(_document(comparison, gates, faults, (str(current), str(candidate)), places))
     else:
-        _print(comparison, gates)
+        _print(comparison, gates, places)
     for fault in faults:
         say(f"unreadable: {printable_lines(str(fault))}")
     _say_summary(comparison, time.perf_counter() - began)
@@ -140,12 +149,30 @@ def command(
     return FOUND if comparison.flipped else DONE
 
 
-def _print(comparison: Comparison, gates: list[Gate]) -> None:
+def _places(
+    comparison: Comparison, file: Path, state: Path | None, answers: Answers | None, like: Rehearsal, *, side: int
+) -> dict[Key, str]:
+    """Where the rule stands that decided, of each example: they are judged once more, and explained."""
+    from esa.gateway.judgement import place_of
+
+    examples = [one for flips in (*comparison.flips.values(), comparison.treated_otherwise) for one in flips.examples]
+    if not examples:
+        return {}
+    with rehearsing(file, state=state, answers=answers, like=like) as rehearsal:
+        judgements = {one.mail.identifier: rehearsal.judge(one.mail) for one in examples}
+    return {_key(one): place_of(judgements[one.mail.identifier], (one.before, one.after)[side]) for one in examples}
+
+
+def _key(example: Example) -> Key:
+    return example.mail.identifier, example.after.recipient
+
+
+def _print(comparison: Comparison, gates: list[Gate], places: Places) -> None:
     lines: list[str] = []
     for kind, flips in comparison.classes:
-        lines += _class_lines(str(kind), flips)
+        lines += _class_lines(str(kind), flips, places)
     if comparison.treated_otherwise.messages:
-        lines += _class_lines("same outcome, treated otherwise", comparison.treated_otherwise)
+        lines += _class_lines("same outcome, treated otherwise", comparison.treated_otherwise, places)
     for gate in gates:
         found = gate.found(comparison)
         lines.append(f"gate {gate.text}: {'holds' if found <= gate.limit else 'does not hold'} ({counted(found, 'message')})")
@@ -153,7 +180,7 @@ def _print(comparison: Comparison, gates: list[Gate]) -> None:
         click.echo("\n".join(lines))
 
 
-def _class_lines(title: str, flips: Flips) -> list[str]:
+def _class_lines(title: str, flips: Flips, places: Places) -> list[str]:
     lines = [f"{title}: {counted(flips.messages, 'message')}, {counted(flips.recipients, 'recipient')}"]
     for noun, named in (("from", flips.senders), ("to", flips.addresses)):
         shown = ", ".join(f"{printable(address) or '<>'} × {count}" for address, count in named.most_common(NAMED))
@@ -162,7 +189,8 @@ def _class_lines(title: str, flips: Flips) -> list[str]:
     for example in flips.examples:
         score = "" if example.score is None else f", score {example.score:.1f}"
         lines.append(f"  {printable(example.mail.name or example.mail.identifier)}{score}, to {printable(example.after.recipient)}")
-        lines += [f"    {side}  {printable(_why(fate))}" for side, fate in (("before", example.before), ("after ", example.after))]
+        sides = zip(("before", "after "), (example.before, example.after), places[_key(example)], strict=True)
+        lines += [f"    {side}  {printable(_why(fate))}{f'  [{printable(place)}]' if place else ''}" for side, fate, place in sides]
     return lines
 
 
@@ -198,7 +226,9 @@ def _say_summary(comparison: Comparison, seconds: float) -> None:
         say("give --to with an address of yours, --from or --client, if that is not what you want to compare")
 
 
-def _document(comparison: Comparison, gates: list[Gate], faults: list[EsaError], names: tuple[str, str]) -> dict[str, object]:
+def _document(
+    comparison: Comparison, gates: list[Gate], faults: list[EsaError], names: tuple[str, str], places: Places
+) -> dict[str, object]:
     return {
         "current": names[0],
         "candidate": names[1],
@@ -207,8 +237,8 @@ def _document(comparison: Comparison, gates: list[Gate], faults: list[EsaError],
         "flipped": comparison.flipped,
         "refused_early": dict(comparison.refused_early.most_common()),
         "unreadable": [str(fault) for fault in faults],
-        "flips": [{"from": kind.before, "to": kind.after, **_flips(flips)} for kind, flips in comparison.classes],
-        "treated_otherwise": _flips(comparison.treated_otherwise),
+        "flips": [{"from": kind.before, "to": kind.after, **_flips(flips, places)} for kind, flips in comparison.classes],
+        "treated_otherwise": _flips(comparison.treated_otherwise, places),
         "gates": [
             {"gate": gate.text, "limit": gate.limit, "found": gate.found(comparison), "holds": gate.found(comparison) <= gate.limit}
             for gate in gates
@@ -216,32 +246,33 @@ def _document(comparison: Comparison, gates: list[Gate], faults: list[EsaError],
     }
 
 
-def _flips(flips: Flips) -> dict[str, object]:
+def _flips(flips: Flips, places: Places) -> dict[str, object]:
     return {
         "messages": flips.messages,
         "recipients": flips.recipients,
         "senders": dict(flips.senders.most_common()),
         "addresses": dict(flips.addresses.most_common()),
-        "examples": [_example(example) for example in flips.examples],
+        "examples": [_example(example, *places[_key(example)]) for example in flips.examples],
     }
 
 
-def _example(example: Example) -> dict[str, object]:
+def _example(example: Example, before: str, after: str) -> dict[str, object]:
     return {
         "path": example.mail.name,
         "id": example.mail.identifier,
         "reverse_path": example.mail.envelope.reverse_path,
         "recipient": example.after.recipient,
         "score": None if example.score is None else round(example.score, 4),
-        "before": _fate(example.before),
-        "after": _fate(example.after),
+        "before": _fate(example.before, before),
+        "after": _fate(example.after, after),
     }
 
 
-def _fate(fate: Fate) -> dict[str, object]:
+def _fate(fate: Fate, place: str) -> dict[str, object]:
     return {
         "outcome": fate.outcome,
         "reason": fate.reason,
+        "place": place,
         "policy": fate.policy or None,
         "reply": fate.reply,
         "quarantines": list(fate.quarantines),

@@ -118,6 +118,25 @@ class Judgement:
         return {fate.recipient: fate for fate in self.fates}
 
 
+def place_of(judgement: Judgement, fate: Fate) -> str:
+    """Where the rule stands that brought a fate about, as file:line; empty where it is not known, or nobody asked for stages."""
+    name, subject = {
+        Step.CONNECTION: ("connection", ""),
+        Step.RECIPIENTS: ("recipient", f"<{fate.recipient}>"),
+    }.get(fate.where, ("", ""))
+    for kind in ("message filter", "content filter"):
+        if fate.reason.startswith(f"{kind} "):
+            name, subject = kind, fate.reason.removeprefix(f"{kind} ").partition(" (")[0]
+    if fate.reason.startswith("spam:"):
+        name, subject = "anti-spam", fate.policy
+    found = (
+        stage.place
+        for stage in judgement.stages
+        if stage.name == name and (subject in ("", stage.subject) or stage.subject.startswith(f"{subject} for "))
+    )
+    return next(found, "")
+
+
 class Difference(NamedTuple):
     """A stage that came out differently; None where one side has no such stage."""
 
