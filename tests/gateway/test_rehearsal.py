@@ -144,6 +144,24 @@ def test_an_authenticated_user_may_send_anywhere(folder: Path) -> None:
     assert stage(judgement, "mail policy").answer == "DEFAULT (outgoing)"
 
 
+def test_strangers_are_greylisted_where_it_is_recorded_who_is_known(folder: Path) -> None:
+    text = '[[sender_group]]\nname = "NEW"\npolicy = "GREY"\nsenders = ["ALL"]\n[mail_flow_policy.GREY]\ngreylist = true\n'
+    text += '[greylisting]\ndelay = "90 s"\n'
+    names = '"dns": {"PTR 1.2.0.192.in-addr.arpa": []}'
+    left_out = judge(text, mail(), answers=recorded(f"{{{names}}}"))
+    assert left_out.fates[0].outcome is Outcome.DELIVERED
+    assert any(part.text == "greylisting" and part.answer == "left out" for part in stage(left_out, "connection").parts)
+    stranger = judge(text, mail(), answers=recorded(f'{{{names}, "known_clients": ["198.51.100.1"]}}'))
+    assert (stranger.fates[0].outcome, stranger.reply) == (Outcome.DEFERRED, "451 4.7.1 Greylisted, try again in 90 seconds")
+    known = judge(text, mail(), answers=recorded(f'{{{names}, "known_clients": ["192.0.2.200"]}}'))  # of the same network
+    assert known.fates[0].outcome is Outcome.DELIVERED
+    code = PLAIN.replace(b"minutes", b"Your verification code is 123456")
+    named = '{"dns": {"PTR 1.2.0.192.in-addr.arpa": ["x.example"], "A x.example": ["192.0.2.1"]}, "known_clients": []}'
+    assert judge(text, mail(code), answers=recorded(named)).reply.startswith("250")
+    late = judge(text, mail(), answers=recorded(named))
+    assert (late.fates[0].outcome, late.fates[0].reason, late.step) == (Outcome.DEFERRED, "greylist", Step.MAIL_DATA)
+
+
 def test_the_delay_of_a_greeting_is_not_waited_for(folder: Path) -> None:
     text = '[[sender_group]]\nname = "SLOW"\npolicy = "SLOW"\nsenders = ["ALL"]\n[mail_flow_policy.SLOW]\ngreeting_delay = "60 s"\n'
     began = time.monotonic()
@@ -298,6 +316,7 @@ def test_a_listener_that_there_is_not_is_told(folder: Path) -> None:
         ('{"dns": {"A x": 5}}', "dns.A x"),
         ('{"recipients": {"a@example.org": "perhaps"}}', "recipients.a@example.org"),
         ('{"names": {}}', "names"),
+        ('{"known_clients": ["localhost"]}', "'localhost' is no IP address"),
     ],
 )
 def test_answers_that_are_none_are_told_with_their_place(folder: Path, text: str, what: str) -> None:

@@ -86,8 +86,8 @@ def command(
     esa trace FILE --as ID.
 
     Name servers are not asked. With --record FILE they are, and what they answer is written to FILE; --resolver FILE answers from it, so that the same
-    comes out again. Such a file may also say which recipients there are and who is in which group. Rates, directory harvests and greylisting go by
-    what else a client does, and are left out.
+    comes out again. Such a file may also say which recipients there are and who is in which group, and which clients
+    greylisting knows. Rates and directory harvests go by what else a client does, and are left out.
 
     With --config and another esa.toml in the working folder, or with --against, only stages that differ are shown, both sides.
 

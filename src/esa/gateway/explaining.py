@@ -115,7 +115,7 @@ def _manners(rehearsal: Rehearsal, policy: MailFlowPolicy) -> Iterator[Part]:
     left_out = []
     if policy.max_rcpts_per_hour != UNLIMITED or policy.max_rcpts_per_envelope_sender != UNLIMITED:
         left_out.append("hourly rates")
-    if policy.greylist:
+    if policy.greylist and not rehearsal.greylists:
         left_out.append("greylisting")
     given = rehearsal.configuration.mail_flow_policy.get(policy.name)
     if given is not None and given.greeting_delay:

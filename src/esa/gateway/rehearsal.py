@@ -3,8 +3,8 @@
     Mail → a session of the listener in memory (loopback) → reception, recipients, route: the same objects as in a receiving process → Judgement
 
 `esa trace` and `esa replay` call it. What is left out, and said in the judgement: rates and directory harvests (they count what came before),
-greylisting, the delay of greetings, TLS handshakes and passwords (the mail says what they came to). Names, DNS lists and directories answer what is
-recorded; recipients that stand in files and SQLite databases are looked up there.
+greylisting where it is not recorded who is known, the delay of greetings, TLS handshakes and passwords (the mail says what they came to). Names, DNS
+lists and directories answer what is recorded; recipients that stand in files and SQLite databases are looked up there.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from esa.gateway.assembly import assemble, make_limits, make_resolver
 from esa.gateway.directory.build import directory_of, make_sources
 from esa.gateway.explaining import stages_of
 from esa.gateway.fates import fates_of
+from esa.gateway.greylisting import Greylisting
 from esa.gateway.judgement import Judgement, Kept, Mail
 from esa.gateway.listener import EXTENSIONS, NOBODY, Server
 from esa.gateway.loopback import Spoken
@@ -177,6 +178,7 @@ class Rehearsal:
             self._resolver = self.recording = Recording(self._dns)
         for placed in self._sources:
             await placed.source.start()
+        greylist = self.answers.greylist(self.configuration.greylisting.delay)
         self._row = Row(memoryview(bytearray(8 * len(Counter))).cast("q"))
         self._route = Route(
             loop=asyncio.get_running_loop(),
@@ -185,6 +187,7 @@ class Rehearsal:
             decider=self.assembly.decider,
             hostname=self.configuration.gateway.hostname,
             row=self._row,
+            greylisting=None if greylist is None else Greylisting(greylist),
             identify=self._identify,
             decided=self._decided,
         )
@@ -249,6 +252,11 @@ class Rehearsal:
             directory = None if directory is None else WatchedDirectory(directory, watch)
         groups = self.answers if self.assembly.decider.groups and self._knows_groups else None
         return assembly.receiver(listener.name, self._route, facts, directory=directory, groups=groups)
+
+    @property
+    def greylists(self) -> bool:
+        """Whether strangers are put off where a mail flow policy says so."""
+        return self._route.greylisting is not None
 
     @property
     def _knows_groups(self) -> bool:
