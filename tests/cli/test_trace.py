@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.command import Done, esa
 from tests.end_to_end.running import environment
+from tests.gateway.name_server import name_server_beside
 
 MESSAGE = b"From: Ann <ann@client.example>\nTo: bob@example.org\nSubject: minutes\n\nThe minutes of the meeting.\n"
 TEXT = """\
@@ -171,3 +172,18 @@ def test_a_user_of_a_listener_without_authentication_is_taken_as_given_and_told(
     done = trace("message.eml", "--user", "ann", "--to", "x@other.example")
     assert "AUTH: not offered (listener public lets nobody authenticate" in done.out
     assert done.out.endswith("x@other.example: delivered (spam:clean)\n")
+
+
+def test_what_name_servers_answer_is_recorded_and_gives_the_same_again(folder: Path) -> None:
+    zone = {("1.2.0.192.in-addr.arpa", "PTR"): ("mail.friends.example",), ("mail.friends.example", "A"): ("192.0.2.1",)}
+    arguments = ("message.eml", "--client", "192.0.2.1", "--no-times", "--all")
+    with name_server_beside(zone) as server:
+        (folder / "esa.toml").write_text(f'{TEXT}[dns]\nservers = ["{server.address}"]\n')
+        live = trace(*arguments, "--record", "recorded.json")
+        asked = len(server.asked)
+        again = trace(*arguments, "--resolver", "recorded.json")
+        assert asked == len(server.asked) > 0
+    assert "entry .friends.example" in live.out
+    assert live.out == again.out
+    assert "the same again: --resolver recorded.json" in live.err
+    assert trace("message.eml", "--client", "192.0.2.1").out != live.out
