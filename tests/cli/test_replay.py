@@ -145,3 +145,12 @@ def test_the_worst_can_be_traced_as_it_says(folder: Path) -> None:
     ]
     done = esa(*shlex.split(line.partition(": esa ")[2]), environment=environment())
     assert (done.code, "message filter letters" in done.out) == (1, True)
+
+
+def test_questions_without_a_recorded_answer_are_told(folder: Path) -> None:
+    for name in ("esa.toml", "new/esa.toml"):
+        (folder / name).write_text((folder / name).read_text() + '[[sender_group]]\nname = "FRIENDS"\nsenders = [".friends.example"]\n')
+    done = replay("corpus", "--config", "new/esa.toml", "--client", "192.0.2.1")
+    assert "to name servers and directories had no answer" in done.err
+    (folder / "answers.json").write_text('{"dns": {"PTR 1.2.0.192.in-addr.arpa": []}}')
+    assert "had no answer" not in replay("corpus", "--config", "new/esa.toml", "--client", "192.0.2.1", "--resolver", "answers.json").err

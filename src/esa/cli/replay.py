@@ -133,6 +133,7 @@ def command(
             for side, (file, rehearsal) in enumerate(((current, old), (candidate, new)))
         )
     places = {key: (place, after[key]) for key, place in before.items()}
+    unanswered = max(old.unanswered, new.unanswered)
     if as_json:
         print_json(_document(comparison, gates, faults, (str(current), str(candidate)), places))
     else:
@@ -140,6 +141,9 @@ def command(
     for fault in faults:
         say(f"unreadable: {printable_lines(str(fault))}")
     _say_summary(comparison, time.perf_counter() - began)
+    if unanswered:
+        asked = counted(unanswered, "question")
+        say(f"{asked} to name servers and directories had no answer, as nobody is asked: sender groups may be others; see --resolver")
     if not as_json:
         _say_more(comparison, candidate, current)
     if faults:

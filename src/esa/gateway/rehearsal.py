@@ -118,6 +118,7 @@ class Rehearsal:
         """
         self.configuration = configuration
         self.answers = answers or Answers()
+        self.unanswered = 0  # questions so far that had no recorded answer
         self.places = places or Places()
         self.witness = Witness() if explains else None
         self._resolver: Resolver = self.answers
@@ -165,7 +166,9 @@ class Rehearsal:
             self.listener_of(mail)
         judgements: list[Judgement] = []
         for batch in [[mail] for mail in mails] if self.witness is not None else batches(mails):
+            self.answers.missing.clear()
             performances = self._loop.run_until_complete(self._perform_all(batch))
+            self.unanswered += len(self.answers.missing)
             judgements += [self._judgement(performance) for performance in performances]
         return judgements
 
@@ -277,7 +280,6 @@ class Rehearsal:
         performance = self._performances[connection] = Performance(mail, connection, watch)
         if self.witness is not None:
             self.witness.take()
-            self.answers.missing.clear()
             self._route.decider = WatchedDecider(self.assembly.decider, watch)
         try:
             await speak(performance, listener)
@@ -302,7 +304,7 @@ class Rehearsal:
             stages=() if self.witness is None else stages_of(self, performance, fates),
             events=records[0].events if records else (),
             kept=tuple(Kept(_whom(one), one.prefix + one.content) for one in records if isinstance(one.content, bytes)),
-            missing=tuple(self.answers.missing),
+            missing=() if self.witness is None else tuple(self.answers.missing),
         )
 
 
