@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 import click
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Key: TypeAlias = tuple[str, str]  # of an example: identifier and recipient
 Places: TypeAlias = Mapping[Key, tuple[str, str]]  # of the rules that decided before and after
+NOWHERE: Places = MappingProxyType({})
 NAMED = 5  # senders and recipients shown of each class
 
 
@@ -90,17 +92,14 @@ def command(
     Exit status: 0 nothing flips, or all gates hold; 1 something flips, or a gate does not hold; 2 used wrongly; 3 some inputs could not be read.
     """
     from esa.gateway.answers import Answers
-    from esa.gateway.flips import at_most, never, replay
+    from esa.gateway.flips import replay
     from esa.learning.corpora import iter_corpora
     from esa.message.envelope import Session
 
     current = current_of(candidate, against)
     if current is None:
         raise click.UsageError("there is nothing to compare with: run it where esa.toml is, or name a configuration with --against")
-    try:
-        gates = [*([] if max_flips is None else [at_most(max_flips)]), *map(never, forbidden)]
-    except SyntaxFault as wrong:
-        raise click.BadParameter(f"{wrong.what}; {wrong.mend}", param_hint="--never") from None
+    gates = _gates(max_flips, forbidden)
     session = Session(
         "" if client is None else client_of(client),
         helo=helo,
@@ -138,16 +137,26 @@ def command(
         print_json(_document(comparison, gates, faults, (str(current), str(candidate)), places))
     else:
         _print(comparison, gates, places)
-    for fault in faults:
-        say(f"unreadable: {printable_lines(str(fault))}")
-    _say_summary(comparison, time.perf_counter() - began)
+        _say_more(comparison, candidate, current)
     if unanswered:
         asked = counted(unanswered, "question")
         say(f"{asked} to name servers and directories had no answer, as nobody is asked: sender groups may be others; see --resolver")
-    if not as_json:
-        _say_more(comparison, candidate, current)
-    if faults:
-        return FAILED
+    for fault in faults:
+        say(f"unreadable: {printable_lines(str(fault))}")
+    _say_summary(comparison, time.perf_counter() - began)
+    return FAILED if faults else _status(comparison, gates)
+
+
+def _gates(max_flips: int | None, forbidden: tuple[str, ...]) -> list[Gate]:
+    from esa.gateway.flips import at_most, never
+
+    try:
+        return [*([] if max_flips is None else [at_most(max_flips)]), *map(never, forbidden)]
+    except SyntaxFault as wrong:
+        raise click.BadParameter(f"{wrong.what}; {wrong.mend}", param_hint="--never") from None
+
+
+def _status(comparison: Comparison, gates: list[Gate]) -> int:
     if gates:
         return FOUND if any(gate.found(comparison) > gate.limit for gate in gates) else DONE
     return FOUND if comparison.flipped else DONE
@@ -171,7 +180,7 @@ def _key(example: Example) -> Key:
     return example.mail.identifier, example.after.recipient
 
 
-def _print(comparison: Comparison, gates: list[Gate], places: Places) -> None:
+def _print(comparison: Comparison, gates: list[Gate], places: Places = NOWHERE) -> None:
     lines: list[str] = []
     for kind, flips in comparison.classes:
         lines += _class_lines(str(kind), flips, places)
@@ -193,7 +202,7 @@ def _class_lines(title: str, flips: Flips, places: Places) -> list[str]:
     for example in flips.examples:
         score = "" if example.score is None else f", score {example.score:.1f}"
         lines.append(f"  {printable(example.mail.name or example.mail.identifier)}{score}, to {printable(example.after.recipient)}")
-        sides = zip(("before", "after "), (example.before, example.after), places[_key(example)], strict=True)
+        sides = zip(("before", "after "), (example.before, example.after), places.get(_key(example), ("", "")), strict=True)
         lines += [f"    {side}  {printable(_why(fate))}{f'  [{printable(place)}]' if place else ''}" for side, fate, place in sides]
     return lines
 
@@ -231,7 +240,7 @@ def _say_summary(comparison: Comparison, seconds: float) -> None:
 
 
 def _document(
-    comparison: Comparison, gates: list[Gate], faults: list[EsaError], names: tuple[str, str], places: Places
+    comparison: Comparison, gates: list[Gate], faults: list[EsaError], names: tuple[str, str], places: Places = NOWHERE
 ) -> dict[str, object]:
     return {
         "current": names[0],
@@ -256,7 +265,7 @@ def _flips(flips: Flips, places: Places) -> dict[str, object]:
         "recipients": flips.recipients,
         "senders": dict(flips.senders.most_common()),
         "addresses": dict(flips.addresses.most_common()),
-        "examples": [_example(example, *places[_key(example)]) for example in flips.examples],
+        "examples": [_example(example, *places.get(_key(example), ("", ""))) for example in flips.examples],
     }
 
 
