@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import smtplib
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from esa.cli.serve import GTUBE
 from esa.config.load import load
@@ -16,7 +19,9 @@ from esa.config.places import Places
 from esa.gateway.judgement import Judgement, Mail, Step
 from esa.gateway.rehearsal import Rehearsal
 from esa.message.envelope import Envelope, Session
+from tests.cli.command import esa
 from tests.end_to_end.running import Gateway
+from tests.gateway.certificates import Authority
 
 FILTERS = """
 # outside mail that claims to be ours
@@ -38,6 +43,11 @@ chance: if (random(100) < 30) { tag-message("chosen"); }
 back: if (header("X-Bounce")) { bounce(); }
 """
 MORE = """
+[[certificate]]
+chain = "1.pem"
+key = "1.key"
+[authentication]
+users = "users"
 [reputation]
 learn = false
 [[sender_group]]
@@ -62,6 +72,7 @@ senders = ["SBRS[none]", "SBRS[-1.0:10.0]"]
 [mail_flow_policy.SMALL]
 max_message_size = "2 KiB"
 max_rcpts_per_msg = 2
+tls_mandatory_for = ["@secret.example"]
 [[recipient_access]]
 recipients = ["gone@example.org"]
 access = "REJECT"
@@ -106,6 +117,8 @@ class Sent:
     recipients: tuple[str, ...] = ("anna@example.org",)
     client: str = "203.0.113.9"
     reverse_path: str = "ann@client.example"
+    is_secured: bool = False
+    user: str = ""
 
 
 MAILS = {
@@ -127,6 +140,10 @@ MAILS = {
     "relayed": Sent(PLAIN, ("x@other.example", "y@other.example"), client="192.0.2.7", reverse_path="boss@example.org"),
     "too large": Sent(PLAIN + b"x" * 70 + b"\r\n" * 2000, client="192.0.2.8"),
     "too many": Sent(PLAIN, ("anna@example.org", "bob@example.org", "sales@example.org"), client="192.0.2.8"),
+    "in the clear": Sent(PLAIN, client="192.0.2.8", reverse_path="x@secret.example"),
+    "inside TLS": Sent(PLAIN, client="192.0.2.8", reverse_path="x@secret.example", is_secured=True),
+    "authenticated": Sent(PLAIN, ("x@other.example",), user="scanner", is_secured=True),
+    "authenticated spam": Sent(SPAM, ("x@other.example", "anna@example.org"), user="scanner", is_secured=True),
     "empty": Sent(b""),
     "circles": Sent(b"Received: by x\r\n" * 101 + PLAIN),
     "null reverse-path": Sent(PLAIN, reverse_path=""),
@@ -141,7 +158,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     (folder / "filters").mkdir()
     (folder / "filters" / "all.filters").write_text(FILTERS)
     (folder / "people.txt").write_text(PEOPLE)
-    listener = 'name = "public"\naccept_domains = ["example.org"]\nxclient_from = ["127.0.0.1"]\n'
+    Authority(folder).certificate("mx.example.org")
+    (folder / "users").write_text(f"scanner:{PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('of the scanner')}\n")
+    listener = 'name = "public"\nauthentication = "offered"\naccept_domains = ["example.org"]\nxclient_from = ["127.0.0.1"]\n'
     gateway = Gateway(folder, workers=1, more=MORE, listener=listener)
     gateway.start()
     try:
@@ -158,6 +177,7 @@ class Done:
     replies: list[str]
     identifier: str = ""
     events: list[dict[str, object]] | None = None
+    tls: tuple[str, str] = ("", "")  # version and cipher
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +197,7 @@ def done(gateway: Gateway) -> dict[str, Done]:
 
 def offer(gateway: Gateway, sent: Sent) -> Done:
     replies = []
+    tls = ("", "")
     with smtplib.SMTP(timeout=30) as client:
         client.connect("127.0.0.1", gateway.port)
         client.ehlo("mail.client.example")
@@ -184,6 +205,16 @@ def offer(gateway: Gateway, sent: Sent) -> Done:
         replies.append(f"{code} {text.decode()}")
         if code < 400:
             client.ehlo("mail.client.example")
+            if sent.is_secured:
+                client._host = "mx.example.org"  # type: ignore[attr-defined]
+                client.starttls(context=ssl._create_unverified_context())
+                assert isinstance(client.sock, ssl.SSLSocket)
+                cipher = client.sock.cipher()
+                assert cipher is not None
+                tls = (client.sock.version() or "", cipher[0])
+                client.ehlo("mail.client.example")
+            if sent.user:
+                client.login(sent.user, "of the scanner")
             code, text = client.mail(sent.reverse_path, [f"size={len(sent.content)}"])
             replies.append(f"{code} {text.decode()}")
             accepted = 0
@@ -196,7 +227,7 @@ def offer(gateway: Gateway, sent: Sent) -> Done:
                 replies.append(f"{code} {text.decode()}")
     words = replies[-1].replace("(", " ").replace(")", " ").split()
     identifier = next((word for word in words if len(word) == 26), "")
-    return Done(sent, replies, identifier)
+    return Done(sent, replies, identifier, tls=tls)
 
 
 def no_data(client: smtplib.SMTP) -> tuple[int, bytes]:
@@ -206,7 +237,7 @@ def no_data(client: smtplib.SMTP) -> tuple[int, bytes]:
 
 
 def mail_of(name: str, one: Done, at: float) -> Mail:
-    session = Session(one.sent.client, 4321, "mail.client.example", "ESMTP", "public", at)
+    session = Session(one.sent.client, 4321, "mail.client.example", "ESMTP", "public", at, *one.tls, user=one.sent.user)
     return Mail(one.identifier or "0" * 26, one.sent.content, session, Envelope(one.sent.reverse_path, one.sent.recipients), name)
 
 
@@ -291,6 +322,56 @@ def test_every_stage_names_what_decided_and_where_it_stands(gateway: Gateway, ju
         ("leaver@example.org, sales@example.org", "sales (incoming)", "entry recipient leaver@"),
         ("anna@example.org", "DEFAULT (incoming)", "no other policy names them"),
     ]
-    [left] = [stage for stage in judged["leaver among others"].stages if stage.subject == "left" and stage.acts]
-    assert left.name == "content filter for leaver@example.org"
+    [left] = [stage for stage in judged["leaver among others"].stages if stage.subject.startswith("left") and stage.acts]
+    assert (left.name, left.subject) == ("content filter", "left for leaver@example.org")
     assert 'name = "left"' in lines[int(left.place.rpartition(":")[2])]
+
+
+# --- esa trace of what has come
+
+
+def test_a_message_that_is_held_is_traced_by_its_identifier(gateway: Gateway, done: dict[str, Done], judged: dict[str, Judgement]) -> None:
+    name = "invoice for two"
+    told = json.loads(gateway.command("trace", done[name].identifier, "--json"))
+    fates = {one["address"]: (one["outcome"], one["reason"], one["policy"]) for one in told["recipients"]}
+    assert fates == {fate.recipient: (fate.outcome, fate.reason, fate.policy) for fate in judged[name].fates}
+    assert told["reply"] == done[name].replies[-1]
+    assert told["client"] == "203.0.113.9"
+
+
+def test_refused_recipients_are_traced_with_the_others(gateway: Gateway, done: dict[str, Done], tmp_path: Path) -> None:
+    one = done["unknown and moved"]
+    (tmp_path / "message").write_bytes(one.sent.content)
+    told = json.loads(gateway.command("trace", str(tmp_path / "message"), "--as", one.identifier, "--json"))
+    assert {fate["address"]: fate["outcome"] for fate in told["recipients"]} == {
+        "nobody@example.org": "refused",
+        "gone@example.org": "refused",
+        "x@other.example": "refused",
+        "bob@example.org": "delivered",
+    }
+    assert (told["id"], told["reverse_path"], told["client"]) == (one.identifier, "ann@client.example", "203.0.113.9")
+
+
+def test_chance_falls_as_it_fell(gateway: Gateway, done: dict[str, Done], judged: dict[str, Judgement]) -> None:
+    chosen = {name for name, one in judged.items() if one.plan is not None and one.plan.messages and "chosen" in one.plan.messages.tags}
+    tagged = {
+        name
+        for name, one in done.items()
+        for event in one.events or ()
+        if event["name"] == "filters.matched" and "chosen" in event.get("tags", ())  # type: ignore[operator]
+    }
+    assert chosen == tagged
+    assert 0 < len(chosen) < len(done)
+
+
+def test_a_message_that_is_kept_nowhere_is_told_with_what_helps(gateway: Gateway, done: dict[str, Done]) -> None:
+    refused = done["spam"].identifier
+    code, err = failing(gateway, refused)
+    assert (code, f"esa trace FILE --as {refused}" in err) == (3, True)
+    code, err = failing(gateway, "01J9ZK00000000000000000000")
+    assert (code, "no message 01J9ZK00000000000000000000 is known" in err) == (3, True)
+
+
+def failing(gateway: Gateway, identifier: str) -> tuple[int, str]:
+    found = esa("trace", identifier, "--config", gateway.configuration)
+    return found.code, found.err

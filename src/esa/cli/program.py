@@ -34,6 +34,8 @@ COMMANDS = {
     "queue": ("esa.cli.queue", "See what waits for delivery."),
     "quarantine": ("esa.cli.quarantine", "See, release or delete held messages."),
     "track": ("esa.cli.track", "Find out what became of a message."),
+    "trace": ("esa.cli.trace", "Show what becomes of a message, and what decides it."),
+    "replay": ("esa.cli.replay", "Compare what two configurations do with mail, before one is rolled out."),
     "reputation": ("esa.cli.reputation", "See, forget, export and import the reputation of senders."),
     "report": ("esa.cli.report", "Tell what the gateway has stopped."),
     "cert": ("esa.cli.cert", "See, check and request certificates."),

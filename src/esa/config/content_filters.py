@@ -108,7 +108,8 @@ def rules_of(configuration: Configuration, base: Path = Path(), witness: Witness
     of_content = replace(of_messages, is_lenient=True)  # with the same terms, and the same groups asked for
     chains = dict.fromkeys(policy.content_filters for policy in configuration.mail_policy if policy.content_filters)
     content = {names: ContentPlan([filter_of(tables[name]) for name in names], of_content) for names in chains}
-    return Rules(messages, content, of_messages) if content or not messages.is_empty else None
+    is_there = content or messages.problems or not messages.is_empty  # what cannot run can still be told of
+    return Rules(messages, content, of_messages) if is_there else None
 
 
 def faults_of(configuration: Configuration, base: Path) -> list[tuple[tuple[str | int, ...], str, str]]:

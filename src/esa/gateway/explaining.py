@@ -15,7 +15,7 @@ from esa.gateway.receive import HOP_LIMIT, hops
 from esa.gateway.visit import visit_of
 from esa.message.subject import subject_of
 from esa.policy.mail_flow import UNLIMITED, AccessRule, Demand, MailFlowPolicy
-from esa.policy.recipient_access import POSTMASTER, RecipientMatch
+from esa.policy.recipient_access import POSTMASTER, RecipientMatch, recipient_of
 
 if TYPE_CHECKING:
     from esa.gateway.performance import Performance, Said
@@ -42,7 +42,7 @@ def stages_of(rehearsal: Rehearsal, performance: Performance, fates: tuple[Fate,
                 if not said.is_accepted:
                     found.append(Stage("hello", said.subject, said.text, microseconds=said.microseconds))
             case Step.MAIL:
-                found.append(_mail(performance, said))
+                found.append(_mail(rehearsal, performance, said))
             case Step.RECIPIENTS:
                 found.append(_recipient(rehearsal, performance, said))
             case Step.MAIL_DATA:
@@ -115,7 +115,7 @@ def _manners(rehearsal: Rehearsal, policy: MailFlowPolicy) -> Iterator[Part]:
     left_out = []
     if policy.max_rcpts_per_hour != UNLIMITED or policy.max_rcpts_per_envelope_sender != UNLIMITED:
         left_out.append("hourly rates")
-    if policy.greylist:
+    if policy.greylist and not rehearsal.greylists:
         left_out.append("greylisting")
     given = rehearsal.configuration.mail_flow_policy.get(policy.name)
     if given is not None and given.greeting_delay:
@@ -137,15 +137,15 @@ def _place_of_group(rehearsal: Rehearsal, performance: Performance, group: str, 
 # --- envelope ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _mail(performance: Performance, said: Said) -> Stage:
-    user = performance.connection.user
-    return Stage(
-        "mail",
-        f"<{said.subject}>",
-        said.text,
-        reason=f"{user} has authenticated" if user else "",
-        microseconds=said.microseconds,
-    )
+def _mail(rehearsal: Rehearsal, performance: Performance, said: Said) -> Stage:
+    user, listener = performance.connection.user, rehearsal.listener_of(performance.mail)
+    reason = f"{user} has authenticated" if user else ""
+    parts = []
+    if user and listener.authentication == "off":
+        parts.append(Part("note", "AUTH", "not offered", f"listener {listener.name} lets nobody authenticate: the user is taken as given"))
+    if said.reply and said.reply[0].startswith("530"):
+        reason = "the listener or the mail flow policy asks for it"
+    return Stage("mail", f"<{said.subject}>", said.text, reason=reason, parts=tuple(parts), microseconds=said.microseconds)
 
 
 def _recipient(rehearsal: Rehearsal, performance: Performance, said: Said) -> Stage:
@@ -163,7 +163,7 @@ def _recipient(rehearsal: Rehearsal, performance: Performance, said: Said) -> St
     finding = said.finding
     if finding is not None and finding.source:
         reason = f"source of recipients {finding.source}: {finding.standing.value}"
-        if f"recipient {said.subject.lower()}" in rehearsal.answers.missing:
+        if f"recipient {recipient_of(said.subject)}" in rehearsal.answers.missing:
             reason += " (it is not asked here; give recorded answers)"
     elif said.match is not None and said.match.rule.bypass_recipient_check:
         reason = "no source of recipients is asked (bypass_recipient_check)"
@@ -196,12 +196,12 @@ def _mail_data(rehearsal: Rehearsal, performance: Performance, said: Said) -> It
     limits = [rehearsal.listener_of(performance.mail).max_message_size]
     limits += [visit.policy.max_message_size] if visit is not None else []
     limit = min((one for one in limits if one), default=0)
-    size = f"{octets:,} octets of {limit:,}" if limit else f"{octets:,} octets"
+    size = f"{octets:,} octets"
+    parts = [Part("fact", "size", f"{octets:,} of {limit:,}")] if limit else []
     if arrival is None:
-        yield Stage("mail data", size, said.text, microseconds=said.microseconds)
+        yield Stage("mail data", size, said.text, parts=tuple(parts), microseconds=said.microseconds)
         return
-    received = hops(arrival.head)
-    parts = [Part("fact", "Received fields", f"{received} of {HOP_LIMIT}")]
+    parts.append(Part("fact", "Received fields", f"{hops(arrival.head)} of {HOP_LIMIT}"))
     if arrival.transaction.normalized:
         parts.append(Part("fact", "bare line ends and NULs", f"{arrival.transaction.normalized} mended"))
     answer = said.text if performance.reason and arrival.report is None else "taken"

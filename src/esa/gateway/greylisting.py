@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from esa.errors import StoreError
 from esa.gateway import events
@@ -17,7 +17,7 @@ from esa.message.reply import Reply
 from esa.policy.greylisting import aligned_domain, client_network, looks_like_login_code, triplet_path
 from esa.policy.mail_flow import AccessRule
 from esa.policy.senders import ReverseDns
-from esa.store.greylist import Greylist
+from esa.store.greylist import Decision
 from esa_core import Parsed, parse
 
 if TYPE_CHECKING:
@@ -29,8 +29,26 @@ LOOKED_AT = 1 << 18  # octets of a message that are parsed for its author and a 
 TOLD_SECONDS = 60.0  # a file that fails is told so often
 
 
+class KnowsStrangers(Protocol):
+    """Who has come back before; esa.store.greylist.Greylist knows it."""
+
+    def check(
+        self,
+        network: str,
+        reverse_path: str,
+        recipients: Sequence[str],
+        *,
+        author: Callable[[], str] | None = None,
+        exempt: Callable[[], str] | None = None,
+    ) -> Decision: ...
+
+    def knows_author(self, domain: str) -> bool: ...
+
+    def close(self) -> None: ...
+
+
 class Greylisting:
-    def __init__(self, greylist: Greylist) -> None:
+    def __init__(self, greylist: KnowsStrangers) -> None:
         self._greylist = greylist
 
     def recipient(self, transaction: Transaction, forward_path: str, visit: Visit) -> Reply | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -115,3 +116,53 @@ class Judgement:
     def answers(self) -> dict[str, Fate]:
         """The fates by recipient."""
         return {fate.recipient: fate for fate in self.fates}
+
+
+def place_of(judgement: Judgement, fate: Fate) -> str:
+    """Where the rule stands that brought a fate about, as file:line; empty where it is not known, or nobody asked for stages."""
+    name, subject = {
+        Step.CONNECTION: ("connection", ""),
+        Step.RECIPIENTS: ("recipient", f"<{fate.recipient}>"),
+    }.get(fate.where, ("", ""))
+    for kind in ("message filter", "content filter"):
+        if fate.reason.startswith(f"{kind} "):
+            name, subject = kind, fate.reason.removeprefix(f"{kind} ").partition(" (")[0]
+    if fate.reason.startswith("spam:"):
+        name, subject = "anti-spam", fate.policy
+    found = (
+        stage.place
+        for stage in judgement.stages
+        if stage.name == name and (subject in ("", stage.subject) or stage.subject.startswith(f"{subject} for "))
+    )
+    return next(found, "")
+
+
+class Difference(NamedTuple):
+    """A stage that came out differently; None where one side has no such stage."""
+
+    name: str
+    subject: str
+    before: Stage | None
+    after: Stage | None
+
+
+def differences(before: Judgement, after: Judgement) -> list[Difference]:
+    """Stages that differ in what came out, why, or what was looked at; where a rule stands and how long it took do not count."""
+    old, new = _by_key(before.stages), _by_key(after.stages)
+    found = [Difference(*key[:2], stage, new.get(key)) for key, stage in old.items() if key not in new or _bare(stage) != _bare(new[key])]
+    return found + [Difference(*key[:2], None, stage) for key, stage in new.items() if key not in old]
+
+
+def _by_key(stages: Sequence[Stage]) -> dict[tuple[str, str, int], Stage]:
+    counts: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str, int], Stage] = {}
+    for stage in stages:
+        key = stage.name, stage.subject
+        counts[key] = counts.get(key, 0) + 1
+        found[*key, counts[key]] = stage
+    return found
+
+
+def _bare(stage: Stage) -> Stage:
+    parts = tuple(part._replace(place="", microseconds=None) for part in stage.parts)
+    return stage._replace(place="", microseconds=None, parts=parts)

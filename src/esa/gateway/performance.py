@@ -75,7 +75,11 @@ async def speak(performance: Performance, listener: Listener) -> None:
     command = f"MAIL FROM:<{_printable(envelope.reverse_path)}>"
     if is_extended:
         command += f" SIZE={len(content)}" + ("" if content.isascii() else " BODY=8BITMIME")
-        is_wide = envelope.smtputf8 or not all(path.isascii() for path in (envelope.reverse_path, *envelope.recipients))
+        is_wide = (
+            envelope.smtputf8
+            or session.protocol.startswith("UTF8")
+            or not all(path.isascii() for path in (envelope.reverse_path, *envelope.recipients))
+        )
         command += " SMTPUTF8" if is_wide else ""
     if not await _take_step(performance, Step.MAIL, envelope.reverse_path, connection.say(command)):
         return

@@ -16,6 +16,7 @@ from esa.config.policies import MailPolicy as Table
 from esa.config.policies import members_of
 from esa.gateway.deciding import Case, senders_of
 from esa.gateway.judgement import Part, Stage
+from esa.message import edits as editing
 from esa.message.edits import Edit
 from esa.policy.disposition import Disposition
 from esa.policy.filters.tree import Call, If, Test, calls_of, statements_of, tests_of
@@ -83,7 +84,12 @@ def _message_filters(rehearsal: Rehearsal, told: Sequence[Told]) -> Iterator[Sta
             yield Stage("message filter", made.name, "not reached", reason=f"filter {last} has ended it", acts=False)
     yield from (
         Stage(
-            "message filter", problem.filter, "does not run", place=f"{problem.at.file}:{problem.at.line}", reason=problem.what, acts=False
+            "message filter",
+            problem.filter,
+            "does not run",
+            place=f"{_shown_file(problem.at.file)}:{problem.at.line}",
+            reason=problem.what,
+            acts=False,
         )
         for problem in rules.messages.problems
         if problem.filter not in {made.name for made in rules.messages.filters}
@@ -104,7 +110,7 @@ def _filter(rehearsal: Rehearsal, name: str, asked: _Asked, place: str) -> Stage
     place = place or (f"{_shown_file(outermost.at.file)}:{outermost.at.line}" if outermost.at.file else "")
     return Stage(
         name,
-        asked.name,
+        f"{asked.name} for {', '.join(asked.recipients)}" if name == "content filter" else asked.name,
         answer,
         rule=write_condition(outermost.condition),
         place=place,
@@ -157,7 +163,7 @@ def _policies(rehearsal: Rehearsal, case: Case, told: Sequence[Told], skips: set
         yield Stage("mail policy", ", ".join(who), f"{policy.name} ({direction})", rule=reason, place=place or "shipped")
         yield _anti_spam(case, policy, who, skips, table_place or "shipped")
         for one in _asked([one for one in told if one.mail_policy == policy.name and set(one.recipients) <= set(who)]):
-            yield _filter(rehearsal, f"content filter for {', '.join(one.recipients)}", one, _place_of_content_filter(rehearsal, one.name))
+            yield _filter(rehearsal, "content filter", one, _place_of_content_filter(rehearsal, one.name))
 
 
 def _table_of(rehearsal: Rehearsal, policy: MailPolicy, *, is_outgoing: bool) -> tuple[int, Table | None]:
@@ -245,7 +251,25 @@ def _what_is_done(one: Disposition) -> Iterator[Part]:
 
 
 def _words_of(edit: Edit) -> str:
-    return _cut(repr(edit))
+    match edit:
+        case editing.InsertHeader(name, value):
+            return f"insert {name}: {_cut(value)}"
+        case editing.StripHeader(name):
+            return f"take out {name}"
+        case editing.EditHeader(name, expression, replacement):
+            return f"in {name} replace {_cut(expression)!r} by {_cut(replacement)!r}"
+        case editing.EditBody(expression, replacement):
+            return f"in the body replace {_cut(expression)!r} by {_cut(replacement)!r}"
+        case editing.AddHeading(text):
+            return f"heading {_cut(text)!r}"
+        case editing.AddFooter(text):
+            return f"footer {_cut(text)!r}"
+        case editing.ConvertHtml():
+            return "HTML becomes text"
+        case editing.DropParts(parts, _):
+            return f"drop parts {', '.join(map(str, sorted(parts)))}"
+        case editing.TagSubject(text):
+            return f"subject tag {_cut(text)!r}"
 
 
 def _cut(text: str) -> str:

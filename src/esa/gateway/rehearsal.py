@@ -3,8 +3,8 @@
     Mail → a session of the listener in memory (loopback) → reception, recipients, route: the same objects as in a receiving process → Judgement
 
 `esa trace` and `esa replay` call it. What is left out, and said in the judgement: rates and directory harvests (they count what came before),
-greylisting, the delay of greetings, TLS handshakes and passwords (the mail says what they came to). Names, DNS lists and directories answer what is
-recorded; recipients that stand in files and SQLite databases are looked up there.
+greylisting where it is not recorded who is known, the delay of greetings, TLS handshakes and passwords (the mail says what they came to). Names, DNS
+lists and directories answer what is recorded; recipients that stand in files and SQLite databases are looked up there.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from esa.config.content_filters import rules_of
 from esa.config.places import Places
 from esa.config.schema import Configuration, Listener
 from esa.engine.resolver import Resolver
+from esa.engine.scanner import Scanner
 from esa.errors import ConfigurationError
-from esa.gateway.answers import Answers
-from esa.gateway.assembly import assemble, make_limits
+from esa.gateway.answers import Answers, Recording
+from esa.gateway.assembly import assemble, make_limits, make_resolver
 from esa.gateway.directory.build import directory_of, make_sources
 from esa.gateway.explaining import stages_of
 from esa.gateway.fates import fates_of
+from esa.gateway.greylisting import Greylisting
 from esa.gateway.judgement import Judgement, Kept, Mail
 from esa.gateway.listener import EXTENSIONS, NOBODY, Server
 from esa.gateway.loopback import Spoken
 from esa.gateway.metrics import Counter, Row
-from esa.gateway.patterns import scanner_here
+from esa.gateway.patterns import engine_digest, scanner_here
 from esa.gateway.performance import Performance, speak
 from esa.gateway.receive import Arrival, Route, Scans
 from esa.gateway.watching import Watch, WatchedAccess, WatchedDecider, WatchedDirectory
@@ -37,11 +39,18 @@ from esa.policy.filters.witness import Witness
 from esa.policy.reputation import Histories
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from esa.engine.verdict import Report
+    from esa.gateway.dns import Dns
+    from esa.gateway.protocol import Connection
     from esa.gateway.receiver import Transaction
     from esa.gateway.reception import ListenerReceiver
+    from esa.message.envelope import Envelope, Session
     from esa.store.record import Record
     from esa.store.spool import Group
 
+UNBOUNDED = 1 << 62
 BATCH_MESSAGES, BATCH_OCTETS = 64, 8 << 20  # sessions that go on at one time: as many as the route scans together
 
 
@@ -59,6 +68,33 @@ class Nowhere:
     def end(self, group: Group, error: OSError | None, *, is_flush: bool = False) -> None: ...
 
 
+class KnownReports:
+    """A scanner that does not scan again what it knows already, for the same session and envelope. Forget it now and then."""
+
+    def __init__(self, scanner: Scans) -> None:
+        self._scanner = scanner
+        self._known: dict[tuple[object, ...], Report] = {}
+
+    def scan_batch(
+        self, raws: Sequence[Buffer], *, sessions: Sequence[Session | None] | None, envelopes: Sequence[Envelope | None] | None
+    ) -> list[Report]:
+        assert sessions is not None
+        assert envelopes is not None
+        keys = list(zip(map(bytes, raws), sessions, envelopes, strict=True))
+        new = [place for place, key in enumerate(keys) if key not in self._known]
+        if new:
+            reports = self._scanner.scan_batch(
+                [raws[place] for place in new],
+                sessions=[sessions[place] for place in new],
+                envelopes=[envelopes[place] for place in new],
+            )
+            self._known.update(zip((keys[place] for place in new), reports, strict=True))
+        return [self._known[key] for key in keys]
+
+    def forget(self) -> None:
+        self._known.clear()
+
+
 class Rehearsal:
     """One configuration, opened to judge mail. A context manager; has an event loop of its own, so call it from a thread without one."""
 
@@ -67,36 +103,43 @@ class Rehearsal:
         configuration: Configuration,
         *,
         answers: Answers | None = None,
-        resolver: Resolver | None = None,
+        asks_dns: bool = False,
         histories: Histories | None = None,
-        scanner: Scans | None = None,
+        like: Rehearsal | None = None,
         places: Places | None = None,
         explains: bool = True,
     ) -> None:
-        """`answers` are recorded; `resolver`, in their place, is asked. `histories`: what was learned of senders. `scanner`, in place of the
-        configuration's own, is for reports that are known already. `places`: where the configuration stands. Without `explains` judgements have no
-        stages, and come many times faster.
+        """`answers` are recorded; with `asks_dns` name servers are asked in their place, and `recording` has what they said.
+
+        `histories`: what was learned of senders. `like`: another rehearsal, whose scanner and reports are shared where both find the same in every
+        message. `places`: where the configuration stands. Without `explains` judgements have no stages, and come many times faster.
 
         Raises ConfigurationError, ModelError.
         """
         self.configuration = configuration
         self.answers = answers or Answers()
+        self.unanswered = 0  # questions so far that had no recorded answer
         self.places = places or Places()
         self.witness = Witness() if explains else None
-        self._resolver: Resolver = resolver or self.answers
+        self._resolver: Resolver = self.answers
+        self._dns: Dns | None = None
+        self.recording: Recording | None = None
         self._histories = histories
         self.rules = rules_of(configuration, witness=self.witness)
-        self.scanner = scanner_here(configuration, self.rules)
+        self.engine = engine_digest(configuration, self.rules)
+        shared = like if like is not None and like.engine == self.engine else None
+        self.scanner: Scanner = scanner_here(configuration, self.rules) if shared is None else shared.scanner
+        self.scans: KnownReports = KnownReports(self.scanner) if shared is None else shared.scans
         self.assembly = assemble(_at_once(configuration), self.scanner, self.rules, histories)
         self._listeners = {listener.name: listener for listener in configuration.listener}
         self._sources = make_sources(configuration, instead=self.answers.source)
-        self._performances: dict[str, Performance] = {}
+        self._performances: dict[Connection, Performance] = {}
         self._servers: dict[str, Server] = {}
-        self._runner = asyncio.Runner()
+        self._loop = asyncio.new_event_loop()  # a Runner writes out, as text, what each of its tasks has come to
         try:
-            self._runner.run(self._open(scanner))
+            self._loop.run_until_complete(self._open(asks_dns=asks_dns))
         except BaseException:
-            self._runner.close()
+            self._loop.close()
             raise
 
     def __enter__(self) -> Self:
@@ -107,36 +150,47 @@ class Rehearsal:
 
     def close(self) -> None:
         """End the threads."""
-        self._runner.run(self._close())
-        self._runner.close()
+        self._loop.run_until_complete(self._close())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
 
     def judge(self, mail: Mail) -> Judgement:
         """What becomes of a message, with all stages if this explains. Raises ConfigurationError for a listener that there is not."""
-        return next(iter(self.judge_all([mail])))
+        [judgement] = self.judge_all([mail])
+        self.scans.forget()
+        return judgement
 
     def judge_all(self, mails: Sequence[Mail]) -> list[Judgement]:
-        """What becomes of each, in order. Mails must have different identifiers."""
+        """What becomes of each, in order. What was scanned is known until `scans.forget`."""
         for mail in mails:
             self.listener_of(mail)
         judgements: list[Judgement] = []
         for batch in [[mail] for mail in mails] if self.witness is not None else batches(mails):
-            performances = self._runner.run(self._perform_all(batch))
+            self.answers.missing.clear()
+            performances = self._loop.run_until_complete(self._perform_all(batch))
+            self.unanswered += len(self.answers.missing)
             judgements += [self._judgement(performance) for performance in performances]
         return judgements
 
     # --- the stage
 
-    async def _open(self, scanner: Scans | None) -> None:
+    async def _open(self, *, asks_dns: bool) -> None:
+        if asks_dns:
+            self._dns = make_resolver(self.assembly.configuration, self.assembly.hosts.values(), self.assembly.reputation)
+        if self._dns is not None:
+            self._resolver = self.recording = Recording(self._dns)
         for placed in self._sources:
             await placed.source.start()
+        greylist = self.answers.greylist(self.configuration.greylisting.delay)
         self._row = Row(memoryview(bytearray(8 * len(Counter))).cast("q"))
         self._route = Route(
             loop=asyncio.get_running_loop(),
-            scanner=scanner or self.scanner,
+            scanner=self.scans,
             spool=Nowhere(),
             decider=self.assembly.decider,
             hostname=self.configuration.gateway.hostname,
             row=self._row,
+            greylisting=None if greylist is None else Greylisting(greylist),
             identify=self._identify,
             decided=self._decided,
         )
@@ -147,6 +201,8 @@ class Rehearsal:
         await self._route.drain()
         for placed in self._sources:
             await placed.source.close()
+        if self._dns is not None:
+            await self._dns.close()
 
     def _identify(self, transaction: Transaction) -> str:
         connection = transaction.connection
@@ -154,7 +210,7 @@ class Rehearsal:
         return connection.identifier
 
     def _decided(self, arrival: Arrival, reason: str) -> None:
-        performance = self._performances.get(arrival.id)
+        performance = self._performances.get(arrival.transaction.connection)
         if performance is not None:
             performance.arrival, performance.reason = arrival, reason
 
@@ -174,7 +230,9 @@ class Rehearsal:
             server = Server(
                 self._receiver(listener, None, 0.0),
                 hostname=self.configuration.gateway.hostname,
-                limits=make_limits(self.configuration, listener),
+                limits=replace(
+                    make_limits(self.configuration, listener), memory=UNBOUNDED, connections=UNBOUNDED
+                ),  # of all sessions together
                 spill_directory=None,
                 listener=listener.name,
                 bare_newline=listener.bare_newline,
@@ -199,6 +257,11 @@ class Rehearsal:
         return assembly.receiver(listener.name, self._route, facts, directory=directory, groups=groups)
 
     @property
+    def greylists(self) -> bool:
+        """Whether strangers are put off where a mail flow policy says so."""
+        return self._route.greylisting is not None
+
+    @property
     def _knows_groups(self) -> bool:
         return bool(self.configuration.group_ldap) or self.answers.has_groups
 
@@ -210,17 +273,18 @@ class Rehearsal:
     async def _perform(self, mail: Mail) -> Performance:
         listener = self.listener_of(mail)
         server = self._server(listener)
+        server.now = self._loop.time()
         watch = Watch()
         server.receiver = self._receiver(listener, watch, mail.session.received_at)
         connection = Spoken(server, mail.session, mail.identifier)
-        performance = self._performances[mail.identifier] = Performance(mail, connection, watch)
+        performance = self._performances[connection] = Performance(mail, connection, watch)
         if self.witness is not None:
             self.witness.take()
             self._route.decider = WatchedDecider(self.assembly.decider, watch)
         try:
             await speak(performance, listener)
         finally:
-            del self._performances[mail.identifier]
+            del self._performances[connection]
             connection.hang_up()
         return performance
 
@@ -240,7 +304,7 @@ class Rehearsal:
             stages=() if self.witness is None else stages_of(self, performance, fates),
             events=records[0].events if records else (),
             kept=tuple(Kept(_whom(one), one.prefix + one.content) for one in records if isinstance(one.content, bytes)),
-            missing=tuple(self.answers.missing),
+            missing=() if self.witness is None else tuple(self.answers.missing),
         )
 
 

@@ -7,6 +7,7 @@ little.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
@@ -60,6 +61,12 @@ def new_identifier(now: float | None = None) -> str:
         f"{begin}{_PAIRS[high >> 30]}{_PAIRS[high >> 20 & 1023]}{_PAIRS[high >> 10 & 1023]}{_PAIRS[high & 1023]}"
         f"{_PAIRS[low >> 30]}{_PAIRS[low >> 20 & 1023]}{_PAIRS[low >> 10 & 1023]}{_PAIRS[low & 1023]}"
     )
+
+
+def identifier_of(octets: bytes) -> str:
+    """The same 26 characters for the same octets: of a message that never came, for what goes by an identifier."""
+    value = int.from_bytes(hashlib.sha256(octets).digest()[:16], "big")
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
 
 
 def is_identifier(text: str) -> bool:
