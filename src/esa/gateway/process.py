@@ -40,6 +40,7 @@ from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
+from esa.gateway.recording import open_recording
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
 from esa.store.greylist import Greylist, GreylistSettings
@@ -144,8 +145,9 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
     assembly = assemble(configuration, scanner, rules, TableReader(configuration.state / TABLE))
     groups = make_groups(configuration, assembly.decider.groups)
+    loop = asyncio.get_running_loop()
     route = Route(
-        loop=asyncio.get_running_loop(),
+        loop=loop,
         scanner=scanner,
         spool=spool,
         decider=assembly.decider,
@@ -154,6 +156,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         in_flight=configuration.limits.scans_in_flight,
         numbers=make_numbers(configuration),
         greylisting=make_greylisting(configuration),
+        recording=open_recording(configuration, scanner, writer=task.name, groups=assembly.decider.groups, loop=loop, row=row),
     )
     resolver = make_resolver(configuration, assembly.hosts.values(), assembly.reputation)
     facts = assembly.sender_facts(resolver, row)

@@ -63,6 +63,9 @@ class Recipients:
         match = self._access.match(recipient)
         if not match.rule.accepts:
             return self._refuse(transaction, forward_path, visit, match.rule.reply or REFUSED, match.because)
+        if transaction.entries is None:
+            transaction.entries = {}
+        transaction.entries[forward_path] = match.because
         if self._directory is None or match.rule.bypass_recipient_check or not recipient.domain:
             return self._take(transaction, forward_path, visit, match.rule, is_known=True)
         finding = self._directory.find(recipient, is_named=match.entry is not None and match.entry.names_a_domain)

@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from esa.engine.check import Term
 from esa.message.envelope import Envelope, Session
-from esa.store.recorder_folder import Contents, Segment, program_of, segments_of, writers_of
+from esa.store.recorder_folder import CONTENT, Contents, Segment, frames_of, program_of, segments_of, size_of, writers_of
 
 Fate = Literal["accepted", "refused", "deferred", "greylisted"]
 _FATES: tuple[Fate, ...] = get_args(Fate)
@@ -26,19 +26,20 @@ _FATES: tuple[Fate, ...] = get_args(Fate)
 
 @dataclass(frozen=True)
 class Program:
-    """What was listened for in a message: the terms of all filters, and the dictionaries by name with the digest of their entries.
+    """What was listened for in a message, and asked about it: the terms of all filters, dictionaries by name with the digest of their entries, groups.
 
     A term that stands in `terms` and not in `Recorded.terms` did not stand in the message; of one that stands in neither nothing is known.
     """
 
     terms: tuple[Term, ...] = ()
     dictionaries: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()  # of directories
     is_known: bool = True  # False: its file is gone
 
     def to_octets(self) -> bytes:
         """As JSON; `from_octets` undoes it."""
         terms = [[term.text, term.whole_word, term.kind, term.case, sorted(term.regions)] for term in self.terms]
-        return json.dumps({"terms": terms, "dictionaries": dict(self.dictionaries)}).encode()
+        return json.dumps({"terms": terms, "dictionaries": dict(self.dictionaries), "groups": self.groups}).encode()
 
     @classmethod
     def from_octets(cls, octets: bytes) -> Program:
@@ -46,7 +47,7 @@ class Program:
         try:
             document = json.loads(octets)
             terms = tuple(Term(text, word, kind, case, frozenset(regions)) for text, word, kind, case, regions in document["terms"])
-            return cls(terms, dict(document["dictionaries"]))
+            return cls(terms, dict(document["dictionaries"]), tuple(document["groups"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no program: {error!r}") from error
 
@@ -55,12 +56,15 @@ UNKNOWN = Program(is_known=False)
 
 
 class Heard(Mapping[Term, int]):
-    """Terms of filters that stood in a message, and how often. `counts` is the same by number of the term in `program`."""
+    """Terms of filters that stood in a message, and how often. `counts` is the same by number of the term in `program`.
 
-    __slots__ = ("counts", "program")
+    Where it `is_whole`, other terms of the program did not stand there.
+    """
 
-    def __init__(self, program: Program, counts: Mapping[int, int]) -> None:
-        self.program, self.counts = program, counts
+    __slots__ = ("counts", "is_whole", "program")
+
+    def __init__(self, program: Program, counts: Mapping[int, int], *, is_whole: bool = True) -> None:
+        self.program, self.counts, self.is_whole = program, counts, is_whole
 
     def __getitem__(self, term: Term) -> int:
         for number, times in self.counts.items():
@@ -132,7 +136,7 @@ class Recorded(NamedTuple):  # and no dataclass: one is made a message, and a fr
     groups: Mapping[str, tuple[str, ...]] = {}  # of directories, by address, as far as rules asked
     greylist: str = ""
     fingerprint: str = ""  # SHA-256 of its first FINGERPRINT_OCTETS, of a message that was not kept
-    fact_row: bytes = b""  # little-endian float32 in the order of esa_core.FACT_NAMES
+    fact_row: bytes = b""  # float32 in the order of esa_core.FACT_NAMES
     content: bytes | None = None  # as it came; None: not recorded, over the limit, no longer kept, or without the key
 
     @property
@@ -165,6 +169,8 @@ def encode(recorded: Recorded, *, has_content: bool = False) -> bytes:
     counts: list[int] = []
     for pair in recorded.terms.counts.items():
         counts += pair
+    if not recorded.terms.is_whole:
+        counts.append(0)
     everyone = recorded.envelope.recipients
     values = [
         recorded.id,
@@ -201,7 +207,8 @@ def decode(line: bytes, program: Program) -> tuple[Recorded, bool]:
         (answer, reason, is_outgoing, spam_check, group, because, flow, reputation, names, reverse, listed, score, logit) = told[:13]
         verdict, families, reasons, flags, subject, author, reply_to = told[13:]
         known = len(program.terms)
-        heard = {number: times for number, times in zip(counts[::2], counts[1::2], strict=True) if number < known}
+        heard = {number: times for number, times in zip(counts[::2], counts[1::2], strict=False) if number < known}
+        is_whole = program.is_known and len(counts) % 2 == 0
         return Recorded(
             identifier,
             Session.from_list(session),
@@ -228,7 +235,7 @@ def decode(line: bytes, program: Program) -> tuple[Recorded, bool]:
             author,
             reply_to,
             {name: Found(of, terms) for name, (of, terms) in dictionaries.items()},
-            Heard(program, heard),
+            Heard(program, heard, is_whole=is_whole),
             tuple([Held(name, sent.recipients if who is None else tuple(who), action, why) for name, who, action, why in policies]),
             tuple(hits),
             tuple(entries),
@@ -288,6 +295,44 @@ class Recordings:
                     contents = Contents(segment)
                 recorded = recorded._replace(content=contents.get(recorded.id))
             yield recorded
+
+
+class Status(NamedTuple):
+    """What there is. Times are Unix seconds of the oldest and the youngest message, None where there is none; `fates` in the order of `Fate`."""
+
+    messages: int
+    since: float | None
+    until: float | None
+    fates: Mapping[str, int]
+    octets: int  # of all files but contents
+    contents: int
+    content_octets: int
+    lost: int
+    damaged: int
+    writers: int
+
+
+def status_of(folder: Path) -> Status:
+    """Go through all that is recorded. Raises StoreError."""
+    found = Recordings(folder, contents=False)
+    counts = dict.fromkeys(_FATES, 0)
+    since = until = None
+    for one in found:
+        counts[one.fate] += 1
+        since = one.received_at if since is None else min(since, one.received_at)
+        until = one.received_at if until is None else max(until, one.received_at)
+    octets = contents = content_octets = 0
+    writers = writers_of(folder)
+    for writer in writers:
+        for path in writer.iterdir():
+            if path.suffix == CONTENT:
+                places = [size for _, _, size in frames_of(path)]
+                contents += len(places)
+                content_octets += sum(places)
+            else:
+                octets += size_of(path)
+    fates: dict[str, int] = {fate: count for fate, count in counts.items() if count}
+    return Status(sum(counts.values()), since, until, fates, octets, contents, content_octets, found.lost, found.damaged, len(writers))
 
 
 def lost_of(line: bytes) -> int:

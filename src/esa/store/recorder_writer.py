@@ -23,7 +23,7 @@ from esa.errors import StoreError
 from esa.store.folder import make_private, store_error, take_lock, telling
 from esa.store.recorder import Program, Recorded, encode
 from esa.store.recorder_erasing import erase_requested
-from esa.store.recorder_folder import CLOSED, CONTENT, LINE_LIMIT, OPEN, PROGRAM, Segment, make_key, seal, segments_of, writers_of
+from esa.store.recorder_folder import CLOSED, CONTENT, LINE_LIMIT, OPEN, PROGRAM, Segment, make_key, seal, segments_of, size_of, writers_of
 
 WAITING_LIMIT = 8 << 20  # octets that wait for `flush`; more is a disk that cannot follow, and records may be lost
 RESERVE_OCTETS = 128 << 20  # free space that is left to mail, which is put off below half of it
@@ -300,7 +300,7 @@ def keep_limits(folder: Path, limits: Limits, now: float) -> None:
                 closed.append(segment)
         for path in home.glob(f"*{PROGRAM}"):
             if path.stem in programs:
-                octets += _size(path)
+                octets += size_of(path)
             elif segment_is_gone(path, now):
                 path.unlink(missing_ok=True)
     n_open = max(n_open, limits.writers)  # each as large as it may become, whoever has none open just now
@@ -310,11 +310,11 @@ def keep_limits(folder: Path, limits: Limits, now: float) -> None:
     closed.sort(key=lambda one: (one.began, one.path.name), reverse=True)
     for segment in closed:  # the youngest first
         messages += segment.count or 0
-        octets += _size(segment.path)
+        octets += size_of(segment.path)
         if messages > limits.messages or octets > limits.octets:
             remove(segment)
             continue
-        content_octets += _size(segment.content_path)
+        content_octets += size_of(segment.content_path)
         if content_octets > limits.content_octets or segment.is_older_than(now - limits.content_age):
             segment.content_path.unlink(missing_ok=True)
 
@@ -338,10 +338,3 @@ def _close_abandoned(home: Path) -> None:
             close_leftovers(home)
         finally:
             os.close(lock)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

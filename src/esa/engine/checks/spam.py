@@ -5,18 +5,30 @@ The native engine computed the logit with everything else; this check only names
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
+import numpy as np
+
 from esa.engine.check import Check, Evidence, Finding, Materials, Term
-from esa.engine.verdict import Reason
+from esa.engine.verdict import Reason, Reasons
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from esa.engine.model import Model
     from esa_core import Batch
 
 
-class ModelReasons(Sequence[Reason]):
+@functools.lru_cache(maxsize=8)
+def _places(families: tuple[str, ...]) -> tuple[tuple[str, ...], npt.NDArray[np.intp]]:
+    """Each family once, and for each feature the place of its family."""
+    names = tuple(dict.fromkeys(families))
+    return names, np.array([names.index(family) for family in families], dtype=np.intp)
+
+
+class ModelReasons(Reasons):
     """The additive contributions of one message, by falling size; they sum to its logit.
 
     Ranked on first use and each made when it is asked for: most reports are not asked, and a gateway reads five of a hundred.
@@ -36,6 +48,16 @@ class ModelReasons(Sequence[Reason]):
             self._order, self._values = self._batch.ranked(self._row)
             self._batch = None
         return self._order
+
+    def families(self) -> dict[str, float]:
+        if self._batch is None:
+            return super().families()
+        names, places = _places(self._model.families)
+        totals = np.bincount(places, weights=self._batch.contributions(self._row), minlength=len(names)).tolist()
+        return {name: total for name, total in zip(names, totals) if total}  # noqa: B905  # as long as each other; once a message
+
+    def fact_row(self) -> bytes:
+        return b"" if self._batch is None else self._batch.facts[self._row].tobytes()
 
     def _at(self, place: int) -> Reason:
         index = self._ranked()[place]
