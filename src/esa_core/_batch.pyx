@@ -511,6 +511,28 @@ cdef class Batch:
             memcpy(out + of_cards, <const double *> PyBytes_AS_STRING(self._families) + row * of_families, of_families * sizeof(double))
         return memory
 
+    def summed(self, Py_ssize_t row, const uint8_t[::1] places, Py_ssize_t n):
+        """The contributions summed by place, a list of n floats; `places[i]`, under n, is where contribution i goes. Raises IndexError."""
+        cdef bytes memory = self._contributions(row)
+        cdef const double *values = <const double *> PyBytes_AS_STRING(memory)
+        cdef Py_ssize_t length = len(memory) // sizeof(double), i
+        cdef double[256] sums
+        if length != places.shape[0] or not 0 <= n <= 256:
+            raise IndexError(f"{places.shape[0]} places of {length} contributions, {n} sums")
+        for i in range(n):
+            sums[i] = 0.0
+        for i in range(length):
+            if places[i] >= n:
+                raise IndexError(f"place {places[i]} of {n}")
+            sums[places[i]] += values[i]
+        return [sums[i] for i in range(n)]
+
+    def fact_row(self, Py_ssize_t row):
+        """The facts of one message as octets, float32. Raises IndexError."""
+        self._check(row)
+        cdef Py_ssize_t size = 0 if self.engine.lexicon is None else N_FACTS * sizeof(float)
+        return self._facts[row * size:(row + 1) * size]
+
     def ranked(self, Py_ssize_t row, Py_ssize_t most=-1):
         """The contributions that are not zero, by falling size, equal ones in their order: (indices, values), two lists. Raises IndexError.
 

@@ -118,6 +118,7 @@ class Arrival:
     greylist: str = ""  # why it passed greylisting, or waits
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
     _subject: str | None = None
+    _told_reasons: list[tuple[str, float]] | None = None
 
     @property
     def subject(self) -> str:
@@ -125,6 +126,13 @@ class Arrival:
         if self._subject is None:
             self._subject = subject_of(self.content, self.head)
         return self._subject
+
+    @property
+    def told_reasons(self) -> list[tuple[str, float]]:
+        """`reasons` as they are told: name and log-odds of each."""
+        if self._told_reasons is None:
+            self._told_reasons = [(name, round(weight * 1000) / 1000) for name, _, weight in self.reasons]  # round(x, 3) takes far longer
+        return self._told_reasons
 
     @property
     def is_outgoing(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,6 @@ from esa.gateway import events
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.records import scores_of
-from esa.message.author import mailbox_of
 from esa.message.reply import Reply
 from esa.policy.disposition import Disposition, Plan
 from esa.policy.view import CHECK, COUNTS, DICTIONARIES
@@ -41,8 +41,11 @@ if TYPE_CHECKING:
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0  # between two flushes, while messages come and while none do
 CONTENT_LIMIT = 1 << 20  # octets; a longer message came as a file, and is not recorded with its content
 FINGERPRINT_OCTETS = 64 << 10  # of a message that its digest is made of: all of nearly every message, and never a wait
+AUTHORS_KEPT = 4  # From and Reply-To fields; more than one of each is an attack, and what it does shows with two
+FIELD_LIMIT = 1_000  # octets of such a field
 TERMS_KEPT = 1_000  # terms of filters; more in one message is one that is made of them
 FAILURE_SECONDS = 60.0  # a fault of ours is told so often
+_END_OF_FIELD = re.compile(rb"\n(?![ \t])")
 
 
 def program_of(checks: Iterable[Check], groups: Iterable[str] = ()) -> Program:
@@ -104,7 +107,7 @@ class Recording:
             content = (
                 arrival.content if self._contents and type(arrival.content) is bytes and len(arrival.content) <= CONTENT_LIMIT else None
             )
-            if self._recorder.add(recorded_of(arrival, reply, fate, reason, self._program), content or None):
+            if self._recorder.add(recorded_of(arrival, reply, fate, reason, self._program), content or None, authors=authors_of(arrival)):
                 self._row.add(Counter.RECORDED)
         except Exception as error:
             self._row.add(Counter.RECORDER_LOST)
@@ -152,7 +155,7 @@ class Recording:
 
 
 def recorded_of(arrival: Arrival, reply: Reply, fate: Fate, reason: str, program: Program) -> Recorded:
-    """The record of a message that was scanned and answered."""
+    """The record of a message that was scanned and answered, but for its author: see `authors_of`."""
     report = arrival.report
     assert report is not None
     envelope, plan, visit, transaction = arrival.envelope, arrival.plan, arrival.visit, arrival.transaction
@@ -169,8 +172,6 @@ def recorded_of(arrival: Arrival, reply: Reply, fate: Fate, reason: str, program
     checks = report.checks
     entries = transaction.entries
     groups = transaction.groups
-    head = arrival.head
-    content = arrival.content or head  # of one that came as a file the header is left, in lower case, as addresses are anyway
     dispositions = plan.splinters or plan.refusals
     is_kept = fate == "accepted" and any(one.keeps_content for one in dispositions)
     return Recorded(
@@ -192,12 +193,12 @@ def recorded_of(arrival: Arrival, reply: Reply, fate: Fate, reason: str, program
         report.score,
         report.logit,
         arrival.verdict.value,
-        {name: round(weight * 1e4) / 1e4 for name, weight in report.families.items()},
-        tuple([(name, round(weight * 1e4) / 1e4) for name, _, weight in arrival.reasons]),  # round(x, 4) takes far longer
+        report.families,
+        tuple(arrival.told_reasons),
         report.flags,
         arrival.subject,
-        mailbox_of(content, head, "from"),
-        mailbox_of(content, head, "reply-to"),
+        "",
+        "",
         _found(report) if DICTIONARIES in checks else {},
         _heard(report, program) if CHECK in checks else Heard(program, {}),
         tuple([Held(one.policy, one.recipients, one.action.value, one.reason) for one in dispositions]),
@@ -208,6 +209,20 @@ def recorded_of(arrival: Arrival, reply: Reply, fate: Fate, reason: str, program
         "" if is_kept or not arrival.content else hashlib.sha256(arrival.content[:FINGERPRINT_OCTETS]).hexdigest(),
         report.fact_row,
     )
+
+
+def authors_of(arrival: Arrival) -> bytes:
+    """The From and Reply-To fields as they stand, for `encode`; of a message that came as a file in lower case, as addresses are anyway."""
+    head = arrival.head
+    content = arrival.content or head
+    found: list[bytes] = []
+    for name in (b"from", b"reply-to"):
+        at = 0 if head.startswith(name) else head.find(b"\n" + name) + 1 or -1
+        while at >= 0 and len(found) < AUTHORS_KEPT:
+            end = _END_OF_FIELD.search(head, at, at + FIELD_LIMIT)
+            found.append(content[at : end.end() if end is not None else at + FIELD_LIMIT])
+            at = head.find(b"\n" + name, at) + 1 or -1
+    return b"".join(found)
 
 
 def _found(report: Report) -> dict[str, Found]:

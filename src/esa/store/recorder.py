@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from esa.engine.check import Term
+from esa.message.author import mailbox_of
 from esa.message.envelope import Envelope, Session
 from esa.store.recorder_folder import CONTENT, Contents, Segment, frames_of, program_of, segments_of, size_of, writers_of
 
@@ -164,8 +165,11 @@ class Recorded(NamedTuple):  # and no dataclass: one is made a message, and a fr
         return self.terms.program
 
 
-def encode(recorded: Recorded, *, has_content: bool = False) -> bytes:
-    """One line, with its line feed. Lossless for every text, lone surrogates too."""
+def encode(recorded: Recorded, *, has_content: bool = False, authors: bytes = b"") -> bytes:
+    """One line, with its line feed. Lossless for every text, lone surrogates too.
+
+    `authors`: the From and Reply-To fields as they stand; `decode` reads `author` and `reply_to` there, which costs whoever records nothing.
+    """
     counts: list[int] = []
     for pair in recorded.terms.counts.items():
         counts += pair
@@ -183,6 +187,7 @@ def encode(recorded: Recorded, *, has_content: bool = False) -> bytes:
         [(one.policy, None if one.recipients == everyone else one.recipients, one.action, one.reason) for one in recorded.policies],
         *recorded[27:33],
         has_content,
+        authors.decode("latin-1"),
     ]
     try:
         return to_json(values, bytes_mode="base64") + b"\n"
@@ -202,10 +207,14 @@ def decode(line: bytes, program: Program) -> tuple[Recorded, bool]:
         values = json.loads(line)
     try:
         (identifier, session, envelope, fate, *told, dictionaries, counts, policies) = values[:27]
-        hits, entries, groups, greylist, fingerprint, row, has_content = values[27:]
+        hits, entries, groups, greylist, fingerprint, row, has_content, authors = values[27:]
         sent = Envelope.from_list(envelope)
         (answer, reason, is_outgoing, spam_check, group, because, flow, reputation, names, reverse, listed, score, logit) = told[:13]
         verdict, families, reasons, flags, subject, author, reply_to = told[13:]
+        if authors:
+            fields = authors.encode("latin-1")
+            head = fields.lower()
+            author, reply_to = mailbox_of(fields, head, "from"), mailbox_of(fields, head, "reply-to")
         known = len(program.terms)
         heard = {number: times for number, times in zip(counts[::2], counts[1::2], strict=False) if number < known}
         is_whole = program.is_known and len(counts) % 2 == 0

@@ -100,10 +100,10 @@ class Recorder:
         close_leftovers(self._home)
         self.tidy()
 
-    def add(self, recorded: Recorded, content: bytes | None = None) -> bool:
-        """Take a record, to be written by the next `flush`; False if it is lost. Quick, and without a call of the system."""
+    def add(self, recorded: Recorded, content: bytes | None = None, *, authors: bytes = b"") -> bool:
+        """Take a record, to be written by the next `flush`; False if it is lost. Quick, and without a call of the system. `authors` as for `encode`."""
         has_content = content is not None and bool(self._key)
-        line = encode(recorded, has_content=has_content)
+        line = encode(recorded, has_content=has_content, authors=authors)
         octets = len(line) + (len(content) if has_content and content is not None else 0)
         with self._guard:
             if len(line) > LINE_LIMIT or self._waiting_octets + octets > WAITING_LIMIT:
