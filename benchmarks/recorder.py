@@ -85,8 +85,8 @@ def cpu(work: Callable[[], object], count: int) -> float:
 
 def as_json(recorded: Recorded) -> bytes:
     """The same line by the standard library."""
-    values = [*recorded]
-    values[1:3] = [recorded.session.to_list(), recorded.envelope.to_list()]
+    values: list[object] = [*recorded]
+    values[1], values[2] = recorded.session.to_list(), recorded.envelope.to_list()
     values[25], values[32] = list(recorded.terms.counts.items()), recorded.fact_row.hex()
     return json.dumps(values, separators=(",", ":")).encode()
 

@@ -528,10 +528,20 @@ cdef class Batch:
         return [sums[i] for i in range(n)]
 
     def fact_row(self, Py_ssize_t row):
-        """The facts of one message as octets, float32. Raises IndexError."""
+        """The facts of one message that are not zero, each as its number (one octet) and its float32. Raises IndexError."""
+        cdef char[5 * N_FACTS] out
+        cdef const float *facts
+        cdef Py_ssize_t i, length = 0
         self._check(row)
-        cdef Py_ssize_t size = 0 if self.engine.lexicon is None else N_FACTS * sizeof(float)
-        return self._facts[row * size:(row + 1) * size]
+        if self.engine.lexicon is None:
+            return b""
+        facts = <const float *> PyBytes_AS_STRING(self._facts) + row * N_FACTS
+        for i in range(N_FACTS):
+            if facts[i] != 0.0:
+                out[length] = <char> i
+                memcpy(out + length + 1, facts + i, sizeof(float))
+                length += 1 + sizeof(float)
+        return PyBytes_FromStringAndSize(out, length)
 
     def ranked(self, Py_ssize_t row, Py_ssize_t most=-1):
         """The contributions that are not zero, by falling size, equal ones in their order: (indices, values), two lists. Raises IndexError.

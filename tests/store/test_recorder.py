@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.engine.check import Term
@@ -61,7 +61,7 @@ def make(
         hits=("message filters/held",),
         entries=("example.org",) * len(recipients),
         groups={"b@example.org": ("staff",)},
-        fact_row=b"\x00\x01\xff\x80",
+        fact_row=b"\x03\x00\x00\x80\x3f",
     )
 
 
@@ -83,6 +83,7 @@ def test_what_is_recorded_is_read_back_oldest_first_from_all_writers(tmp_path: P
     assert first.program == PROGRAM
     assert dict(first.terms) == {PROGRAM.terms[1]: 3}
     assert first.terms.is_whole
+    assert first.facts == {3: 1.0}
     assert first.recipient_entries == {"b@example.org": "example.org"}
 
 
@@ -97,6 +98,7 @@ def test_reading_since_a_time_gives_what_came_after_it(tmp_path: Path) -> None:
     assert [one.subject for one in recordings(tmp_path, since=now - 1.5 * DAY)] == ["1", "0"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=())), min_size=1, max_size=3), st.text(st.characters(exclude_categories=())))
 def test_any_text_survives_and_stays_on_one_line(addresses: list[str], subject: str) -> None:
     recorded = make(recipients=tuple(addresses), subject=subject)

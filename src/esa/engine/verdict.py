@@ -42,7 +42,8 @@ class Reasons(Sequence[Reason]):
         return families_of(self)
 
     def fact_row(self) -> bytes:
-        """The facts that the model judged by, as float32 in the order of `esa_core.FACT_NAMES`; empty where they are not at hand."""
+        """The facts that the model judged by and that are not zero, each as its number in `esa_core.FACT_NAMES` (one octet) and its float32; empty
+        where they are not at hand."""
         return b""
 
 

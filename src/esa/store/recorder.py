@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import heapq
 import json
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -137,7 +139,7 @@ class Recorded(NamedTuple):  # and no dataclass: one is made a message, and a fr
     groups: Mapping[str, tuple[str, ...]] = {}  # of directories, by address, as far as rules asked
     greylist: str = ""
     fingerprint: str = ""  # SHA-256 of its first FINGERPRINT_OCTETS, of a message that was not kept
-    fact_row: bytes = b""  # float32 in the order of esa_core.FACT_NAMES
+    fact_row: bytes = b""  # facts that are not zero, as `Report.fact_row` has them
     content: bytes | None = None  # as it came; None: not recorded, over the limit, no longer kept, or without the key
 
     @property
@@ -158,6 +160,11 @@ class Recorded(NamedTuple):  # and no dataclass: one is made a message, and a fr
     @property
     def remote_host(self) -> str:
         return self.names[0] if self.names else ""
+
+    @property
+    def facts(self) -> dict[int, float]:
+        """The facts that the model judged by and that are not zero, by number in `esa_core.FACT_NAMES`."""
+        return dict(struct.iter_unpack("<Bf", self.fact_row))
 
     @property
     def program(self) -> Program:
@@ -181,7 +188,9 @@ def encode(recorded: Recorded, *, has_content: bool = False, authors: bytes = b"
         recorded.session.to_list(),
         recorded.envelope.to_list(),
         _FATES.index(recorded.fate),
-        *recorded[4:24],
+        *recorded[4:19],
+        list(chain.from_iterable(recorded.reasons)),
+        *recorded[20:24],
         recorded.dictionaries,
         counts,
         [(one.policy, None if one.recipients == everyone else one.recipients, one.action, one.reason) for one in recorded.policies],
@@ -238,7 +247,7 @@ def decode(line: bytes, program: Program) -> tuple[Recorded, bool]:
             logit,
             verdict,
             families,
-            tuple([(name, weight) for name, weight in reasons]),
+            tuple(zip(reasons[::2], reasons[1::2], strict=True)),
             tuple(flags),
             subject,
             author,
