@@ -102,7 +102,7 @@ def main() -> int:
     raws = raws[:: max(1, len(raws) // chosen.messages)][: chosen.messages]
     scanner = Scanner()
     decider = Decider(policies_of(Configuration().mail_policy))
-    program = program_of(scanner.checks)
+    program = program_of(Configuration(), scanner, None)
     n = len(raws)
     spent: dict[str, list[float]] = {}
     octets: dict[str, float] = {}

@@ -156,7 +156,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         in_flight=configuration.limits.scans_in_flight,
         numbers=make_numbers(configuration),
         greylisting=make_greylisting(configuration),
-        recording=open_recording(configuration, scanner, writer=task.name, groups=assembly.decider.groups, loop=loop, row=row),
+        recording=open_recording(configuration, scanner, rules, groups=assembly.decider.groups, writer=task.name, loop=loop, row=row),
     )
     resolver = make_resolver(configuration, assembly.hosts.values(), assembly.reputation)
     facts = assembly.sender_facts(resolver, row)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from esa import __version__
 from esa.config.schema import Configuration
-from esa.engine.check import Check, Term
+from esa.engine.check import Term
 from esa.engine.checks.dictionaries import Dictionaries
 from esa.engine.scanner import Scanner
 from esa.errors import StoreError
@@ -26,10 +26,12 @@ from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.records import scores_of
 from esa.message.reply import Reply
+from esa.policy.content_filter import Rules
 from esa.policy.disposition import Disposition, Plan
+from esa.policy.filters.note import Note
 from esa.policy.view import CHECK, COUNTS, DICTIONARIES
 from esa.store.dictionary_hits import terms_told
-from esa.store.recorder import Fate, Found, Heard, Held, Program, Recorded
+from esa.store.recorder import CONTENT_FILTERS, MESSAGE_FILTERS, Fate, Found, Heard, Held, Program, Recorded
 from esa.store.recorder_folder import FOLDER
 from esa.store.recorder_writer import Limits, Recorder
 from esa_core import FACT_SPACE
@@ -48,20 +50,33 @@ FAILURE_SECONDS = 60.0  # a fault of ours is told so often
 _END_OF_FIELD = re.compile(rb"\n(?![ \t])")
 
 
-def program_of(checks: Iterable[Check], groups: Iterable[str] = ()) -> Program:
-    """What the checks of a scanner listen for, and the groups of directories that rules ask about."""
+def program_of(configuration: Configuration, scanner: Scanner, rules: Rules | None, groups: Iterable[str] = ()) -> Program:
+    """What messages are judged by. `groups`: of directories, those that rules ask about."""
     terms: tuple[Term, ...] = ()
     dictionaries: dict[str, str] = {}
-    for check in checks:
+    for check in scanner.checks:
         if check.name == CHECK:
             terms = tuple(check.terms)
         elif isinstance(check, Dictionaries):
             dictionaries = check.entries.digests()
-    return Program(terms, dictionaries, tuple(sorted(groups)))
+    filters: dict[str, Note] = {}
+    if rules is not None:
+        filters = {f"{MESSAGE_FILTERS}/{name}": note for name, note in rules.notes.items()}
+        for policy in configuration.mail_policy:
+            chain = rules.content(policy.content_filters)
+            filters |= {} if chain is None else {f"{CONTENT_FILTERS}/{policy.name}/{name}": note for name, note in chain.notes.items()}
+    return Program(terms, dictionaries, tuple(sorted(groups)), filters, scanner.model.digest)
 
 
 def open_recording(
-    configuration: Configuration, scanner: Scanner, *, writer: str, groups: Iterable[str], loop: asyncio.AbstractEventLoop, row: Row
+    configuration: Configuration,
+    scanner: Scanner,
+    rules: Rules | None,
+    *,
+    groups: Iterable[str],
+    writer: str,
+    loop: asyncio.AbstractEventLoop,
+    row: Row,
 ) -> Recording | None:
     """The recording of one worker; None where nothing is recorded. A recorder that cannot be opened is told, and mail goes on without."""
     given = configuration.recorder
@@ -75,8 +90,8 @@ def open_recording(
         content_age=given.content_retention,
         writers=configuration.gateway.workers,
     )
-    program = program_of(scanner.checks, groups)
-    about = {"version": __version__, "hostname": configuration.gateway.hostname, "model": scanner.model.digest, "facts": FACT_SPACE}
+    program = program_of(configuration, scanner, rules, groups)
+    about = {"version": __version__, "hostname": configuration.gateway.hostname, "facts": FACT_SPACE}
     try:
         recorder = Recorder(
             configuration.state / FOLDER, limits, writer=writer, program=program, about=about, with_contents=given.record_content
@@ -240,8 +255,8 @@ def _heard(report: Report, program: Program) -> Heard:
 
 def _hits(plan: Plan, dispositions: Sequence[Disposition]) -> tuple[str, ...]:
     """The filters that acted, each once."""
-    found = [f"message filters/{step.filter}" for step in plan.messages.trail] if plan.messages is not None else []
+    found = [f"{MESSAGE_FILTERS}/{step.filter}" for step in plan.messages.trail] if plan.messages is not None else []
     for one in dispositions:
         if one.outcome is not None:
-            found += [f"content filters/{step.filter}" for step in one.outcome.trail]
+            found += [f"{CONTENT_FILTERS}/{step.filter}" for step in one.outcome.trail]
     return tuple(dict.fromkeys(found)) if found else ()

@@ -21,15 +21,17 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from esa.engine.check import Term
 from esa.message.author import mailbox_of
 from esa.message.envelope import Envelope, Session
+from esa.policy.filters.note import Note
 from esa.store.recorder_folder import CONTENT, Contents, Segment, frames_of, program_of, segments_of, size_of, writers_of
 
 Fate = Literal["accepted", "refused", "deferred", "greylisted"]
+MESSAGE_FILTERS, CONTENT_FILTERS = "message filters", "content filters"  # stages in `hits` and `Program.filters`
 _FATES: tuple[Fate, ...] = get_args(Fate)
 
 
 @dataclass(frozen=True)
 class Program:
-    """What was listened for in a message, and asked about it: the terms of all filters, dictionaries by name with the digest of their entries, groups.
+    """What messages were judged by: the terms of all filters, dictionaries by name with the digest of their entries, groups, filters, model.
 
     A term that stands in `terms` and not in `Recorded.terms` did not stand in the message; of one that stands in neither nothing is known.
     """
@@ -37,12 +39,23 @@ class Program:
     terms: tuple[Term, ...] = ()
     dictionaries: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()  # of directories
+    filters: Mapping[str, Note] = field(
+        default_factory=dict
+    )  # "message filters/NAME", "content filters/POLICY/NAME", in the order that they run in
+    model: str = ""  # digest of the model
     is_known: bool = True  # False: its file is gone
 
     def to_octets(self) -> bytes:
         """As JSON; `from_octets` undoes it."""
         terms = [[term.text, term.whole_word, term.kind, term.case, sorted(term.regions)] for term in self.terms]
-        return json.dumps({"terms": terms, "dictionaries": dict(self.dictionaries), "groups": self.groups}).encode()
+        kept = {
+            "terms": terms,
+            "dictionaries": dict(self.dictionaries),
+            "groups": self.groups,
+            "filters": dict(self.filters),
+            "model": self.model,
+        }
+        return json.dumps(kept).encode()
 
     @classmethod
     def from_octets(cls, octets: bytes) -> Program:
@@ -50,7 +63,8 @@ class Program:
         try:
             document = json.loads(octets)
             terms = tuple(Term(text, word, kind, case, frozenset(regions)) for text, word, kind, case, regions in document["terms"])
-            return cls(terms, dict(document["dictionaries"]), tuple(document["groups"]))
+            filters = {key: Note(*note) for key, note in document["filters"].items()}
+            return cls(terms, dict(document["dictionaries"]), tuple(document["groups"]), filters, str(document["model"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no program: {error!r}") from error
 
