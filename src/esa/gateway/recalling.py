@@ -24,14 +24,14 @@ from esa.gateway.fates import fate_of
 from esa.gateway.judgement import Fate, Judgement, Mail, Outcome, Step
 from esa.gateway.patterns import scanner_here
 from esa.gateway.recalled import Counts, Dictionaries, Groups, Recall, RecallingDecider, not_known
-from esa.gateway.recipients import named
+from esa.gateway.recipients import postmaster_of
 from esa.gateway.recording import program_of
 from esa.gateway.visit import Visit
 from esa.message.trace import header_end
 from esa.policy.disposition import Answer
 from esa.policy.host_access import HostAccess, Match, Sender
 from esa.policy.mail_flow import AccessRule
-from esa.policy.recipient_access import REFUSED
+from esa.policy.recipient_access import REFUSED, recipient_of
 from esa.policy.senders import ReverseDns
 from esa.policy.splinters import NO_GROUPS
 from esa.policy.view import CHECK, COUNTS, DICTIONARIES
@@ -129,7 +129,7 @@ class Recalling:
         """Recipients that recipient access refuses."""
         access = self._assembly.access[recorded.session.listener]
         for path in recorded.envelope.recipients:
-            match = access.match(named(path, self._hostname))
+            match = access.match(postmaster_of(recipient_of(path), self._hostname))
             if not match.rule.accepts:
                 reason = f"recipient access {match.because}" if match.entry is not None else "recipient access: no entry"
                 yield path, Fate(path, Outcome.REFUSED, Step.RECIPIENTS, reason, str(match.rule.reply or REFUSED))

@@ -57,7 +57,9 @@ class Recipients:
             return self._say(visit, TOO_MANY_RECIPIENTS)
         if policy.access is AccessRule.RELAY or connection.user:
             return self._take(transaction, forward_path, visit, _RELAYED, is_known=True)
-        recipient = named(forward_path, connection.server.hostname)
+        recipient = recipient_of(forward_path)
+        if recipient.local_part == POSTMASTER:
+            recipient = postmaster_of(recipient, connection.server.hostname)
         match = self._access.match(recipient)
         if not match.rule.accepts:
             return self._refuse(transaction, forward_path, visit, match.rule.reply or REFUSED, match.because)
@@ -195,11 +197,10 @@ class Recipients:
         )
 
 
-def named(forward_path: str, hostname: str) -> Recipient:
-    """A forward-path as recipient access compares it; the postmaster of this host is <postmaster>, as the listener has it."""
-    recipient = recipient_of(forward_path)
-    is_postmaster = recipient.local_part == POSTMASTER and recipient.domain == hostname
-    return Recipient(POSTMASTER, "") if is_postmaster else recipient
+def postmaster_of(recipient: Recipient, hostname: str) -> Recipient:
+    """The postmaster of this host is <postmaster>, as the listener has it; anybody else is who they are."""
+    is_ours = recipient.local_part == POSTMASTER and recipient.domain == hostname
+    return Recipient(POSTMASTER, "") if is_ours else recipient
 
 
 def _refusal(code: int, text: str) -> Reply:
