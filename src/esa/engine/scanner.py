@@ -53,20 +53,14 @@ class _Reasons(Reasons):
         return self._sorted
 
     def families(self) -> dict[str, float]:
-        totals: dict[str, float] = {}
-        for part in self._parts or (self._all(),):
-            if not isinstance(part, tuple) or part:
-                found = part.families() if isinstance(part, Reasons) else families_of(part)
-                if not totals:  # most have one part that says anything
-                    totals = found
-                    continue
-                for family, weight in found.items():
-                    totals[family] = totals.get(family, 0.0) + weight
-        return totals
+        summed = [part for part in self._parts if type(part) is not tuple or part]
+        if len(summed) == 1 and isinstance(summed[0], Reasons):  # most mail
+            return summed[0].families()
+        return families_of(self._all())
 
     def fact_row(self) -> bytes:
         for part in self._parts:
-            if isinstance(part, Reasons):
+            if type(part) is not tuple and isinstance(part, Reasons):
                 return part.fact_row()
         return b""
 
