@@ -513,7 +513,9 @@ cdef class Batch:
 
     def summed(self, Py_ssize_t row, const uint8_t[::1] places, Py_ssize_t n):
         """The contributions summed by place, a list of n floats; `places[i]`, under n, is where contribution i goes. Raises IndexError."""
-        cdef bytes memory = self._contributions(row)
+        return self._sums(self._contributions(row), places, n)
+
+    cdef list _sums(self, bytes memory, const uint8_t[::1] places, Py_ssize_t n):
         cdef const double *values = <const double *> PyBytes_AS_STRING(memory)
         cdef Py_ssize_t length = len(memory) // sizeof(double), i
         cdef double[256] sums
@@ -548,7 +550,14 @@ cdef class Batch:
 
         `most`: only so many, the largest; negative: all.
         """
+        return self._ranked(self._contributions(row), most)
+
+    def told(self, Py_ssize_t row, Py_ssize_t most, const uint8_t[::1] places, Py_ssize_t n):
+        """`ranked`, `summed` and `fact_row` of one message in one look: (indices, values, sums, facts). Raises IndexError."""
         cdef bytes memory = self._contributions(row)
+        return *self._ranked(memory, most), self._sums(memory, places, n), self.fact_row(row)
+
+    cdef tuple _ranked(self, bytes memory, Py_ssize_t most):
         cdef const double *values = <const double *> PyBytes_AS_STRING(memory)
         cdef Py_ssize_t n = len(memory) // sizeof(double), length, i
         cdef bytes places = PyBytes_FromStringAndSize(NULL, n * sizeof(int32_t))

@@ -84,6 +84,14 @@ def test_contributions_are_summed_by_place_as_they_add_up_one_by_one(engine: Eng
             batch.summed(row, given, n)
 
 
+def test_what_is_told_in_one_look_is_what_is_told_one_by_one(engine: Engine) -> None:
+    batch = engine.scan([PLAIN, b""])
+    places = bytes(number % 7 for number in range(len(batch.contributions(0))))
+    for row in range(2):
+        for most in (-1, 0, 5):
+            assert batch.told(row, most, places, 7) == (*batch.ranked(row, most), batch.summed(row, places, 7), batch.fact_row(row))
+
+
 def test_a_row_of_facts_has_those_that_are_not_zero(engine: Engine) -> None:
     batch = engine.scan([PLAIN, b"", PLAIN])
     for row in range(3):

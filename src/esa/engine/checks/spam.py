@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 class ModelReasons(Reasons):
     """The additive contributions of one message, by falling size; they sum to its logit.
 
-    Ranked on first use and each made when it is asked for: most reports are not asked, and a gateway reads five of a hundred.
+    Ranked on first use and each made when it is asked for: most reports are not asked, and a gateway reads five of a hundred. With the first of them
+    the sums by family and the facts are taken too, while what they are made of is at hand.
     """
 
-    __slots__ = ("_batch", "_check", "_order", "_row", "_values")
+    __slots__ = ("_batch", "_check", "_facts", "_order", "_row", "_sums", "_values")
 
     def __init__(self, check: Spam, batch: Batch, row: int) -> None:
         self._check = check
@@ -30,22 +31,30 @@ class ModelReasons(Reasons):
         self._row = row
         self._order: Sequence[int] = ()
         self._values: Sequence[float] = ()
+        self._sums: Sequence[float] | None = None
+        self._facts = b""
+
+    def _first(self, batch: Batch, most: int) -> tuple[list[int], list[float]]:
+        """The places and values of the first, and what is taken with them."""
+        check = self._check
+        order, values, self._sums, self._facts = batch.told(self._row, most, check.places, len(check.families))
+        return order, values
 
     def _ranked(self) -> Sequence[int]:
         if self._batch is not None:
-            self._order, self._values = self._batch.ranked(self._row)
+            self._order, self._values = self._first(self._batch, -1)
             self._batch = None
         return self._order
 
     def families(self) -> dict[str, float]:
-        if self._batch is None:
-            return super().families()
-        names = self._check.families
-        totals = self._batch.summed(self._row, self._check.places, len(names))
-        return {name: total for name, total in zip(names, totals) if total}  # noqa: B905  # as long as each other; once a message
+        if self._sums is None and self._batch is not None:
+            self._first(self._batch, 0)
+        return {name: total for name, total in zip(self._check.families, self._sums or ()) if total}  # noqa: B905  # as long as each other
 
     def fact_row(self) -> bytes:
-        return b"" if self._batch is None else self._batch.fact_row(self._row)
+        if self._sums is None and self._batch is not None:
+            self._first(self._batch, 0)
+        return self._facts
 
     def _at(self, place: int) -> Reason:
         index = self._ranked()[place]
@@ -59,7 +68,7 @@ class ModelReasons(Reasons):
         if isinstance(index, int):
             return self._at(index)
         if self._batch is not None and index.start is None and index.step is None and index.stop is not None and index.stop >= 0:
-            order, values = self._batch.ranked(self._row, index.stop)  # a few of many: those alone are put in order
+            order, values = self._first(self._batch, index.stop)  # a few of many: those alone are put in order
             names, families = self._check.model.names, self._check.model.families
             return tuple([Reason(names[place], families[place], value) for place, value in zip(order, values, strict=True)])
         return tuple(map(self._at, range(len(self))[index]))
