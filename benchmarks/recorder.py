@@ -4,7 +4,7 @@
 
 Mail of the old public corpus, scanned and decided by the shipped policy, one batch at a time as under load. Each round goes through the same messages in each
 form, in turns; what counts is the CPU time of the thread, medians of the rounds. --gateway adds two whole gateways in turns, one that records and one that does
-not: CPU of the receiving processes. Bar: 15 µs a message on the route. Exit 1 if it is missed.
+not: CPU of the receiving processes. Bar: 3 % more of that; goal: 15 µs a message on the route. Exit 1 if one that was measured is missed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ from esa.store.identifier import new_identifier
 from esa.store.recorder import Program, Recorded, decode, encode
 from esa.store.recorder_writer import Limits, Recorder
 
-BAR = 15.0  # microseconds a message on the route
+GOAL = 15.0  # microseconds a message on the route
+BAR = 1.03  # of the CPU of a receiving process without the recorder
 BATCH = 16  # messages scanned in one call
 ACCEPTED = Reply(250, "2.0.0", "accepted")
 
@@ -118,13 +119,15 @@ def main() -> int:
         (key, f"{medians[key]:.1f} ({min(values):.1f}–{max(values):.1f})", f"{octets[key]:,.0f}" if key in octets else "")
         for key, values in spent.items()
     ]
-    good = medians[ON_ROUTE] <= BAR
+    good = medians[ON_ROUTE] <= GOAL
     text = (
-        f"{n:,} messages of the corpus spamassassin, {chosen.rounds} rounds. Bar: {BAR:.0f} µs a message on the route: "
-        f"{'met' if good else 'missed'}.\n\n" + table(("", "µs a message", "octets a message"), rows)
+        f"{n:,} messages of the corpus spamassassin, {chosen.rounds} rounds. Goal: {GOAL:.0f} µs a message on the route: "
+        f"{'reached' if good else 'missed'}.\n\n" + table(("", "µs a message", "octets a message"), rows)
     )
     if chosen.gateway:
-        text += "\n\n" + whole_gateways(chosen.messages, chosen.rounds)
+        told, ratio = whole_gateways(chosen.messages, chosen.rounds)
+        text += "\n\n" + told
+        good = good and ratio <= BAR
     print(text)
     if chosen.write:
         write_section("recorder", text, title="Recorder")
@@ -167,8 +170,8 @@ def round_of(arrivals: list[Arrival], folder: Path, program: Program, octets: di
     return found
 
 
-def whole_gateways(messages: int, rounds: int) -> str:
-    """CPU of the receiving processes with the recorder and without, in turns."""
+def whole_gateways(messages: int, rounds: int) -> tuple[str, float]:
+    """CPU of the receiving processes with the recorder and without, in turns; in words, and as a ratio."""
     with tempfile.TemporaryDirectory() as name:
         both = {
             "on": Gateway(Path(name) / "on", route="/dev/null", workers=1),
@@ -189,11 +192,13 @@ def whole_gateways(messages: int, rounds: int) -> str:
                 gateway.server.stop()
     ratios = [on / off for on, off in zip(spent["on"], spent["off"], strict=True)]
     rows = [(key, f"{statistics.median(values):.0f} ({min(values):.0f}–{max(values):.0f})") for key, values in spent.items()]
-    return (
+    ratio = statistics.median(ratios)
+    text = (
         f"Receiving process, 16 KiB messages, kept sessions, {rounds} rounds of {messages:,} in turns: "
-        f"{statistics.median(ratios):.3f} ({min(ratios):.3f}–{max(ratios):.3f}) of the CPU with the recorder.\n\n"
+        f"{ratio:.3f} ({min(ratios):.3f}–{max(ratios):.3f}) of the CPU with the recorder. Bar: {BAR}: {'met' if ratio <= BAR else 'missed'}.\n\n"
         + table(("recorder", "µs CPU a message"), rows)
     )
+    return text, ratio
 
 
 if __name__ == "__main__":
