@@ -511,12 +511,53 @@ cdef class Batch:
             memcpy(out + of_cards, <const double *> PyBytes_AS_STRING(self._families) + row * of_families, of_families * sizeof(double))
         return memory
 
+    def summed(self, Py_ssize_t row, const uint8_t[::1] places, Py_ssize_t n):
+        """The contributions summed by place, a list of n floats; `places[i]`, under n, is where contribution i goes. Raises IndexError."""
+        return self._sums(self._contributions(row), places, n)
+
+    cdef list _sums(self, bytes memory, const uint8_t[::1] places, Py_ssize_t n):
+        cdef const double *values = <const double *> PyBytes_AS_STRING(memory)
+        cdef Py_ssize_t length = len(memory) // sizeof(double), i
+        cdef double[256] sums
+        if length != places.shape[0] or not 0 <= n <= 256:
+            raise IndexError(f"{places.shape[0]} places of {length} contributions, {n} sums")
+        for i in range(n):
+            sums[i] = 0.0
+        for i in range(length):
+            if places[i] >= n:
+                raise IndexError(f"place {places[i]} of {n}")
+            sums[places[i]] += values[i]
+        return [sums[i] for i in range(n)]
+
+    def fact_row(self, Py_ssize_t row):
+        """The facts of one message that are not zero, each as its number (one octet) and its float32. Raises IndexError."""
+        cdef char[5 * N_FACTS] out
+        cdef const float *facts
+        cdef Py_ssize_t i, length = 0
+        self._check(row)
+        if self.engine.lexicon is None:
+            return b""
+        facts = <const float *> PyBytes_AS_STRING(self._facts) + row * N_FACTS
+        for i in range(N_FACTS):
+            if facts[i] != 0.0:
+                out[length] = <char> i
+                memcpy(out + length + 1, facts + i, sizeof(float))
+                length += 1 + sizeof(float)
+        return PyBytes_FromStringAndSize(out, length)
+
     def ranked(self, Py_ssize_t row, Py_ssize_t most=-1):
         """The contributions that are not zero, by falling size, equal ones in their order: (indices, values), two lists. Raises IndexError.
 
         `most`: only so many, the largest; negative: all.
         """
+        return self._ranked(self._contributions(row), most)
+
+    def told(self, Py_ssize_t row, Py_ssize_t most, const uint8_t[::1] places, Py_ssize_t n):
+        """`ranked`, `summed` and `fact_row` of one message in one look: (indices, values, sums, facts). Raises IndexError."""
         cdef bytes memory = self._contributions(row)
+        return *self._ranked(memory, most), self._sums(memory, places, n), self.fact_row(row)
+
+    cdef tuple _ranked(self, bytes memory, Py_ssize_t most):
         cdef const double *values = <const double *> PyBytes_AS_STRING(memory)
         cdef Py_ssize_t n = len(memory) // sizeof(double), length, i
         cdef bytes places = PyBytes_FromStringAndSize(NULL, n * sizeof(int32_t))

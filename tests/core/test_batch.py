@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import struct
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from esa.engine.judge import native_engine
 from esa.engine.model import Model
 from esa_core import FACT_NAMES, Automaton, Batch, Engine, Program, flag_names, parse
 
+PLAIN = b"From: Ann <ann@example.org>\r\nTo: bob@example.net\r\nSubject: lunch\r\n\r\nHi Bob, shall we meet on Monday?\r\n"
 TERMS = [b"free", b"money", b"the", b"linux", b"click here", b"http"]
 
 
@@ -70,6 +72,34 @@ def test_contributions_sum_to_the_logit(engine: Engine) -> None:
     batch = engine.scan([b"From: a@example.org\r\nSubject: free\r\n\r\nClick here!\r\n"])
     assert batch.contributions(0).sum() == pytest.approx(batch.logits[0], abs=1e-9)
     assert batch.contributions(0).shape == (len(FACT_NAMES) + 1,)
+
+
+def test_contributions_are_summed_by_place_as_they_add_up_one_by_one(engine: Engine) -> None:
+    batch = engine.scan([PLAIN, b"", PLAIN])
+    values = batch.contributions(2).tolist()
+    places = bytes(number % 7 for number in range(len(values)))
+    assert batch.summed(2, places, 7) == pytest.approx([sum(values[place::7]) for place in range(7)], abs=1e-12)
+    for row, given, n in ((3, places, 7), (0, places, 6), (0, places[1:], 7), (0, places, 257)):
+        with pytest.raises(IndexError):
+            batch.summed(row, given, n)
+
+
+def test_what_is_told_in_one_look_is_what_is_told_one_by_one(engine: Engine) -> None:
+    batch = engine.scan([PLAIN, b""])
+    places = bytes(number % 7 for number in range(len(batch.contributions(0))))
+    for row in range(2):
+        for most in (-1, 0, 5):
+            assert batch.told(row, most, places, 7) == (*batch.ranked(row, most), batch.summed(row, places, 7), batch.fact_row(row))
+
+
+def test_a_row_of_facts_has_those_that_are_not_zero(engine: Engine) -> None:
+    batch = engine.scan([PLAIN, b"", PLAIN])
+    for row in range(3):
+        facts = batch.facts[row].tolist()
+        assert dict(struct.iter_unpack("<Bf", batch.fact_row(row))) == {number: fact for number, fact in enumerate(facts) if fact}
+    assert batch.fact_row(0)
+    with pytest.raises(IndexError):
+        batch.fact_row(3)
 
 
 def test_ranked_contributions_fall_in_size_and_leave_out_what_says_nothing(engine: Engine) -> None:

@@ -172,8 +172,8 @@ def environment() -> dict[str, str]:
 def running(folder: Path, *, workers: int = 2, more: str = "", listener: str = "") -> Iterator[Gateway]:
     """A started gateway, ended afterwards; the body of a fixture."""
     gateway = Gateway(folder, workers=workers, more=more, listener=listener)
-    gateway.start()
     try:
+        gateway.start()
         yield gateway
     finally:
         gateway.end()

@@ -14,7 +14,7 @@ from esa.engine.check import Evidence, Finding, Term
 from esa.engine.checks.markers import GTUBE
 from esa.engine.dictionary import Dictionary
 from esa.engine.scanner import BATCH_MESSAGES, PRIOR_LOGIT, Scanner
-from esa.engine.verdict import Verdict, score_of
+from esa.engine.verdict import Report, Verdict, score_of
 from esa.errors import ConfigurationError, ModelError
 from esa.message.envelope import Envelope, Session
 
@@ -38,6 +38,17 @@ def test_reasons_sum_to_the_logit_and_the_logit_makes_the_score(scanner: Scanner
     sizes = [abs(reason.contribution) for reason in report.reasons]
     assert sizes == sorted(sizes, reverse=True)
     assert sum(report.families.values()) == pytest.approx(report.logit, abs=1e-6)
+
+
+def test_families_sum_the_reasons_whether_these_have_been_looked_at_or_not(scanner: Scanner) -> None:
+    fresh, seen = scanner.scan_batch([PLAIN, PLAIN])
+    one_by_one: dict[str, float] = {}
+    for reason in seen.reasons:
+        one_by_one[reason.family] = one_by_one.get(reason.family, 0.0) + reason.contribution
+    assert fresh.families == pytest.approx(one_by_one, abs=1e-9)
+    assert seen.families == pytest.approx(one_by_one, abs=1e-9)
+    assert fresh.fact_row
+    assert Report(Verdict.CLEAN, 0.0, 0.0).fact_row == b""
 
 
 def test_the_first_reasons_are_the_same_whether_the_others_have_been_looked_at_or_not(scanner: Scanner) -> None:

@@ -75,6 +75,7 @@ def command(as_json: bool, state_folder: Path, listen: str, model: Path | None, 
     findings = list(examine(state_folder, host.strip("[]"), int(port), model))
     if config_file is not None:
         findings += _reputation(config_file)
+        findings += _recorder(config_file)
         findings.append(Finding("viruses", "note", NO_VIRUS_ENGINE))
     good = all(finding.state != "bad" for finding in findings)
     if as_json:
@@ -229,6 +230,28 @@ def _reputation(config_file: Path) -> Iterator[Finding]:
         yield Finding("reputation", "note", "nothing makes one: learning is off, and no DNS list has points", "See docs/reputation.md.")
     else:
         yield Finding("reputation", "good", f"{known:,} histories of senders, {len(configuration.dns_list)} DNS lists")
+
+
+def _recorder(config_file: Path) -> Iterator[Finding]:
+    """Whether messages are recorded, and how many were lost."""
+    from esa.cli.state import size_for_people
+    from esa.config.load import load
+    from esa.store.recorder import status_of
+    from esa.store.recorder_folder import FOLDER
+
+    try:
+        configuration = load(config_file)
+        status = status_of(configuration.state / FOLDER)
+    except EsaError as error:
+        yield Finding("recorder", "bad", f"{error.where}: {error.what}" if error.where else error.what, error.mend or "")
+        return
+    text = f"{status.messages:,} messages in {size_for_people(status.octets)}, {status.lost:,} lost, {status.damaged:,} damaged"
+    if not configuration.recorder.enabled:
+        text = f"off: audits and rehearsals have nothing to go by; {text}"
+    if configuration.recorder.record_content:
+        text += f"; contents of {status.contents:,}, encrypted"
+    is_well = configuration.recorder.enabled and not status.lost and not status.damaged
+    yield Finding("recorder", "good" if is_well else "note", text, "" if is_well else "See docs/recorder.md.")
 
 
 def _clock() -> Finding:

@@ -36,6 +36,7 @@ COMMANDS = {
     "track": ("esa.cli.track", "Find out what became of a message."),
     "trace": ("esa.cli.trace", "Show what becomes of a message, and what decides it."),
     "replay": ("esa.cli.replay", "Compare what two configurations do with mail, before one is rolled out."),
+    "recorder": ("esa.cli.recorder", "See, export or erase what is recorded of messages."),
     "reputation": ("esa.cli.reputation", "See, forget, export and import the reputation of senders."),
     "report": ("esa.cli.report", "Tell what the gateway has stopped."),
     "cert": ("esa.cli.cert", "See, check and request certificates."),

@@ -31,7 +31,9 @@ NAMED = 5  # senders and recipients shown of each class
 
 
 @click.command("replay", short_help="Compare what two configurations do with mail, before one is rolled out.")
-@click.argument("paths", metavar="CORPUS...", nargs=-1, required=True)
+@click.argument("paths", metavar="[CORPUS]...", nargs=-1)
+@click.option("--recorded", "is_recorded", is_flag=True, help="Mail that the recorder has, in the place of a corpus.")
+@click.option("--since", metavar="TIME", help="Of recorded mail only what came since: a time (2026-03-01T12:00) or an age (2h, 3d).")
 @click.option("--config", "candidate", type=click.Path(path_type=Path), required=True, help="The candidate.")
 @click.option("--against", type=click.Path(path_type=Path), help="The configuration that is compared with. [default: esa.toml]")
 @click.option("--from", "reverse_path", metavar="ADDRESS", help="Reverse-path of all messages; <> is the null one. [default: the author]")
@@ -58,6 +60,8 @@ NAMED = 5  # senders and recipients shown of each class
 @json_option
 def command(
     paths: tuple[str, ...],
+    is_recorded: bool,
+    since: str | None,
     candidate: Path,
     against: Path | None,
     reverse_path: str | None,
@@ -79,6 +83,7 @@ def command(
     Examples:
       esa replay ~/Maildir archive.mbox --config candidate.toml --to bob@example.org
       esa replay corpus.tar.zst --config new.toml --against esa.toml --never "delivered -> dropped" --max-flips 20
+      esa replay --recorded --since 3d --config candidate.toml --never "delivered -> dropped"
 
     CORPUS is as for `esa scan`: messages, mailboxes, archives. Each message goes through both configurations as `esa trace` shows it, without a
     connection, and what becomes of it is compared for each recipient: delivered, quarantined, dropped, refused or deferred. Shown are how many messages
@@ -86,6 +91,10 @@ def command(
 
     Envelopes are made from the header: the author is the sender, To the recipient; there is no client. Give --from, --to and --client where the
     rules look at them. Where recipients are none of yours, both refuse them, and nothing more is compared: that is told, and --to helps.
+
+    With --recorded it is the mail that came, with its envelopes, from the recorder in the state folder (of --state, or of the candidate); it is compared
+    with what was decided then, or with --against. What a configuration asks of a message that was not recorded (a text that no filter looked for
+    then, attachments) is not guessed: such messages are counted, and compared only where contents are recorded. See docs/recorder.md.
 
     With gates (--max-flips, --never) the exit status says whether they hold; without, whether anything flips.
 
@@ -96,6 +105,15 @@ def command(
     from esa.learning.corpora import iter_corpora
     from esa.message.envelope import Session
 
+    if bool(paths) == is_recorded:
+        raise click.UsageError("say which mail: a CORPUS, or --recorded")
+    if is_recorded:
+        of_corpora = (reverse_path, client, listener, user or None, moment, answers_file, recipients or None, helo or None)
+        if any(one is not None for one in of_corpora):
+            raise click.UsageError("recorded mail has its own envelopes and clients: leave --from, --to, --client, --listener and such out")
+        return _replay_recorded(candidate, against, state, since, max_flips, forbidden, as_json)
+    if since is not None:
+        raise click.UsageError("--since is for --recorded")
     current = current_of(candidate, against)
     if current is None:
         raise click.UsageError("there is nothing to compare with: run it where esa.toml is, or name a configuration with --against")
@@ -145,6 +163,49 @@ def command(
         say(f"unreadable: {printable_lines(str(fault))}")
     _say_summary(comparison, time.perf_counter() - began)
     return FAILED if faults else _status(comparison, gates)
+
+
+def _replay_recorded(
+    candidate: Path,
+    against: Path | None,
+    state: Path | None,
+    since: str | None,
+    max_flips: int | None,
+    forbidden: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Compare upon recorded mail."""
+    from esa.cli.state import parse_since
+    from esa.config.load import load
+    from esa.gateway.flips import replay_recorded
+    from esa.gateway.recalling import Recalling
+    from esa.store.recorder import recordings
+    from esa.store.recorder_folder import FOLDER
+
+    gates = _gates(max_flips, forbidden)
+    configuration = load(candidate, state=state)
+    records = recordings(configuration.state / FOLDER, since=None if since is None else parse_since(since))
+    current = None if against is None else Recalling(load(against, state=state))
+    began = time.perf_counter()
+    with progress("replaying") as meter:
+        comparison = replay_recorded(current, Recalling(configuration), records, done=lambda count: meter.advance(count))
+    if as_json:
+        before = "what was decided" if against is None else str(against)
+        print_json({**_document(comparison, gates, [], (before, str(candidate))), "lost": records.lost, "damaged": records.damaged})
+    else:
+        _print(comparison, gates)
+    _say_summary(comparison, time.perf_counter() - began)
+    if not comparison.messages and not comparison.not_known:
+        say(f"nothing is recorded in {printable(str(configuration.state / FOLDER))}")
+    if comparison.not_known:
+        say(
+            f"{counted(comparison.not_known.total(), 'message')} more cannot be compared, for their contents are not recorded; asked for is"
+        )
+        for what, count in comparison.not_known.most_common():
+            say(f"  {printable(what)} × {count:,}")
+    if records.lost or records.damaged:
+        say(f"{records.lost:,} messages were not recorded (disk full, too much at once), {records.damaged:,} lines cannot be read")
+    return _status(comparison, gates)
 
 
 def _gates(max_flips: int | None, forbidden: tuple[str, ...]) -> list[Gate]:
@@ -248,6 +309,7 @@ def _document(
         "messages": comparison.messages,
         "recipients": comparison.recipients,
         "flipped": comparison.flipped,
+        "not_known": dict(comparison.not_known.most_common()),
         "refused_early": dict(comparison.refused_early.most_common()),
         "unreadable": [str(fault) for fault in faults],
         "flips": [{"from": kind.before, "to": kind.after, **_flips(flips, places)} for kind, flips in comparison.classes],

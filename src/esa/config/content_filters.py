@@ -17,6 +17,7 @@ from esa.config.filters import plan_of, scope_of
 from esa.config.values import Name, Table, Texts
 from esa.errors import ConfigurationError
 from esa.policy.content_filter import ContentPlan, Rules, content_filter
+from esa.policy.filters.note import Notes
 from esa.policy.filters.read import read
 from esa.policy.filters.scope import Severity
 from esa.policy.filters.tree import Call, Condition, Filter
@@ -103,13 +104,14 @@ def rules_of(configuration: Configuration, base: Path = Path(), witness: Witness
     Raises ConfigurationError for what cannot be read. Filters of which something is wrong do not run: `load` and `advice` tell of them.
     """
     of_messages = replace(scope_of(configuration, base), witness=witness)
-    messages = plan_of(configuration, base, of_messages)
+    notes = Notes()
+    messages = plan_of(configuration, base, of_messages, notes)
     tables = {table.name: table for table in configuration.content_filter}
     of_content = replace(of_messages, is_lenient=True)  # with the same terms, and the same groups asked for
     chains = dict.fromkeys(policy.content_filters for policy in configuration.mail_policy if policy.content_filters)
     content = {names: ContentPlan([filter_of(tables[name]) for name in names], of_content) for names in chains}
     is_there = content or messages.problems or not messages.is_empty  # what cannot run can still be told of
-    return Rules(messages, content, of_messages) if is_there else None
+    return Rules(messages, content, of_messages, notes.of(messages)) if is_there else None
 
 
 def faults_of(configuration: Configuration, base: Path) -> list[tuple[tuple[str | int, ...], str, str]]:

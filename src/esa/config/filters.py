@@ -15,6 +15,7 @@ from pydantic import Field
 from esa.config.dictionary_file import files_of
 from esa.config.values import Table, Texts
 from esa.errors import ConfigurationError
+from esa.policy.filters.note import Notes
 from esa.policy.filters.plan import FilterPlan
 from esa.policy.filters.read import read
 from esa.policy.filters.scope import Problem, Scope, Severity
@@ -116,9 +117,10 @@ def scope_of(configuration: Configuration, base: Path = Path()) -> Scope:
     )
 
 
-def plan_of(configuration: Configuration, base: Path = Path(), scope: Scope | None = None) -> FilterPlan:
-    """The message filters of a configuration, compiled; its problems are not judged. Raises ConfigurationError for syntax."""
-    return FilterPlan(filters_of(sources(configuration.filters, base)), scope or scope_of(configuration, base))
+def plan_of(configuration: Configuration, base: Path = Path(), scope: Scope | None = None, notes: Notes | None = None) -> FilterPlan:
+    """The message filters of a configuration, compiled; its problems are not judged. `notes` are taken on the way. Raises ConfigurationError for syntax."""
+    filters = filters_of(sources(configuration.filters, base))
+    return FilterPlan(filters if notes is None else notes.passing(filters), scope or scope_of(configuration, base))
 
 
 def faults_of(configuration: Configuration, base: Path) -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ from esa.config.recipient_access import RecipientAccess, accepts_everyone
 from esa.config.recipient_access import contradictions_of as contradictions_of_recipients
 from esa.config.recipient_sources import RecipientCallAhead, RecipientFile, RecipientLdap, RecipientSource, RecipientSql
 from esa.config.recipient_sources import contradictions_of as contradictions_of_sources
+from esa.config.recorder import Recorder
 from esa.config.relays import IncomingRelay
 from esa.config.relays import contradictions_of as contradictions_of_relays
 from esa.config.reputation import DnsList, Reputation, repeated_zones
@@ -366,6 +367,7 @@ class Configuration(Table):
     greylisting: Greylisting = Greylisting()
     quarantine: Quarantine = Quarantine()
     tracking: Tracking = Tracking()
+    recorder: Recorder = Recorder()
     metrics: Metrics = Metrics()
 
     @property

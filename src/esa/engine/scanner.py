@@ -18,7 +18,7 @@ from esa.engine.judge import native_engine
 from esa.engine.listening import Listening
 from esa.engine.lookup import Lookup
 from esa.engine.model import DEFAULT_MODEL, Model
-from esa.engine.verdict import Reason, Report, Verdict, score_of
+from esa.engine.verdict import Reason, Reasons, Report, Verdict, families_of, score_of
 from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
 from esa_core import Engine, flag_names
@@ -33,7 +33,7 @@ INLINE_OCTETS = 16 << 10  # below it a scan takes less time (under 200 µs) than
 PRIOR_LOGIT = -0.6190392084062235  # log-odds of the shipped prior, 35 % unwanted: the score where no check judges
 
 
-class _Reasons(Sequence[Reason]):
+class _Reasons(Reasons):
     """The reasons of all findings of a message by falling size; sorted on first use, so that a scan pays nothing for what nobody reads."""
 
     __slots__ = ("_parts", "_sorted")
@@ -51,6 +51,18 @@ class _Reasons(Sequence[Reason]):
             self._sorted = tuple(sorted((reason for part in found for reason in part), key=lambda reason: -abs(reason.contribution)))
             self._parts = ()
         return self._sorted
+
+    def families(self) -> dict[str, float]:
+        summed = [part for part in self._parts if type(part) is not tuple or part]
+        if len(summed) == 1 and isinstance(summed[0], Reasons):  # most mail
+            return summed[0].families()
+        return families_of(self._all())
+
+    def fact_row(self) -> bytes:
+        for part in self._parts:
+            if type(part) is not tuple and isinstance(part, Reasons):
+                return part.fact_row()
+        return b""
 
     @overload
     def __getitem__(self, index: int) -> Reason: ...

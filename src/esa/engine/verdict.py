@@ -34,6 +34,27 @@ class Reason(NamedTuple):  # and no dataclass: a report has a hundred of them, a
     contribution: float
 
 
+class Reasons(Sequence[Reason]):
+    """Reasons that need not be made one by one to be summed."""
+
+    def families(self) -> dict[str, float]:
+        """Log-odds per family of evidence."""
+        return families_of(self)
+
+    def fact_row(self) -> bytes:
+        """The facts that the model judged by and that are not zero, each as its number in `esa_core.FACT_NAMES` (one octet) and its float32; empty
+        where they are not at hand."""
+        return b""
+
+
+def families_of(reasons: Sequence[Reason]) -> dict[str, float]:
+    """Log-odds per family."""
+    totals: dict[str, float] = {}
+    for reason in reasons:
+        totals[reason.family] = totals.get(reason.family, 0.0) + reason.contribution
+    return totals
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What is true of one message. `reasons` sum to `logit` (within 1e-6); `score` is 100 · sigmoid(logit)."""
@@ -49,10 +70,12 @@ class Report:
     @property
     def families(self) -> dict[str, float]:
         """Log-odds per family of evidence; they sum to the logit."""
-        totals: dict[str, float] = {}
-        for reason in self.reasons:
-            totals[reason.family] = totals.get(reason.family, 0.0) + reason.contribution
-        return totals
+        return self.reasons.families() if isinstance(self.reasons, Reasons) else families_of(self.reasons)
+
+    @property
+    def fact_row(self) -> bytes:
+        """As `Reasons.fact_row`."""
+        return self.reasons.fact_row() if isinstance(self.reasons, Reasons) else b""
 
 
 def score_of(logit: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from esa.engine.verdict import Report, Verdict
 from esa.gateway.backscatter import Backscatter
@@ -47,6 +47,7 @@ class Decided(NamedTuple):
     verdict: Verdict
 
 
+AnyView = TypeVar("AnyView", bound=View)
 UNDECIDED = Decided(NOTHING, Verdict.CLEAN)
 _GRAVITY = {Verdict.CLEAN: 0, Verdict.SUSPECT: 1, Verdict.POSITIVE: 2}
 
@@ -100,9 +101,12 @@ class Decider:
         return Decided(self._backscatter.mark(planned, case.envelope.reverse_path, is_known=case.is_outgoing), verdict)
 
     def _view(self, case: Case, envelope: Envelope, mail_policy: str) -> View:
+        return self._make_view(View, case, envelope, mail_policy)
+
+    def _make_view(self, kind: type[AnyView], case: Case, envelope: Envelope, mail_policy: str) -> AnyView:
         visit = case.visit
         sender = visit.sender if visit is not None else None
-        return View(
+        return kind(
             case.content,
             case.session,
             envelope,

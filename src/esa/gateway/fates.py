@@ -39,13 +39,14 @@ def _of_dispositions(performance: Performance) -> dict[str, Fate]:
     if arrival is None or arrival.report is None:
         return {}
     return {
-        recipient: _fate_of(recipient, one, last.text)
+        recipient: fate_of(recipient, one, last.text)
         for one in (*arrival.plan.splinters, *arrival.plan.refusals)
         for recipient in one.recipients
     }
 
 
-def _fate_of(recipient: str, one: Disposition, reply: str) -> Fate:
+def fate_of(recipient: str, one: Disposition, reply: str) -> Fate:
+    """What a disposition comes to for one of its recipients."""
     goes_on = one.action in (Action.DELIVER, Action.QUARANTINE)
     return Fate(
         recipient,

@@ -15,7 +15,10 @@ from typing import NamedTuple
 
 from esa.errors import SyntaxFault
 from esa.gateway.judgement import Fate, Judgement, Mail, Outcome, Step
+from esa.gateway.recalled import NotKnown
+from esa.gateway.recalling import Recalling, as_decided
 from esa.gateway.rehearsal import Rehearsal
+from esa.store.recorder import Recorded
 
 ANY = "any"
 EXAMPLES = 5  # kept of each class
@@ -78,7 +81,8 @@ class Flips:
 class Comparison:
     """What two configurations do with the same mail. `treated_otherwise`: messages of equal outcome that are edited, held or sent elsewhere otherwise.
 
-    `refused_early` are messages that both refuse before their mail data, by the reply, so that nothing behind was compared.
+    `refused_early` are messages that both refuse before their mail data, by the reply, so that nothing behind was compared. `not_known` are recorded messages of
+    which one of both cannot be known, by what is missing; they are in no other figure.
     """
 
     messages: int = 0
@@ -87,9 +91,10 @@ class Comparison:
     refused_early: Counter[str] = field(default_factory=Counter)
     flips: dict[Class, Flips] = field(default_factory=dict)
     treated_otherwise: Flips = field(default_factory=Flips)
+    not_known: Counter[str] = field(default_factory=Counter)
 
-    def add(self, before: Judgement, after: Judgement) -> None:
-        """Compare what becomes of one message."""
+    def add(self, before: Judgement, after: Judgement, *, outcomes_only: bool = False) -> None:
+        """Compare what becomes of one message. `outcomes_only`: how it is treated beside that is not known of one side."""
         self.messages += 1
         classes: set[Class] = set()
         is_treated_otherwise = False
@@ -109,7 +114,7 @@ class Comparison:
                     flips.messages += 1
                     flips.senders[sender] += 1
                 classes.add(kind)
-            elif _treatment(old) != _treatment(new):
+            elif not outcomes_only and _treatment(old) != _treatment(new):
                 self.treated_otherwise.add(example, is_loss=False)
                 if not is_treated_otherwise:
                     self.treated_otherwise.messages += 1
@@ -140,6 +145,21 @@ def replay(
         current.scans.forget()
         candidate.scans.forget()
         done(len(batch))
+    return comparison
+
+
+def replay_recorded(
+    current: Recalling | None, candidate: Recalling, records: Iterable[Recorded], *, done: Callable[[int], None] = lambda count: None
+) -> Comparison:
+    """Judge recorded mail by both; `current` None: what was decided then is compared with. Raises ConfigurationError as `Recalling.judge`."""
+    comparison = Comparison()
+    for recorded in records:
+        try:
+            before = as_decided(recorded) if current is None else current.judge(recorded)
+            comparison.add(before, candidate.judge(recorded), outcomes_only=current is None)
+        except NotKnown as missing:
+            comparison.not_known[str(missing)] += 1
+        done(1)
     return comparison
 
 

@@ -60,6 +60,8 @@ class Counter(IntEnum):
     DNS_CACHED = 30
     DNS_UNANSWERED = 31
     REPUTATION_ROWS = 32
+    RECORDED = 33
+    RECORDER_LOST = 34
 
 
 Kind = Literal["counter", "gauge"]
@@ -109,6 +111,8 @@ DESCRIPTIONS: dict[Counter, tuple[str, Kind, str]] = {
         "Questions about connecting hosts that had no answer in time, or none of use.",
     ),
     Counter.REPUTATION_ROWS: ("esa_reputation_rows", "gauge", "Histories of senders that are kept."),
+    Counter.RECORDED: ("esa_messages_recorded", "counter", "Messages handed to the recorder."),
+    Counter.RECORDER_LOST: ("esa_recorder_lost", "counter", "Messages that the recorder could not write; they went on all the same."),
 }
 _GAUGES = tuple(counter for counter, (_, kind, _) in DESCRIPTIONS.items() if kind == "gauge")
 

@@ -41,6 +41,7 @@ from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
 from esa.gateway.signing import open_signing
+from esa.gateway.recording import open_recording
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
 from esa.store.greylist import Greylist, GreylistSettings
@@ -145,8 +146,9 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
     assembly = assemble(configuration, scanner, rules, TableReader(configuration.state / TABLE))
     groups = make_groups(configuration, assembly.decider.groups)
+    loop = asyncio.get_running_loop()
     route = Route(
-        loop=asyncio.get_running_loop(),
+        loop=loop,
         scanner=scanner,
         spool=spool,
         decider=assembly.decider,
@@ -155,6 +157,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         in_flight=configuration.limits.scans_in_flight,
         numbers=make_numbers(configuration),
         greylisting=make_greylisting(configuration),
+        recording=open_recording(configuration, scanner, rules, groups=assembly.decider.groups, writer=task.name, loop=loop, row=row),
     )
     resolver = make_resolver(configuration, assembly.hosts.values(), assembly.reputation)
     facts = assembly.sender_facts(resolver, row)

@@ -46,6 +46,9 @@ from esa.store.record import Event, EventName, Record
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from esa.gateway.recording import Recording
+    from esa.store.recorder import Fate
+
 LARGE = 128 << 10  # octets; a longer message is scanned on its own thread, so that it never delays a batch of small ones
 SCAN_ITEMS, SCAN_OCTETS = 64, 2 << 20  # caps of a batch: past some tens of messages it is no faster, only later
 COMMIT_ITEMS, COMMIT_OCTETS = 512, 16 << 20  # one writev run and one flush
@@ -65,6 +68,7 @@ RESERVE_OCTETS = 64 << 20  # free space below which no mail is begun with, so th
 SPACE_TOLD_SECONDS = 60.0  # a full disk is told so often, not with every client that knocks
 ABORTS_A_SECOND = 100  # transactions without mail that tracking is told of; more is a flood, and tracking is for people
 FREE_SPACE_SECONDS = 1.0  # how long a look at the free space is good for
+_FATES: dict[EventName, Fate] = {EventName.REFUSED: "refused", EventName.MESSAGE_DEFERRED: "deferred", EventName.GREYLISTED: "greylisted"}
 
 
 class Scans(Protocol):
@@ -113,6 +117,22 @@ class Arrival:
     reply: Reply | None = None  # the reply to give: a 250 once committed
     greylist: str = ""  # why it passed greylisting, or waits
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
+    _subject: str | None = None
+    _told_reasons: list[tuple[str, float]] | None = None
+
+    @property
+    def subject(self) -> str:
+        """The subject as `subject_of` gives it; looked for once, while the content is there."""
+        if self._subject is None:
+            self._subject = subject_of(self.content, self.head)
+        return self._subject
+
+    @property
+    def told_reasons(self) -> list[tuple[str, float]]:
+        """`reasons` as they are told: name and log-odds of each."""
+        if self._told_reasons is None:
+            self._told_reasons = [(name, round(weight * 1000) / 1000) for name, _, weight in self.reasons]  # round(x, 3) takes far longer
+        return self._told_reasons
 
     @property
     def is_outgoing(self) -> bool:
@@ -161,11 +181,13 @@ class Route:
         greylisting: Greylisting | None = None,
         identify: Callable[[Transaction], str] | None = None,
         decided: Callable[[Arrival, str], None] | None = None,
+        recording: Recording | None = None,
     ) -> None:
         """`in_flight` messages may be in scan or commit at once; the next is answered 451 4.3.2. `row` are the counters of this process.
 
         `numbers` are those that logs name connections and messages by; None: they have none. `greylisting` None lets everybody pass. `identify`
-        gives a message its identifier; None: a new one. `decided` is told of each message once its reply is known, and why it is no 250.
+        gives a message its identifier; None: a new one. `decided` is told of each message once its reply is known, and why it is no 250. `recording`
+        None keeps no record.
         """
         self.decider = decider
         self._scanner, self._spool, self._hostname = scanner, spool, hostname
@@ -174,6 +196,7 @@ class Route:
         self.journal = Journal(loop, numbers, self._note_events)
         self.greylisting = greylisting
         self._identify, self._decided = identify, decided
+        self._recording = recording
         self._aborts, self._aborts_since = 0, 0.0
         self._limit = in_flight
         self._in_scan = self._in_commit = 0
@@ -305,7 +328,7 @@ class Route:
         arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
         transaction = arrival.transaction
         if events.tells_steps():
-            self.journal.read(transaction, subject_of(arrival.content, arrival.head), message_id_of(arrival.content, arrival.head))
+            self.journal.read(transaction, arrival.subject, message_id_of(arrival.content, arrival.head))
         arrival.plan, arrival.verdict = self.decider.decide(
             Case(
                 arrival.id,
@@ -354,11 +377,13 @@ class Route:
         records = Writer(arrival, hostname=self._hostname).refused(outcome, reply)
         arrival.record, *arrival.more = records
         self._tell_decided(arrival, reason)
-        arrival.unmap()
         refused = outcome is EventName.REFUSED
         self.row.add(Counter.MESSAGES_REFUSED if refused else Counter.MESSAGES_DEFERRED)
         self._log(Log.MESSAGE_REFUSED if refused else Log.MESSAGE_DEFERRED, arrival, reply, reason)
         arrival.transaction.finish(reply)
+        if self._recording is not None:
+            self._recording.add(arrival, reply, _FATES[outcome], reason)
+        arrival.unmap()
         for record in records:
             self._commit_unhurried(record)
 
@@ -406,6 +431,8 @@ class Route:
         self.row.add(Counter.MESSAGES_DEFERRED)
         self._log(Log.MESSAGE_DEFERRED, arrival, reply, reason)
         arrival.transaction.finish(reply)
+        if self._recording is not None:
+            self._recording.add(arrival, reply, "deferred", reason)
         self._note_empty()
 
     # --- commit ---------------------------------------------------------------------------------------------------------------------
@@ -453,6 +480,8 @@ class Route:
                 row.add(Counter.MESSAGES_DROPPED)
             self._log(Log.MESSAGE_KEPT, arrival, reply)
             arrival.transaction.finish(reply)
+            if self._recording is not None:
+                self._recording.add(arrival, reply, "accepted")
         self._note_empty()
 
     def _uncommitted(self, items: list[Arrival | Record], error: Exception) -> None:
@@ -486,6 +515,8 @@ class Route:
         for stage in (self._small, self._large, self._commit):
             stage.close()
         self._groups.close()
+        if self._recording is not None:
+            await self._recording.close()
 
     def _log(self, event: Log, arrival: Arrival, reply: Reply, reason: str | None = None) -> None:
         report, visit, origin = arrival.report, arrival.visit, arrival.transaction.origin

@@ -44,6 +44,7 @@ class Transaction:
         "content",
         "content_path",
         "context",
+        "entries",
         "finished",
         "groups",
         "normalized",
@@ -74,6 +75,7 @@ class Transaction:
         self.origin: Origin | None = None  # of mail of an incoming relay
         self.groups: GroupFacts | None = None  # of directories, if rules ask for them
         self.context: object = None  # the receiver's own
+        self.entries: dict[str, str] | None = None  # of recipient access, by recipient that one accepted
 
     @property
     def declared_size(self) -> int:

@@ -58,11 +58,14 @@ class Recipients:
         if policy.access is AccessRule.RELAY or connection.user:
             return self._take(transaction, forward_path, visit, _RELAYED, is_known=True)
         recipient = recipient_of(forward_path)
-        if recipient.local_part == POSTMASTER and recipient.domain == connection.server.hostname:
-            recipient = Recipient(POSTMASTER, "")  # <postmaster>, as the listener has it
+        if recipient.local_part == POSTMASTER:
+            recipient = postmaster_of(recipient, connection.server.hostname)
         match = self._access.match(recipient)
         if not match.rule.accepts:
             return self._refuse(transaction, forward_path, visit, match.rule.reply or REFUSED, match.because)
+        if transaction.entries is None:
+            transaction.entries = {}
+        transaction.entries[forward_path] = match.because
         if self._directory is None or match.rule.bypass_recipient_check or not recipient.domain:
             return self._take(transaction, forward_path, visit, match.rule, is_known=True)
         finding = self._directory.find(recipient, is_named=match.entry is not None and match.entry.names_a_domain)
@@ -192,6 +195,12 @@ class Recipients:
             icid=transaction.connection.number or None,
             mid=transaction.number or None,
         )
+
+
+def postmaster_of(recipient: Recipient, hostname: str) -> Recipient:
+    """The postmaster of this host is <postmaster>, as the listener has it; anybody else is who they are."""
+    is_ours = recipient.local_part == POSTMASTER and recipient.domain == hostname
+    return Recipient(POSTMASTER, "") if is_ours else recipient
 
 
 def _refusal(code: int, text: str) -> Reply:

@@ -18,7 +18,6 @@ from esa.gateway.notices import delivery_status
 from esa.message.edits import Edit, apply
 from esa.message.envelope import Envelope
 from esa.message.reply import Reply, refusal_of
-from esa.message.subject import subject_of
 from esa.message.trace import received_field, result_fields, strip_result_fields
 from esa.policy.disposition import Action, Disposition
 from esa.policy.mail_policy import DEFAULT
@@ -159,7 +158,7 @@ class Writer:
                 arrival.session, envelope or arrival.envelope, hostname=self._hostname, message_id=arrival.id
             ) + result_fields(arrival.id, verdict, report.score, [(name, weight) for name, _, weight in arrival.reasons])
         if not events:
-            told = {"subject": subject_of(arrival.content, arrival.head), "verdict": str(verdict), "score": round(report.score, 2)}
+            told = {"subject": arrival.subject, "verdict": str(verdict), "score": round(report.score, 2)}
             events = (Event(EventName.SPLINTERED, time.time(), told),)
         if is_ours or arrival.is_signed:
             splinters = [one._replace(signs=True) for one in splinters]
@@ -238,7 +237,7 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
     told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
     if isinstance(transaction.context, list):
         told += transaction.context
-    fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, arrival.head)}
+    fields: dict[str, object] = {"reply": str(reply), "subject": arrival.subject}
     if outcome is EventName.ABORTED:
         fields = {"recipients": list(arrival.envelope.recipients)}
     if arrival.greylist:
@@ -247,7 +246,7 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
         fields |= {
             "verdict": str(arrival.verdict),
             "score": round(report.score, 2),
-            "reasons": [[name, round(weight * 1000) / 1000] for name, _, weight in arrival.reasons],  # round(x, 3) takes far longer
+            "reasons": arrival.told_reasons,
         }
         if report.flags:
             fields["flags"] = list(report.flags)

@@ -12,7 +12,7 @@ from itertools import islice
 from esa.message.field import values_of
 
 _ADDRESS = rb"([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)"
-_PLAIN = re.compile(rb"[ \t]*(?:[A-Za-z0-9 _-]*<" + _ADDRESS + rb">|" + _ADDRESS + rb")[ \t]*\r?")
+_PLAIN = re.compile(rb'[ \t]*(?:(?:[A-Za-z0-9 _-]*|"[A-Za-z0-9 _.,\'&()/-]*"[ \t]*)<' + _ADDRESS + rb">|" + _ADDRESS + rb")[ \t]*\r?")
 _LIMIT = 400  # octets of a field that is plain
 
 

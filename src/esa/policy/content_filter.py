@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from esa.message.edits import Edit
 from esa.message.envelope import Envelope
+from esa.policy.filters.note import Note, Notes
 from esa.policy.filters.plan import FilterPlan
 from esa.policy.filters.scope import Listener, Problem, Scope
 from esa.policy.filters.tree import And, Block, Call, Condition, Filter, If, Or, Test, statements_of, tests_of
@@ -19,6 +21,7 @@ from esa.policy.view import View
 
 OF_RECIPIENTS = frozenset({"rcpt-to", "rcpt-to-group", "rcpt-to-dictionary-match"})  # conditions that tell recipients apart
 MakeView = Callable[[Envelope], View]
+NO_NOTES: Mapping[str, Note] = MappingProxyType({})
 
 
 def content_filter(name: str, conditions: Sequence[Condition], actions: Sequence[Call], *, needs_all: bool) -> Filter:
@@ -34,7 +37,9 @@ class ContentPlan:
 
     def __init__(self, filters: Iterable[Filter], scope: Scope) -> None:
         filters = tuple(filters)
-        self._plan = FilterPlan(filters, scope)
+        notes = Notes()
+        self._plan = FilterPlan(notes.passing(filters), scope)
+        self.notes = notes.of(self._plan)
         words = {test.word for one in filters for inner in statements_of(one.statement) for test in tests_of(inner.condition)}
         self._tells_recipients_apart = not words.isdisjoint(OF_RECIPIENTS)
 
@@ -71,8 +76,15 @@ class Rules:
     `groups`: of directories that filters ask about. `listener` is the check through which they hear of terms; None: they listen for nothing.
     """
 
-    def __init__(self, messages: FilterPlan, content: Mapping[tuple[str, ...], ContentPlan], scope: Scope) -> None:
-        self.messages, self._content, self._scope = messages, content, scope
+    def __init__(
+        self,
+        messages: FilterPlan,
+        content: Mapping[tuple[str, ...], ContentPlan],
+        scope: Scope,
+        notes: Mapping[str, Note] = NO_NOTES,
+    ) -> None:
+        """`notes` are those of the message filters, by name and in the order that they run in."""
+        self.messages, self._content, self._scope, self.notes = messages, content, scope, notes
 
     @classmethod
     def none(cls) -> Rules:

@@ -9,36 +9,53 @@ from __future__ import annotations
 import base64
 import heapq
 import json
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from esa.engine.check import Term
+from esa.message.author import mailbox_of
 from esa.message.envelope import Envelope, Session
-from esa.store.recorder_folder import Contents, Segment, program_of, segments_of, writers_of
+from esa.policy.filters.note import Note
+from esa.store.recorder_folder import CONTENT, Contents, Segment, frames_of, program_of, segments_of, size_of, writers_of
 
 Fate = Literal["accepted", "refused", "deferred", "greylisted"]
+MESSAGE_FILTERS, CONTENT_FILTERS = "message filters", "content filters"  # stages in `hits` and `Program.filters`
 _FATES: tuple[Fate, ...] = get_args(Fate)
 
 
 @dataclass(frozen=True)
 class Program:
-    """What was listened for in a message: the terms of all filters, and the dictionaries by name with the digest of their entries.
+    """What messages were judged by: the terms of all filters, dictionaries by name with the digest of their entries, groups, filters, model.
 
     A term that stands in `terms` and not in `Recorded.terms` did not stand in the message; of one that stands in neither nothing is known.
     """
 
     terms: tuple[Term, ...] = ()
     dictionaries: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()  # of directories
+    filters: Mapping[str, Note] = field(
+        default_factory=dict
+    )  # "message filters/NAME", "content filters/POLICY/NAME", in the order that they run in
+    model: str = ""  # digest of the model
     is_known: bool = True  # False: its file is gone
 
     def to_octets(self) -> bytes:
         """As JSON; `from_octets` undoes it."""
         terms = [[term.text, term.whole_word, term.kind, term.case, sorted(term.regions)] for term in self.terms]
-        return json.dumps({"terms": terms, "dictionaries": dict(self.dictionaries)}).encode()
+        kept = {
+            "terms": terms,
+            "dictionaries": dict(self.dictionaries),
+            "groups": self.groups,
+            "filters": dict(self.filters),
+            "model": self.model,
+        }
+        return json.dumps(kept).encode()
 
     @classmethod
     def from_octets(cls, octets: bytes) -> Program:
@@ -46,7 +63,8 @@ class Program:
         try:
             document = json.loads(octets)
             terms = tuple(Term(text, word, kind, case, frozenset(regions)) for text, word, kind, case, regions in document["terms"])
-            return cls(terms, dict(document["dictionaries"]))
+            filters = {key: Note(*note) for key, note in document["filters"].items()}
+            return cls(terms, dict(document["dictionaries"]), tuple(document["groups"]), filters, str(document["model"]))
         except (KeyError, TypeError) as error:
             raise ValueError(f"this is no program: {error!r}") from error
 
@@ -55,12 +73,15 @@ UNKNOWN = Program(is_known=False)
 
 
 class Heard(Mapping[Term, int]):
-    """Terms of filters that stood in a message, and how often. `counts` is the same by number of the term in `program`."""
+    """Terms of filters that stood in a message, and how often. `counts` is the same by number of the term in `program`.
 
-    __slots__ = ("counts", "program")
+    Where it `is_whole`, other terms of the program did not stand there.
+    """
 
-    def __init__(self, program: Program, counts: Mapping[int, int]) -> None:
-        self.program, self.counts = program, counts
+    __slots__ = ("counts", "is_whole", "program")
+
+    def __init__(self, program: Program, counts: Mapping[int, int], *, is_whole: bool = True) -> None:
+        self.program, self.counts, self.is_whole = program, counts, is_whole
 
     def __getitem__(self, term: Term) -> int:
         for number, times in self.counts.items():
@@ -132,7 +153,7 @@ class Recorded(NamedTuple):  # and no dataclass: one is made a message, and a fr
     groups: Mapping[str, tuple[str, ...]] = {}  # of directories, by address, as far as rules asked
     greylist: str = ""
     fingerprint: str = ""  # SHA-256 of its first FINGERPRINT_OCTETS, of a message that was not kept
-    fact_row: bytes = b""  # little-endian float32 in the order of esa_core.FACT_NAMES
+    fact_row: bytes = b""  # facts that are not zero, as `Report.fact_row` has them
     content: bytes | None = None  # as it came; None: not recorded, over the limit, no longer kept, or without the key
 
     @property
@@ -155,28 +176,41 @@ class Recorded(NamedTuple):  # and no dataclass: one is made a message, and a fr
         return self.names[0] if self.names else ""
 
     @property
+    def facts(self) -> dict[int, float]:
+        """The facts that the model judged by and that are not zero, by number in `esa_core.FACT_NAMES`."""
+        return dict(struct.iter_unpack("<Bf", self.fact_row))
+
+    @property
     def program(self) -> Program:
         """What filters and dictionaries listened for then."""
         return self.terms.program
 
 
-def encode(recorded: Recorded, *, has_content: bool = False) -> bytes:
-    """One line, with its line feed. Lossless for every text, lone surrogates too."""
+def encode(recorded: Recorded, *, has_content: bool = False, authors: bytes = b"") -> bytes:
+    """One line, with its line feed. Lossless for every text, lone surrogates too.
+
+    `authors`: the From and Reply-To fields as they stand; `decode` reads `author` and `reply_to` there, which costs whoever records nothing.
+    """
     counts: list[int] = []
     for pair in recorded.terms.counts.items():
         counts += pair
+    if not recorded.terms.is_whole:
+        counts.append(0)
     everyone = recorded.envelope.recipients
     values = [
         recorded.id,
         recorded.session.to_list(),
         recorded.envelope.to_list(),
         _FATES.index(recorded.fate),
-        *recorded[4:24],
+        *recorded[4:19],
+        list(chain.from_iterable(recorded.reasons)),
+        *recorded[20:24],
         recorded.dictionaries,
         counts,
         [(one.policy, None if one.recipients == everyone else one.recipients, one.action, one.reason) for one in recorded.policies],
         *recorded[27:33],
         has_content,
+        authors.decode("latin-1"),
     ]
     try:
         return to_json(values, bytes_mode="base64") + b"\n"
@@ -196,12 +230,17 @@ def decode(line: bytes, program: Program) -> tuple[Recorded, bool]:
         values = json.loads(line)
     try:
         (identifier, session, envelope, fate, *told, dictionaries, counts, policies) = values[:27]
-        hits, entries, groups, greylist, fingerprint, row, has_content = values[27:]
+        hits, entries, groups, greylist, fingerprint, row, has_content, authors = values[27:]
         sent = Envelope.from_list(envelope)
         (answer, reason, is_outgoing, spam_check, group, because, flow, reputation, names, reverse, listed, score, logit) = told[:13]
         verdict, families, reasons, flags, subject, author, reply_to = told[13:]
+        if authors:
+            fields = authors.encode("latin-1")
+            head = fields.lower()
+            author, reply_to = mailbox_of(fields, head, "from"), mailbox_of(fields, head, "reply-to")
         known = len(program.terms)
-        heard = {number: times for number, times in zip(counts[::2], counts[1::2], strict=True) if number < known}
+        heard = {number: times for number, times in zip(counts[::2], counts[1::2], strict=False) if number < known}
+        is_whole = program.is_known and len(counts) % 2 == 0
         return Recorded(
             identifier,
             Session.from_list(session),
@@ -222,13 +261,13 @@ def decode(line: bytes, program: Program) -> tuple[Recorded, bool]:
             logit,
             verdict,
             families,
-            tuple([(name, weight) for name, weight in reasons]),
+            tuple(zip(reasons[::2], reasons[1::2], strict=True)),
             tuple(flags),
             subject,
             author,
             reply_to,
             {name: Found(of, terms) for name, (of, terms) in dictionaries.items()},
-            Heard(program, heard),
+            Heard(program, heard, is_whole=is_whole),
             tuple([Held(name, sent.recipients if who is None else tuple(who), action, why) for name, who, action, why in policies]),
             tuple(hits),
             tuple(entries),
@@ -288,6 +327,44 @@ class Recordings:
                     contents = Contents(segment)
                 recorded = recorded._replace(content=contents.get(recorded.id))
             yield recorded
+
+
+class Status(NamedTuple):
+    """What there is. Times are Unix seconds of the oldest and the youngest message, None where there is none; `fates` in the order of `Fate`."""
+
+    messages: int
+    since: float | None
+    until: float | None
+    fates: Mapping[str, int]
+    octets: int  # of all files but contents
+    contents: int
+    content_octets: int
+    lost: int
+    damaged: int
+    writers: int
+
+
+def status_of(folder: Path) -> Status:
+    """Go through all that is recorded. Raises StoreError."""
+    found = Recordings(folder, contents=False)
+    counts = dict.fromkeys(_FATES, 0)
+    since = until = None
+    for one in found:
+        counts[one.fate] += 1
+        since = one.received_at if since is None else min(since, one.received_at)
+        until = one.received_at if until is None else max(until, one.received_at)
+    octets = contents = content_octets = 0
+    writers = writers_of(folder)
+    for writer in writers:
+        for path in writer.iterdir():
+            if path.suffix == CONTENT:
+                places = [size for _, _, size in frames_of(path)]
+                contents += len(places)
+                content_octets += sum(places)
+            else:
+                octets += size_of(path)
+    fates: dict[str, int] = {fate: count for fate, count in counts.items() if count}
+    return Status(sum(counts.values()), since, until, fates, octets, contents, content_octets, found.lost, found.damaged, len(writers))
 
 
 def lost_of(line: bytes) -> int:

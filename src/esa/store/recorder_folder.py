@@ -59,38 +59,49 @@ class Segment:
 
     def lines(self) -> Iterator[bytes]:
         """All lines, of which the last may be torn; nothing if it is gone. Raises StoreError."""
-        try:
-            with telling(self.path), self.path.open("rb", buffering=1 << 18) as file:
+        with telling(self.path):
+            try:
+                file = self.path.open("rb", buffering=1 << 18)
+            except FileNotFoundError:  # closed since it was listed, or gone
+                closed = next((one for one in segments_of(self.path.parent) if one.began == self.began and not one.is_open), None)
+                if self.is_open and closed is not None:
+                    yield from closed.lines()
+                return
+            with file:
                 while line := file.readline(LINE_LIMIT + 1):
                     yield line
-        except FileNotFoundError:  # closed since it was listed, or gone
-            closed = next((one for one in segments_of(self.path.parent) if one.began == self.began and not one.is_open), None)
-            if self.is_open and closed is not None:
-                yield from closed.lines()
 
 
 def writers_of(folder: Path) -> list[Path]:
     """The folders of all writers, by name. Raises StoreError."""
-    try:
-        with telling(folder):
+    with telling(folder):
+        try:
             return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
-    except FileNotFoundError:
-        return []
+        except FileNotFoundError:
+            return []
 
 
 def segments_of(writer: Path) -> list[Segment]:
     """The segments of a writer, oldest first; foreign files are left out. Raises StoreError."""
     found = []
-    try:
-        with telling(writer):
+    with telling(writer):
+        try:
             names = os.listdir(writer)  # noqa: PTH208  # names, no paths: there may be thousands
-    except FileNotFoundError:
-        return []
+        except FileNotFoundError:
+            return []
     for name in names:
         match = _NAME.match(name)
         if match is not None and (match[4] == CLOSED) == (match[3] is not None):
             found.append(Segment(writer / name, int(match[1]), match[2], None if match[3] is None else int(match[3])))
     return sorted(found, key=lambda one: (one.began, one.path.name))
+
+
+def size_of(path: Path) -> int:
+    """Octets of a file; 0 if it is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def program_of(writer: Path, digest: str) -> bytes | None:

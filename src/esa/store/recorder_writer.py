@@ -15,15 +15,17 @@ import os
 import re
 import threading
 import time
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from esa.errors import StoreError
 from esa.store.folder import make_private, store_error, take_lock, telling
 from esa.store.recorder import Program, Recorded, encode
 from esa.store.recorder_erasing import erase_requested
-from esa.store.recorder_folder import CLOSED, CONTENT, LINE_LIMIT, OPEN, PROGRAM, Segment, make_key, seal, segments_of, writers_of
+from esa.store.recorder_folder import CLOSED, CONTENT, LINE_LIMIT, OPEN, PROGRAM, Segment, make_key, seal, segments_of, size_of, writers_of
 
 WAITING_LIMIT = 8 << 20  # octets that wait for `flush`; more is a disk that cannot follow, and records may be lost
 RESERVE_OCTETS = 128 << 20  # free space that is left to mail, which is put off below half of it
@@ -63,6 +65,37 @@ class Limits:
         return min(OLDEST_SEGMENT, self.age / SHARE)
 
 
+class _Waiting:
+    """Lines that wait to be written, in one buffer that stays: kept one by one they would lie between the buffers of messages, and tear the heap."""
+
+    def __init__(self) -> None:
+        self.lines = BytesIO()
+        self.ends = array("I")  # of each line in the buffer
+        self.contents: dict[int, tuple[str, bytes]] = {}  # identifier and content by number of the line
+        self.octets = 0  # of lines and contents
+
+    def put(self, line: bytes, identifier: str, content: bytes | None) -> None:
+        self.lines.write(line)
+        self.octets += len(line)
+        if content is not None:
+            self.contents[len(self.ends)] = identifier, content
+            self.octets += len(content)
+        self.ends.append(self.lines.tell())
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def start(self, number: int) -> int:
+        return self.ends[number - 1] if number else 0
+
+    def clear(self) -> None:
+        """Begin anew in the same memory."""
+        self.lines.seek(0)
+        del self.ends[:]
+        self.contents.clear()
+        self.octets = 0
+
+
 class Recorder:
     """The open files of one writer. `fault` says why nothing is written; None: it goes well."""
 
@@ -87,8 +120,7 @@ class Recorder:
         self._about = dict(about or {})
         self._key = make_key(folder) if with_contents else b""
         self._guard = threading.Lock()  # of what `add` and `flush` both touch
-        self._waiting: list[tuple[bytes, str, bytes | None]] = []
-        self._waiting_octets = 0
+        self._waiting, self._spare = _Waiting(), _Waiting()
         self._untold = 0  # messages lost that no file tells of yet
         self.lost = 0  # since it was opened
         self.fault: StoreError | None = None
@@ -100,17 +132,16 @@ class Recorder:
         close_leftovers(self._home)
         self.tidy()
 
-    def add(self, recorded: Recorded, content: bytes | None = None) -> bool:
-        """Take a record, to be written by the next `flush`; False if it is lost. Quick, and without a call of the system."""
+    def add(self, recorded: Recorded, content: bytes | None = None, *, authors: bytes = b"") -> bool:
+        """Take a record, to be written by the next `flush`; False if it is lost. Quick, and without a call of the system. `authors` as for `encode`."""
         has_content = content is not None and bool(self._key)
-        line = encode(recorded, has_content=has_content)
+        line = encode(recorded, has_content=has_content, authors=authors)
         octets = len(line) + (len(content) if has_content and content is not None else 0)
         with self._guard:
-            if len(line) > LINE_LIMIT or self._waiting_octets + octets > WAITING_LIMIT:
+            if len(line) > LINE_LIMIT or self._waiting.octets + octets > WAITING_LIMIT:
                 self._lose(1)
                 return False
-            self._waiting.append((line, recorded.id, content if has_content else None))
-            self._waiting_octets += octets
+            self._waiting.put(line, recorded.id, content if has_content else None)
         return True
 
     def _lose(self, count: int) -> None:
@@ -120,21 +151,21 @@ class Recorder:
     def flush(self) -> None:
         """Write what waits, and see to limits and to what is to be erased. Not on two threads at once."""
         with self._guard:
-            waiting, self._waiting, self._waiting_octets = self._waiting, [], 0
+            waiting, self._waiting, self._spare = self._waiting, self._spare, self._waiting
         now = self._clock()
         if self.fault is not None and now < self._retry_at and self._retry_at - now <= RETRY_SECONDS:
-            if waiting:
-                with self._guard:
-                    self._lose(len(waiting))
-        elif waiting or self.fault is not None:
+            with self._guard:
+                self._lose(len(waiting))
+        elif len(waiting) or self.fault is not None:
             self._write_all(waiting)
+        waiting.clear()
         if self._segment >= 0 and now * 1000 - self._began > self._limits.segment_age * 1000:
             self._close_segment()
         erase_requested(self._home, close=self._close_segment)
         if now >= self._tidy_at or self._tidy_at - now > TIDY_SECONDS:
             self.tidy()
 
-    def _write_all(self, waiting: list[tuple[bytes, str, bytes | None]]) -> None:
+    def _write_all(self, waiting: _Waiting) -> None:
         """In pieces that keep to the size of a segment."""
         at = 0
         try:
@@ -143,7 +174,7 @@ class Recorder:
                 if self._segment < 0:
                     self._open_segment()
                 upto = self._fitting(waiting, at)
-                self._write(waiting[at:upto])
+                self._write(waiting, at, upto)
                 at = upto
                 self.fault = None
                 if at < len(waiting) or self._is_full():
@@ -159,15 +190,15 @@ class Recorder:
         if free.f_bavail * free.f_frsize < RESERVE_OCTETS:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._home))
 
-    def _fitting(self, waiting: list[tuple[bytes, str, bytes | None]], at: int) -> int:
+    def _fitting(self, waiting: _Waiting, at: int) -> int:
         """The end of what still goes into this segment; at least one."""
         limits = self._limits
         count, octets, content_octets = self._count, self._octets, self._content_octets
         for place in range(at, len(waiting)):
-            line, _, content = waiting[place]
             count += 1
-            octets += len(line)
-            content_octets += len(content) if content is not None else 0
+            octets += waiting.ends[place] - waiting.start(place)
+            if place in waiting.contents:
+                content_octets += len(waiting.contents[place][1])
             is_over = count > limits.segment_messages or octets > limits.segment_octets or content_octets > limits.segment_content_octets
             if is_over and (place > at or self._count):
                 return place
@@ -181,22 +212,24 @@ class Recorder:
             or self._content_octets >= limits.segment_content_octets
         )
 
-    def _write(self, records: list[tuple[bytes, str, bytes | None]]) -> None:
-        frames = [seal(self._key, identifier, content) for _, identifier, content in records if content is not None]
+    def _write(self, waiting: _Waiting, at: int, upto: int) -> None:
+        frames = [seal(self._key, *waiting.contents[number]) for number in range(at, upto) if number in waiting.contents]
         if frames:
             if self._content < 0:
                 self._content = _create(self._home / f"{self._began:013d}{CONTENT}")
             self._content_octets += _put(self._content, b"".join(frames))
         with self._guard:
             untold, self._untold = self._untold, 0
-        note = [json.dumps({"lost": untold}).encode() + b"\n"] if untold else []
+        note = json.dumps({"lost": untold}).encode() + b"\n" if untold else b""
         try:
-            self._octets += _put(self._segment, b"".join([*note, *[line for line, _, _ in records]]))
+            with waiting.lines.getbuffer() as lines, lines[waiting.start(at) : waiting.start(upto)] as piece:
+                written = _put(self._segment, note) + _put(self._segment, piece)
         except OSError:
             with self._guard:
                 self._untold += untold
             raise
-        self._count += len(records)
+        self._octets += written
+        self._count += upto - at
 
     def _open_segment(self) -> None:
         program = self._home / f"{self._program}{PROGRAM}"
@@ -250,12 +283,14 @@ def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
-def _put(descriptor: int, octets: bytes) -> int:
+def _put(descriptor: int, octets: bytes | memoryview) -> int:
     """Write all of it. Raises OSError."""
-    view = memoryview(octets)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    return len(octets)
+    written = 0
+    with memoryview(octets) as view:
+        while written < len(view):
+            with view[written:] as rest:
+                written += os.write(descriptor, rest)
+    return written
 
 
 _LEFT_OVER = re.compile(r".*\.new\Z")
@@ -300,7 +335,7 @@ def keep_limits(folder: Path, limits: Limits, now: float) -> None:
                 closed.append(segment)
         for path in home.glob(f"*{PROGRAM}"):
             if path.stem in programs:
-                octets += _size(path)
+                octets += size_of(path)
             elif segment_is_gone(path, now):
                 path.unlink(missing_ok=True)
     n_open = max(n_open, limits.writers)  # each as large as it may become, whoever has none open just now
@@ -310,11 +345,11 @@ def keep_limits(folder: Path, limits: Limits, now: float) -> None:
     closed.sort(key=lambda one: (one.began, one.path.name), reverse=True)
     for segment in closed:  # the youngest first
         messages += segment.count or 0
-        octets += _size(segment.path)
+        octets += size_of(segment.path)
         if messages > limits.messages or octets > limits.octets:
             remove(segment)
             continue
-        content_octets += _size(segment.content_path)
+        content_octets += size_of(segment.content_path)
         if content_octets > limits.content_octets or segment.is_older_than(now - limits.content_age):
             segment.content_path.unlink(missing_ok=True)
 
@@ -338,10 +373,3 @@ def _close_abandoned(home: Path) -> None:
             close_leftovers(home)
         finally:
             os.close(lock)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

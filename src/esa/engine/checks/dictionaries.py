@@ -7,6 +7,7 @@ Entries that are looked up only, networks and hashes, are no text to match; `esa
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import re
@@ -171,6 +172,24 @@ class Entries:
     def counts_on(self, index: int, today: Callable[[], date]) -> bool:
         """Whether the last day of an entry is not over; `today` is asked only if it has one."""
         return not self._days or not self._days[index] or today().toordinal() <= self._days[index]
+
+    def digests(self) -> dict[str, str]:
+        """By name of a dictionary a digest of all that decides what it finds."""
+        found: dict[str, str] = {}
+        firsts = [*self._firsts, len(self)]
+        for book, (name, first, whole_words, case) in enumerate(self.books):
+            last = firsts[book + 1]
+            begin = self.ends[first - 1] if first else 0
+            digest = hashlib.sha256(repr((whole_words, case, last - first)).encode())
+            if last > first:
+                digest.update(self.texts[begin : self.ends[last - 1]])
+                digest.update(array(_LENGTHS, (end - begin for end in self.ends[first:last])))
+                for table in (self.weights, self.kinds):
+                    digest.update(table[first:last])
+                if self._days:
+                    digest.update(array(_NUMBERS, self._days[first:last]))
+            found[name] = digest.hexdigest()
+        return found
 
     def networks_of(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Iterator[int]:
         """Entries that are networks which hold an address: a look for each length of prefix that there is."""
