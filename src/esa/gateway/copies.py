@@ -72,7 +72,7 @@ def _envelope(reverse_path: str, recipients: tuple[str, ...], original: Envelope
 
 
 def _subject(copy: BlindCopy) -> tuple[Edit, ...]:
-    if not copy.subject or copy.subject == "$Subject":
+    if not copy.subject:
         return ()
     return (StripHeader("Subject"), InsertHeader("Subject", copy.subject))
 

@@ -9,16 +9,19 @@ One `Decider` for each worker; it keeps nothing of a message. Where one policy h
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from esa.engine.verdict import Report, Verdict
 from esa.gateway.backscatter import Backscatter
+from esa.gateway.origin import Origin
 from esa.gateway.visit import Visit
 from esa.message.author import mailbox_of
 from esa.message.envelope import Envelope, Session
 from esa.policy.content_filter import Rules
 from esa.policy.disposition import NOTHING, Disposition, Plan, plan
+from esa.policy.host_access import Needs
 from esa.policy.mail_policy import treat, verdict_of
 from esa.policy.policy_table import MailPolicies, PolicyTable, Senders
 from esa.policy.splinters import NO_GROUPS, decide
@@ -38,6 +41,7 @@ class Case(NamedTuple):
     is_outgoing: bool = False  # of a host or user who may send to any domain
     spam_check: bool = True  # whether its score counts, by the mail flow policy
     groups: Mapping[str, frozenset[str]] = NO_GROUPS  # of directories, by address in lower case
+    origin: Origin | None = None  # of mail of an incoming relay
 
 
 class Decided(NamedTuple):
@@ -54,11 +58,26 @@ _GRAVITY = {Verdict.CLEAN: 0, Verdict.SUSPECT: 1, Verdict.POSITIVE: 2}
 class Decider:
     """Asks the mail policies and the filters."""
 
-    def __init__(self, policies: MailPolicies, rules: Rules | None = None, *, lookup: Lookup | None = None, hostname: str = "") -> None:
-        """`lookup` finds entries of dictionaries in addresses; None: conditions that ask for it are unscanned."""
+    def __init__(
+        self,
+        policies: MailPolicies,
+        rules: Rules | None = None,
+        *,
+        lookup: Lookup | None = None,
+        hostname: str = "",
+        interfaces: Mapping[str, str] = MappingProxyType({}),
+        queue_length: Callable[[], int] | None = None,
+    ) -> None:
+        """`lookup` finds entries of dictionaries in addresses; None: conditions that ask for it are unscanned.
+
+        `interfaces`: by listener the name of the interface. `queue_length`: messages in work on this node.
+        """
         self._policies = policies
         self._rules = None if rules is None or rules.is_empty else rules
         self._lookup, self._hostname = lookup, hostname
+        self._interfaces = interfaces
+        self._queue_length = queue_length if rules is not None and rules.needs_queue else None
+        self.needs = Needs() if self._rules is None else self._rules.needs  # that filters have of every client
         self._backscatter = Backscatter()
 
     @property
@@ -77,6 +96,8 @@ class Decider:
         if self._policies.incoming.asks_authors or self._policies.outgoing.asks_authors:
             head = header.lower()
             found += [mailbox_of(header, head, "from"), mailbox_of(header, head, "reply-to")]
+        if self._rules is not None:
+            found += self._rules.redirections
         return found
 
     def decide(self, case: Case) -> Decided:
@@ -100,8 +121,10 @@ class Decider:
         return Decided(self._backscatter.mark(planned, case.envelope.reverse_path, is_known=case.is_outgoing), verdict)
 
     def _view(self, case: Case, envelope: Envelope, mail_policy: str) -> View:
-        visit = case.visit
-        sender = visit.sender if visit is not None else None
+        visit, origin = case.visit, case.origin
+        match, sender = (None, None) if visit is None else (visit.match, visit.sender)
+        if origin is not None and origin.match is not None:  # the client of the relay counts
+            match, sender = origin.match, origin.sender
         return View(
             case.content,
             case.session,
@@ -109,12 +132,15 @@ class Decider:
             case.report,
             identifier=case.id,
             hostname=self._hostname,
-            sender_group=visit.match.group if visit is not None else "",
-            mail_flow_policy=visit.policy.name if visit is not None else "",
+            interface=self._interfaces.get(case.session.listener, ""),
+            sender_group=match.group if match is not None else "",
+            mail_flow_policy=match.policy.name if match is not None else "",
             mail_policy=mail_policy,
             reputation=sender.reputation if sender is not None else None,
             remote_host=sender.names[0] if sender is not None and sender.names else "",
             groups=case.groups if case.groups is not NO_GROUPS else None,
+            dns_lists=sender.listed if sender is not None else frozenset(),
+            queue_length=self._queue_length() if self._queue_length is not None else None,
             lookup=self._lookup,
         )
 

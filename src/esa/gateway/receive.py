@@ -313,6 +313,7 @@ class Route:
                 arrival.is_outgoing,
                 arrival.is_checked,
                 NO_GROUPS if transaction.groups is None else transaction.groups.groups,
+                transaction.origin,
             )
         )
         if arrival.plan.answer is Answer.REFUSE:

@@ -101,7 +101,7 @@ class ListenerReceiver(Receiver):
         if found is not None and now < found.until:
             return self._greet_in_time(connection, found)
         address = read_address(client)
-        needs = self._hosts.needs(address)
+        needs = self._hosts.needs(address) | self._route.decider.needs
         facts = self._facts
         if address is None or not needs or facts is None:
             return self._greet_in_time(connection, self._remember(client, None if address is None else Sender(address), now))
@@ -249,7 +249,7 @@ class ListenerReceiver(Receiver):
         """Find out what has to be asked for, then go on."""
         if relay is not None:
             try:
-                transaction.origin = await find_origin(transaction, relay, self._hosts, self._facts)
+                transaction.origin = await find_origin(transaction, relay, self._hosts, self._facts, self._route.decider.needs)
                 self._route.journal.relayed(transaction, transaction.origin)
             except Exception as error:  # the relay is then taken for the client
                 events.error(Log.RELAY_FAILED, cause=error, relay=relay.name)

@@ -12,8 +12,9 @@ from dataclasses import replace
 from esa.message.edits import Edit
 from esa.message.envelope import Envelope
 from esa.policy.filters.plan import FilterPlan
-from esa.policy.filters.scope import Listener, Problem, Scope
+from esa.policy.filters.scope import Fact, Listener, Problem, Scope
 from esa.policy.filters.tree import And, Block, Call, Condition, Filter, If, Or, Test, statements_of, tests_of
+from esa.policy.host_access import Needs
 from esa.policy.outcome import Outcome
 from esa.policy.view import View
 
@@ -55,7 +56,9 @@ class ContentPlan:
             return [(tuple(recipients), self._plan.run(view_of(whole), before))]
         groups: list[tuple[list[str], Outcome]] = []
         for recipient in recipients:
-            outcome = self._plan.run(view_of(replace(envelope, recipients=(recipient,))), before)
+            view = view_of(replace(envelope, recipients=(recipient,)))
+            view.recipient_count = len(recipients)
+            outcome = self._plan.run(view, before)
             for who, other in groups:
                 if other == outcome:
                     who.append(recipient)
@@ -91,6 +94,22 @@ class Rules:
     @property
     def groups(self) -> frozenset[str]:
         return frozenset(self._scope.groups)
+
+    @property
+    def redirections(self) -> frozenset[str]:
+        """Addresses that messages may be redirected to before mail policies are asked about them."""
+        return frozenset(self._scope.redirections)
+
+    @property
+    def needs(self) -> Needs:
+        """What has to be found out of a client."""
+        facts = self._scope.facts
+        return Needs(Fact.NAMES in facts, Fact.REPUTATION in facts, tuple(sorted(self._scope.dns_lists)))
+
+    @property
+    def needs_queue(self) -> bool:
+        """Whether filters ask how many messages are in work."""
+        return Fact.QUEUE in self._scope.facts
 
     @property
     def listener(self) -> Listener | None:

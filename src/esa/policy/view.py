@@ -49,8 +49,8 @@ class View:
 
     `content` is the message as it came, or as earlier actions left it; `envelope.recipients` are those it still has. `groups`: by address in lower
     case, the directory groups it is in, of the addresses and groups that were asked about; None: nobody was asked. `dns_lists`: of the lists that
-    rules name, those that name the client; None: not asked. `lookup` finds entries of dictionaries in addresses. `queue_length`: messages in the
-    queue; None: not known. Times are Unix seconds.
+    rules name, those that name the client; None: not asked. `lookup` finds entries of dictionaries in addresses. `queue_length`: messages in
+    work; None: not known. Times are Unix seconds.
     """
 
     __slots__ = (
@@ -75,6 +75,7 @@ class View:
         "matched",
         "now",
         "queue_length",
+        "recipient_count",
         "remote_host",
         "report",
         "reputation",
@@ -116,6 +117,7 @@ class View:
         self.lookup = lookup
         self.now = session.received_at if now is None else now
         self.listener = session.listener
+        self.recipient_count = len(envelope.recipients)  # of the splinter, where each of its recipients is looked at by itself
         checks = report.checks
         facts = checks.get(CHECK)
         self.counts: Mapping[int, int] = _NO_COUNTS if facts is None else facts[COUNTS]  # type: ignore[assignment]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from esa.policy.filters.acting import add_once, addresses_of, text_at, writer_at
 from esa.policy.filters.scope import Severity, Unusable
+from esa.policy.filters.variables import writer_of
 from esa.policy.filters.words import Action, Kind, Signature, Step
 from esa.policy.outcome import BlindCopy, Notice
 
@@ -39,7 +40,8 @@ def _archive(call: Call, scope: Scope) -> Step:
 
 def _blind_copy(*, is_scanned: bool) -> Callable[[Call, Scope], Step]:
     def build(call: Call, scope: Scope) -> Step:
-        addresses, subject = addresses_of(text_at(call, 0)), writer_at(call, 1, "$Subject")
+        given = text_at(call, 1)
+        addresses, subject = addresses_of(text_at(call, 0)), writer_of("" if given == "$Subject" else given)  # the field stays as it is
         path, mailhost = writer_at(call, 2), writer_at(call, 3)
 
         def run(run: Run) -> None:

@@ -16,7 +16,10 @@ _TEXT = Signature((Kind.TEXT,), 1)
 
 
 def _recipient(call: Call, scope: Scope) -> Step:
-    addresses = addresses_of(text_at(call, 0))
+    text = text_at(call, 0)
+    addresses = addresses_of(text)
+    if "$" not in text:
+        scope.redirections.update(part.strip(" <>") for part in text.split(","))
 
     def run(run: Run) -> None:
         run.outcome.recipients = addresses(run)

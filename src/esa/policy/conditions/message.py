@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from esa.policy.filters.comparing import number_of, number_rule
 from esa.policy.filters.gates import SizeAtom
-from esa.policy.filters.scope import Severity, Unusable
+from esa.policy.filters.scope import Fact, Severity, Unusable
 from esa.policy.filters.tree import Number, Test, Text
 from esa.policy.filters.words import COMPARES, Condition, Cost, Kind, Rule, Signature
 
@@ -93,6 +93,7 @@ def _random(test: Test, scope: Scope) -> Rule:
 
 
 def _queue(test: Test, scope: Scope) -> Rule:
+    scope.facts.add(Fact.QUEUE)
     return number_rule(test, lambda view: view.queue_length, Cost.FACT)
 
 
@@ -116,5 +117,5 @@ conditions = (
         "A number from 0 to one less than given, the same for one message.",
         _random,
     ),
-    Condition("workqueue-count", _NUMBER, "Messages in the queue, compared.", _queue),
+    Condition("workqueue-count", _NUMBER, "Messages in work now, this one too, compared.", _queue),
 )

@@ -40,6 +40,7 @@ class Kind(Enum):
     ADDRESS = "an address"
     DICTIONARY = "the name of a dictionary"
     LISTENER = "the name of a listener"
+    INTERFACE = "the name of an interface"
     RESOURCE = "the name of a text resource"
     TEXTS = "a list of texts in square brackets"
     TEXT_OR_NUMBER = "a text or a number"
