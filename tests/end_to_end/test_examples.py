@@ -45,7 +45,7 @@ def test_the_configuration_is_read_and_nothing_in_it_is_wrong(path: Path, tmp_pa
     command = [sys.executable, "-m", "esa.cli", "config", "check", path.name]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ("advice: " in done.stdout) == (path.stem == "hat-reputation-ranges")  # which shows what is advised against
+    assert ("advice: " in done.stderr) == (path.stem == "hat-reputation-ranges")  # which shows what is advised against
     assert f"{path.name} is right" in done.stdout
 
 

@@ -105,7 +105,7 @@ class Writer:
         messages = arrival.plan.messages
         if messages is not None:
             edits = tuple(messages.edits)
-            if copies := kept_beside(messages, arrival.envelope.recipients):
+            if copies := kept_beside(messages, messages.recipients or arrival.envelope.recipients):
                 self._add(copies, self._content(edits), None)
             self._send(messages, edits)
         for one in dispositions:
@@ -270,6 +270,7 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
             for one in splinters
         ]
     told += _filtered(arrival.plan.messages, "message filters", arrival.envelope.recipients, now)
+    told += _redirected(arrival, now)
     for splinter in (*splinters, *arrival.plan.refusals):
         told += _filtered(splinter.outcome, "content filters", splinter.recipients, now)
         told += _told(splinter, now)
@@ -279,6 +280,17 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
 def _just_goes_on(one: Disposition) -> bool:
     """Whether there is nothing to tell of a splinter that is the only one."""
     return one.action is Action.DELIVER and one.policy == DEFAULT and one.outcome is None and not one.redirected_to
+
+
+def _redirected(arrival: Arrival, now: float) -> list[Event]:
+    """Recipients in whose place message filters put others."""
+    messages, splinters = arrival.plan.messages, arrival.plan.splinters
+    if messages is None or not messages.recipients or not splinters:
+        return []
+    covered = {who for one in splinters for who in one.recipients}
+    before = [who for who in arrival.envelope.recipients if who not in covered]
+    reason = f"to {', '.join(messages.recipients)} (message filters)"
+    return [Event(EventName.REDIRECTED, now, {"recipients": before, "reason": reason})] if before else []
 
 
 def _filtered(outcome: Outcome | None, stage: str, recipients: Sequence[str], now: float) -> list[Event]:

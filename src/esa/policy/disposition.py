@@ -40,7 +40,8 @@ class Disposition(
 ):  # and no dataclass, as Plan: one of each is made a message, and a frozen dataclass of so many fields costs three microseconds
     """One action for some recipients of a message, and why: `reason` goes to tracking, never into a reply.
 
-    `recipients` are forward-paths of the envelope; each stands in exactly one disposition of a message.
+    `recipients` are forward-paths of the envelope, or those that message filters have redirected the message to; each stands in exactly one
+    disposition of a message.
     """
 
     action: Action
