@@ -129,6 +129,21 @@ def test_who_is_taken_off_the_list_may_write_again_without_a_restart(bad_senders
     bad_senders.arrived(2)
 
 
+def test_entries_that_filters_find_in_addresses_are_counted_as_hits(bad_senders: Gateway) -> None:
+    def hits() -> dict[str, int]:
+        lines = bad_senders.command("dictionary", "show", "bad-senders", "--json").splitlines()
+        return {one["entry"]: one["hits"] for one in map(json.loads, lines)}
+
+    before = hits()
+    for sender in ("one@spam.example", "two@spam.example", "mallory@bad.example"):
+        send(bad_senders.port, sender)
+    deadline = time.monotonic() + 20
+    wanted = {"spam.example": before["spam.example"] + 2, "mallory@bad.example": before["mallory@bad.example"] + 1}
+    while any((now := hits())[entry] < count for entry, count in wanted.items()):
+        assert time.monotonic() < deadline, (now, wanted)
+        time.sleep(0.1)
+
+
 def wait_for(gateway: Gateway, mark: str, times: int) -> None:
     deadline = time.monotonic() + 30
     while gateway.log.read_text().count(mark) < times:

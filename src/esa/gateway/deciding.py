@@ -49,6 +49,9 @@ class Decided(NamedTuple):
 
     plan: Plan
     verdict: Verdict
+    hits: Mapping[str, Mapping[str, int]] | None = (
+        None  # entries of dictionaries that filters found in addresses: {dictionary: {entry: times}}
+    )
 
 
 UNDECIDED = Decided(NOTHING, Verdict.CLEAN)
@@ -106,6 +109,7 @@ class Decider:
         if table.is_plain and self._rules is None:
             one = treat(case.report, case.envelope.recipients, table.default, spam_check=case.spam_check)
             return Decided(plan((one,)), one.verdict or Verdict.CLEAN)
+        hits: dict[tuple[str, str, str], Mapping[str, int]] = {}
         found = decide(
             case.report,
             senders_of(case, table),
@@ -114,18 +118,19 @@ class Decider:
             groups=case.groups,
             spam_check=case.spam_check,
             rules=self._rules,
-            view_of=lambda envelope, mail_policy="": self._view(case, envelope, mail_policy),
+            view_of=lambda envelope, mail_policy="": self._view(case, envelope, mail_policy, hits),
         )
         verdict = _gravest(found.dispositions) or verdict_of(case.report, table.default)
         planned = plan(found.dispositions, found.messages)
-        return Decided(self._backscatter.mark(planned, case.envelope.reverse_path, is_known=case.is_outgoing), verdict)
+        planned = self._backscatter.mark(planned, case.envelope.reverse_path, is_known=case.is_outgoing)
+        return Decided(planned, verdict, _by_dictionary(hits) if hits else None)
 
-    def _view(self, case: Case, envelope: Envelope, mail_policy: str) -> View:
+    def _view(self, case: Case, envelope: Envelope, mail_policy: str, hits: dict[tuple[str, str, str], Mapping[str, int]]) -> View:
         visit, origin = case.visit, case.origin
         match, sender = (None, None) if visit is None else (visit.match, visit.sender)
         if origin is not None and origin.match is not None:  # the client of the relay counts
             match, sender = origin.match, origin.sender
-        return View(
+        view = View(
             case.content,
             case.session,
             envelope,
@@ -143,6 +148,17 @@ class Decider:
             queue_length=self._queue_length() if self._queue_length is not None else None,
             lookup=self._lookup,
         )
+        view.hits = hits  # of all views of the message, so that an address that several filters look at counts once
+        return view
+
+
+def _by_dictionary(hits: Mapping[tuple[str, str, str], Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for (_, _, name), terms in hits.items():
+        of_name = found.setdefault(name, {})
+        for term, times in terms.items():
+            of_name[term] = of_name.get(term, 0) + times
+    return found
 
 
 def senders_of(case: Case, table: PolicyTable) -> Senders:

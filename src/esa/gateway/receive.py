@@ -13,7 +13,7 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -108,6 +108,7 @@ class Arrival:
     head: bytes = b""  # the header in lower case, as far as HEAD_LIMIT
     reasons: tuple[Reason, ...] = ()  # the heaviest of the report's, for the result field and tracking
     plan: Plan = NOTHING
+    hits: Mapping[str, Mapping[str, int]] | None = None  # entries of dictionaries that filters found in addresses
     record: Record | None = None
     more: list[Record] = field(default_factory=list)  # of splinters whose content is another; in the same commit
     reply: Reply | None = None  # the reply to give: a 250 once committed
@@ -301,7 +302,7 @@ class Route:
         transaction = arrival.transaction
         if events.tells_steps():
             self.journal.read(transaction, subject_of(arrival.content, arrival.head), message_id_of(arrival.content, arrival.head))
-        arrival.plan, arrival.verdict = self.decider.decide(
+        arrival.plan, arrival.verdict, arrival.hits = self.decider.decide(
             Case(
                 arrival.id,
                 arrival.content,

@@ -251,7 +251,8 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
             fields["flags"] = list(report.flags)
         if scores := scores_of(report):
             fields["dictionaries"] = scores
-            fields[TERMS] = terms_told(report)
+        if scores or arrival.hits:
+            fields[TERMS] = terms_told(report, arrival.hits)
         if arrival.plan.reason:
             fields["reason"] = arrival.plan.reason
     now = time.time()

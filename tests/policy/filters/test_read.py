@@ -230,7 +230,7 @@ def test_a_file_of_something_else_is_told_in_few_words_and_little_time() -> None
 def test_whatever_stands_there_reading_ends_and_the_first_fault_is_told_first(text: str) -> None:
     faults = faults_in(text)
     if faults:
-        with pytest.raises(ConfigurationError, match="cannot|closing|meaning|end") as raised:
+        with pytest.raises(ConfigurationError, match=r"cannot|closing|meaning|end") as raised:
             read(text)
         assert str(faults[0]) in str(raised.value)
         assert len({fault.where for fault in faults}) == len(faults)

@@ -58,7 +58,7 @@ def _where_contains(call: Call, scope: Scope) -> Step:
 
 
 def _where_dictionary(call: Call, scope: Scope) -> Step:
-    """By the words of each attachment, looked up in the dictionary."""
+    """By the words of each attachment, and its hashes, looked up in the dictionary."""
     name = text_at(call, 0)
     least, replacement = _least(call)
 
@@ -67,8 +67,8 @@ def _where_dictionary(call: Call, scope: Scope) -> Step:
             return False
         inner = attached_with(view, part)
         text = "\n".join(region.text.decode("utf-8", "replace") for region in view.parsed.regions if region.part in inner)
-        found = view.lookup.text(text).get(name)
-        return found is not None and found.score >= least
+        found = view.lookup.text(text).get(name), view.lookup.content(part.content()).get(name)
+        return sum(one.score for one in found if one is not None) >= least
 
     return _drop(weighs, replacement)
 
