@@ -52,7 +52,7 @@ def sent_beside(
     for copy in outcome.blind_copies:
         path = copy.return_path if "@" in copy.return_path else envelope.reverse_path
         splinter = Splinter(copy.addresses, "deliver", f"copy ({_filter_of(outcome, 'bcc')})", route_of(copy.mailhost), is_copy=True)
-        yield Copy(_envelope(path, copy.addresses, envelope), splinter, (*edits, *_subject(copy)))
+        yield Copy(_envelope(path, copy.addresses, envelope), splinter, edits_of(copy, edits))
     for one in outcome.notices:
         path = one.return_path if "@" in one.return_path else ""
         content = notice(
@@ -71,10 +71,9 @@ def _envelope(reverse_path: str, recipients: tuple[str, ...], original: Envelope
     return Envelope(reverse_path, recipients, original.size, "8BITMIME", original.smtputf8)
 
 
-def _subject(copy: BlindCopy) -> tuple[Edit, ...]:
-    if not copy.subject:
-        return ()
-    return (StripHeader("Subject"), InsertHeader("Subject", copy.subject))
+def edits_of(copy: BlindCopy, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """Those of a blind copy: what the message has by then, and a subject of its own."""
+    return (*edits, StripHeader("Subject"), InsertHeader("Subject", copy.subject)) if copy.subject else edits
 
 
 def _filter_of(outcome: Outcome, word: str) -> str:

@@ -31,7 +31,7 @@ from esa.gateway.greylisting import Greylisting
 from esa.gateway.journal import Journal, fates
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.receiver import Transaction
-from esa.gateway.records import Writer, scores_of, tracked
+from esa.gateway.records import Contents, Writer, scores_of, tracked
 from esa.gateway.visit import Visit, visit_of
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply, refusal_of
@@ -114,6 +114,8 @@ class Arrival:
     reply: Reply | None = None  # the reply to give: a 250 once committed
     greylist: str = ""  # why it passed greylisting, or waits
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
+    end: int = 0  # octets of the header
+    contents: Contents | None = None  # what of it was made beforehand
 
     @property
     def is_outgoing(self) -> bool:
@@ -182,7 +184,7 @@ class Route:
         self._small = Stage(
             "scan", self._scan, self._scanned, self._broken, loop=loop, batch_items=SCAN_ITEMS, batch_octets=SCAN_OCTETS, inline=True
         )
-        self._large = Stage("scan-large", self._scan, self._scanned, self._broken, loop=loop, batch_items=1, batch_octets=0)
+        self._large = Stage("scan-large", self._scan_large, self._scanned, self._broken, loop=loop, batch_items=1, batch_octets=0)
         self._groups = GroupCommit(loop, spool)
         self._commit = Stage(
             "commit",
@@ -269,6 +271,19 @@ class Route:
                 _flush(arrival.path)
         return reports
 
+    def _scan_large(self, arrivals: list[Arrival]) -> list[Report | Exception]:
+        """Large messages are also decided about and edited on the thread: that takes as long as the scan, and others would wait for it."""
+        outcomes = self._scan(arrivals)
+        for place, (arrival, report) in enumerate(zip(arrivals, outcomes, strict=True)):
+            if isinstance(report, Report):
+                try:
+                    self._judge(arrival, report)
+                    arrival.contents = Contents(arrival.content, arrival.end)
+                    arrival.contents.make(arrival.plan)
+                except Exception as error:
+                    outcomes[place] = error
+        return outcomes
+
     def _scanned(self, arrivals: list[Arrival], reports: list[Report | Exception], microseconds: float) -> None:
         row = self.row
         self._in_scan -= len(arrivals)
@@ -294,14 +309,13 @@ class Route:
 
     # --- decide ---------------------------------------------------------------------------------------------------------------------
 
-    def _settle(self, arrival: Arrival, report: Report) -> None:
+    def _judge(self, arrival: Arrival, report: Report) -> None:
+        """Decide about a message. For a large one on the thread of its stage."""
         arrival.report = report
-        end = header_end(arrival.content)
+        arrival.end = end = header_end(arrival.content)
         arrival.head = arrival.content[: min(end, HEAD_LIMIT)].lower()
         arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
         transaction = arrival.transaction
-        if events.tells_steps():
-            self.journal.read(transaction, subject_of(arrival.content, arrival.head), message_id_of(arrival.content, arrival.head))
         arrival.plan, arrival.verdict, arrival.hits = self.decider.decide(
             Case(
                 arrival.id,
@@ -317,6 +331,13 @@ class Route:
                 transaction.origin,
             )
         )
+
+    def _settle(self, arrival: Arrival, report: Report) -> None:
+        if arrival.report is None:
+            self._judge(arrival, report)
+        if events.tells_steps():
+            told = subject_of(arrival.content, arrival.head), message_id_of(arrival.content, arrival.head)
+            self.journal.read(arrival.transaction, *told)
         if arrival.plan.answer is Answer.REFUSE:
             self._refuse(arrival, (550, *refusal_of(arrival.plan.text)), arrival.plan.reason)
         elif arrival.plan.answer is Answer.DEFER:
@@ -333,7 +354,7 @@ class Route:
             self._refuse(arrival, (451, "4.7.1", words), "greylist", EventName.GREYLISTED)
         else:
             arrival.reply = Reply(250, "2.0.0", f"accepted as {arrival.id}")
-            arrival.record, *arrival.more = Writer(arrival, hostname=self._hostname, end=end).accepted()
+            arrival.record, *arrival.more = Writer(arrival, hostname=self._hostname, end=arrival.end).accepted()
             self._tell_decided(arrival)
             arrival.unmap()
             self._hand_to_commit(arrival)

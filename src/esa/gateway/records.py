@@ -6,6 +6,7 @@ has a record of its own, with the identifier of the message and a suffix. All of
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esa.engine.verdict import Report, Verdict
-from esa.gateway.copies import kept_beside, sent_beside
+from esa.gateway.copies import edits_of, kept_beside, sent_beside
 from esa.gateway.notices import delivery_status
 from esa.message.edits import Edit, apply
 from esa.message.envelope import Envelope
 from esa.message.reply import Reply, refusal_of
 from esa.message.subject import subject_of
 from esa.message.trace import received_field, result_fields, strip_result_fields
-from esa.policy.disposition import Action, Disposition
+from esa.policy.disposition import Action, Disposition, Plan
 from esa.policy.mail_policy import DEFAULT
 from esa.policy.outcome import Outcome
 from esa.store.dictionary_hits import TERMS, terms_told
@@ -33,11 +34,41 @@ Content = tuple[tuple[Edit, ...], Verdict | None]  # splinters of which both are
 _NONE: Content = ((), None)  # of what is dropped
 
 
+class Contents:
+    """The octets of one message with what edits there are, each made once. Of a large message they are made on the thread that has scanned it."""
+
+    def __init__(self, content: bytes | mmap.mmap, end: int | None = None) -> None:
+        """`end`: octets of its header, if they are known."""
+        self._content, self._end = content, end
+        self._made: dict[tuple[Edit, ...], bytes] = {}
+
+    def of(self, edits: tuple[Edit, ...] = ()) -> bytes:
+        """The message as it came, without result fields that others wrote, and edited."""
+        if edits not in self._made:
+            whole = self.of() if edits else strip_result_fields(bytes(self._content), self._end)
+            self._made[edits] = apply(whole, edits) if edits else whole
+        return self._made[edits]
+
+    def make(self, plan: Plan) -> None:
+        """All that a plan asks for, but for the message as it came."""
+        wanted = [one.edits for one in (*plan.splinters, *plan.refusals) if one.edits and one.keeps_content]
+        outcomes = [(plan.messages, tuple(plan.messages.edits))] if plan.messages is not None else []
+        outcomes += [(one.outcome, one.edits) for one in (*plan.splinters, *plan.refusals) if one.outcome is not None]
+        for outcome, edits in outcomes:
+            if edits and (outcome.archives or outcome.duplicate_quarantines):
+                wanted.append(edits)
+            wanted += [edits_of(copy, edits) for copy in outcome.blind_copies]
+        for edits in wanted:
+            if edits:
+                self.of(edits)
+
+
 class Writer:
     """Makes the records of one message. `end`: octets of its header, if they are known."""
 
     def __init__(self, arrival: Arrival, *, hostname: str, end: int | None = None) -> None:
-        self._arrival, self._hostname, self._end = arrival, hostname, end
+        self._arrival, self._hostname = arrival, hostname
+        self._contents = arrival.contents or Contents(arrival.content, end)
         self._made: list[Record] = []
 
     def accepted(self) -> list[Record]:
@@ -125,13 +156,13 @@ class Writer:
         return f"{self._arrival.id}{SPLINTER_SUFFIX}{len(self._made)}" if self._made else self._arrival.id
 
     def _raw(self) -> bytes:
-        return strip_result_fields(bytes(self._arrival.content), self._end)
+        return self._contents.of()
 
     def _content(self, edits: tuple[Edit, ...]) -> bytes | Path:
         """The octets with these edits; of what came in a file and is not edited, that file or a link to it."""
         path = self._arrival.path
         if edits or path is None:
-            return apply(self._raw(), edits) if edits else self._raw()
+            return self._contents.of(edits)
         if not any(record.content == path for record in self._made):
             return path
         link = path.with_name(self._next())
@@ -179,6 +210,7 @@ class Writer:
         path = self._arrival.path
         if path is not None and not any(record.content == path for record in self._made):
             path.unlink(missing_ok=True)  # every splinter has content of its own
+        self._arrival.contents = None
         return self._made
 
 
