@@ -38,6 +38,7 @@ from esa.message.reply import Reply, refusal_of
 from esa.message.subject import message_id_of, subject_of
 from esa.message.trace import REASONS_SHOWN, header_end, result_field_ranges
 from esa.policy.disposition import NOTHING, Action, Answer, Plan
+from esa.policy.host_access import Needs
 from esa.policy.splinters import NO_GROUPS
 from esa.store.identifier import new_identifier
 from esa.store.numbers import Numbers
@@ -76,7 +77,10 @@ class Scans(Protocol):
 
 
 class Decides(Protocol):
-    """What the route and its receivers ask of policy; esa.gateway.deciding.Decider gives it."""
+    """What the route and its receivers ask of policy; esa.gateway.deciding.Decider gives it. `decide` must be usable from two threads at once."""
+
+    @property
+    def needs(self) -> Needs: ...
 
     def decide(self, case: Case) -> Decided: ...
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from esa.gateway.deciding import Case, Decided, Decider
 from esa.gateway.directory.sources import Directory, Finding
 from esa.gateway.receive import Decides
+from esa.policy.host_access import Needs
 from esa.policy.recipient_access import Recipient, RecipientAccess, RecipientMatch
 
 
@@ -67,6 +68,10 @@ class WatchedDecider(Decides):
 
     def __init__(self, decider: Decider, watch: Watch) -> None:
         self._decider, self._watch = decider, watch
+
+    @property
+    def needs(self) -> Needs:
+        return self._decider.needs
 
     def decide(self, case: Case) -> Decided:
         watch = self._watch
