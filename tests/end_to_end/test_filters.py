@@ -136,34 +136,62 @@ def test_what_must_be_encrypted_is_held_and_cannot_be_released(gateway: Gateway)
 # --- docs/examples/ex-employees.toml ------------------------------------------------------------------------------------------------------
 
 
+MOVED = """
+[[content_filter]]
+name = "moved"
+conditions = ['rcpt-to == "^moved@"', 'subject == "minutes"']
+actions = ['refuse("5.1.6 $EnvelopeRecipients has moved: $Subject")']
+"""  # which needs the message
+
+
 @pytest.fixture(scope="module")
 def leavers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("leavers")
     shutil.copy(EXAMPLES / "ex-employees.txt", folder)
     Authority(folder).certificate("mx.example.org")
     (folder / "users").write_text(f"anna@example.org:{PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash('a secret')}\n")
-    more = (
-        EXAMPLES / "ex-employees.toml"
-    ).read_text() + '[[certificate]]\nchain = "1.pem"\nkey = "1.key"\n[authentication]\nusers = "users"\n'
+    example = (EXAMPLES / "ex-employees.toml").read_text().replace('content_filters = ["left"]', 'content_filters = ["left", "moved"]')
+    more = example + MOVED + '[[certificate]]\nchain = "1.pem"\nkey = "1.key"\n[authentication]\nusers = "users"\n'
     yield from running(folder, workers=1, more=more, listener='authentication = "offered"\n')
 
 
-def test_mail_for_one_who_has_left_is_refused_with_the_text(leavers: Gateway) -> None:
-    code, text = leavers.send(MAIL, "Bob@example.org")
+def test_who_has_left_is_refused_at_rcpt_with_the_text_and_the_others_get_their_mail(leavers: Gateway) -> None:
+    with smtplib.SMTP("127.0.0.1", leavers.port, timeout=30) as client:
+        client.ehlo("client.example.net")
+        client.mail("a@example.net")
+        assert client.rcpt("b@example.org")[0] == 250
+        assert client.rcpt("Bob@example.org") == (550, b"5.1.6 Bob@example.org has left, write to office@example.org")
+        assert client.rcpt("c@example.org")[0] == 250
+        code, text = client.data(MAIL)
+    assert code == 250
+    contents = leavers.arrived(1)
+    assert contents[0].endswith(MAIL)
+    assert b"Delivered-To: b@example.org\r\nDelivered-To: c@example.org\r\n" in contents[0]
+    message = tracked(leavers, text.decode().split()[-1], 3)
+    refused = {one["address"]: (one["status"], one["reply"]) for one in message["recipients"]}["Bob@example.org"]  # type: ignore[attr-defined]
+    assert refused == ("refused", "550 5.1.6 Bob@example.org has left, write to office@example.org")
+    [event] = events_of(message, "recipient.refused")
+    assert (event["because"], event["dictionary_terms"]) == ("content filter left", {"ex-employees": {"bob@example.org": 1}})
+
+
+def test_what_needs_the_message_is_refused_behind_it_with_the_text_where_that_serves_everyone(leavers: Gateway) -> None:
+    code, text = leavers.send(MAIL, "moved@example.org")
     assert code == 550
-    assert text.startswith("5.1.6 Bob@example.org has left, write to office@example.org (")
+    assert text.startswith("5.1.6 moved@example.org has moved: minutes (")
 
 
-def test_of_three_recipients_the_one_who_has_left_gets_nothing_and_the_others_their_mail(leavers: Gateway) -> None:
-    code, text = leavers.send(MAIL, "b@example.org", "bob@example.org", "c@example.org")
+def test_of_three_recipients_the_one_that_the_message_is_refused_for_is_held_and_the_others_get_it(leavers: Gateway) -> None:
+    for path in leavers.maildir():
+        path.unlink()
+    code, text = leavers.send(MAIL, "b@example.org", "moved@example.org", "c@example.org")
     assert code == 250
     contents = leavers.arrived(1)
     assert contents[0].endswith(MAIL)
     assert b"Delivered-To: b@example.org\r\nDelivered-To: c@example.org\r\n" in contents[0]
     message = tracked(leavers, text.split()[-1], 3)
-    assert {one["address"]: (one["status"], one["reply"]) for one in message["recipients"]}["bob@example.org"] == (  # type: ignore[attr-defined]
+    assert {one["address"]: (one["status"], one["reply"]) for one in message["recipients"]}["moved@example.org"] == (  # type: ignore[attr-defined]
         "quarantined",
-        "content filter left (refused for policy DEFAULT, answered 250 for the others)",
+        "content filter moved (refused for policy DEFAULT, answered 250 for the others)",
     )
 
 
@@ -175,14 +203,14 @@ def test_a_sender_who_has_authenticated_is_told_by_a_delivery_status_notificatio
         client.user, client.password = "anna@example.org", "a secret"
         client.ehlo()
         client.auth("PLAIN", client.auth_plain)
-        client.sendmail("anna@example.org", ["b@example.org", "bob@example.org"], MAIL)
+        client.sendmail("anna@example.org", ["b@example.org", "moved@example.org"], MAIL)
     told = email.message_from_bytes(to(leavers.arrived(2), "anna@example.org"), policy=email.policy.default)
     assert (told["Return-Path"], told["Auto-Submitted"], told.get_content_type()) == ("<>", "auto-replied", "multipart/report")
     text, status, header = told.iter_parts()
-    assert "bob@example.org has left, write to office@example.org" in text.get_content()
+    assert "moved@example.org has moved: minutes" in text.get_content()
     blocks = status.get_payload()
     assert isinstance(blocks, list)
     assert [(part["Final-Recipient"], part["Action"], part["Status"]) for part in blocks[1:]] == [  # type: ignore[index]
-        ("rfc822; bob@example.org", "failed", "5.1.6")
+        ("rfc822; moved@example.org", "failed", "5.1.6")
     ]
     assert "Subject: minutes" in header.get_content()

@@ -21,6 +21,7 @@ from esa.message.author import mailbox_of
 from esa.message.envelope import Envelope, Session
 from esa.policy.content_filter import Rules
 from esa.policy.disposition import NOTHING, Disposition, Plan, plan
+from esa.policy.early import refusal_in
 from esa.policy.host_access import Needs
 from esa.policy.mail_policy import treat, verdict_of
 from esa.policy.policy_table import MailPolicies, PolicyTable, Senders
@@ -42,6 +43,26 @@ class Case(NamedTuple):
     spam_check: bool = True  # whether its score counts, by the mail flow policy
     groups: Mapping[str, frozenset[str]] = NO_GROUPS  # of directories, by address in lower case
     origin: Origin | None = None  # of mail of an incoming relay
+
+
+class Asked(NamedTuple):
+    """One recipient before the mail data: an envelope with that recipient alone."""
+
+    session: Session
+    envelope: Envelope
+    visit: Visit | None
+    is_outgoing: bool
+
+
+class Refused(NamedTuple):
+    """Words of the reply, perhaps with an enhanced code before them (empty: the usual ones); the reason; entries of dictionaries that were found."""
+
+    text: str
+    reason: str
+    hits: Mapping[str, Mapping[str, int]]
+
+
+_NO_REPORT = Report(Verdict.CLEAN, 0.0, 0.0)
 
 
 class Decided(NamedTuple):
@@ -80,6 +101,7 @@ class Decider:
         self._lookup, self._hostname = lookup, hostname
         self._interfaces = interfaces
         self._queue_length = queue_length if rules is not None and rules.needs_queue else None
+        self.refuses_recipients = self._rules is not None and self._rules.has_early  # whether `refuse_recipient` ever does
         self.needs = Needs() if self._rules is None else self._rules.needs  # that filters have of every client
         self._backscatter = Backscatter()
 
@@ -124,6 +146,20 @@ class Decider:
         planned = plan(found.dispositions, found.messages)
         planned = self._backscatter.mark(planned, case.envelope.reverse_path, is_known=case.is_outgoing)
         return Decided(planned, verdict, _by_dictionary(hits) if hits else None)
+
+    def refuse_recipient(self, asked: Asked) -> Refused | None:
+        """Whether a recipient is refused at RCPT, as content filters say of its session and envelope alone."""
+        table = self._policies.of(is_outgoing=asked.is_outgoing)
+        if self._rules is None or table.asks_authors or table.groups:
+            return None
+        [(policy, _)] = table.match(Senders(asked.envelope.reverse_path), asked.envelope.recipients)
+        plan = self._rules.early(policy.content_filters)
+        if plan is None:
+            return None
+        hits: dict[tuple[str, str, str], Mapping[str, int]] = {}
+        case = Case("", b"", b"", _NO_REPORT, asked.session, asked.envelope, asked.visit, asked.is_outgoing)
+        refusal = refusal_in(plan.run(self._view(case, asked.envelope, policy.name, hits)))
+        return None if refusal is None else Refused(refusal.text, f"content filter {refusal.filter}", _by_dictionary(hits))
 
     def _view(self, case: Case, envelope: Envelope, mail_policy: str, hits: dict[tuple[str, str, str], Mapping[str, int]]) -> View:
         visit, origin = case.visit, case.origin

@@ -24,7 +24,7 @@ from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.batcher import Ended, Stage
 from esa.gateway.commit import GroupCommit, Groups
-from esa.gateway.deciding import Case, Decided
+from esa.gateway.deciding import Asked, Case, Decided, Refused
 from esa.gateway.events import Event as Log
 from esa.gateway.events import FieldValue
 from esa.gateway.greylisting import Greylisting
@@ -81,6 +81,11 @@ class Decides(Protocol):
 
     @property
     def needs(self) -> Needs: ...
+
+    @property
+    def refuses_recipients(self) -> bool: ...
+
+    def refuse_recipient(self, asked: Asked) -> Refused | None: ...
 
     def decide(self, case: Case) -> Decided: ...
 

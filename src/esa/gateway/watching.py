@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 
-from esa.gateway.deciding import Case, Decided, Decider
+from esa.gateway.deciding import Asked, Case, Decided, Decider, Refused
 from esa.gateway.directory.sources import Directory, Finding
 from esa.gateway.receive import Decides
 from esa.policy.host_access import Needs
@@ -72,6 +72,13 @@ class WatchedDecider(Decides):
     @property
     def needs(self) -> Needs:
         return self._decider.needs
+
+    @property
+    def refuses_recipients(self) -> bool:
+        return self._decider.refuses_recipients
+
+    def refuse_recipient(self, asked: Asked) -> Refused | None:
+        return self._decider.refuse_recipient(asked)
 
     def decide(self, case: Case) -> Decided:
         watch = self._watch

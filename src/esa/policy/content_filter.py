@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from esa.message.edits import Edit
 from esa.message.envelope import Envelope
+from esa.policy.early import early_plan, may_come_first
 from esa.policy.filters.plan import FilterPlan
 from esa.policy.filters.scope import Fact, Listener, Problem, Scope
 from esa.policy.filters.tree import And, Block, Call, Condition, Filter, If, Or, Test, statements_of, tests_of
@@ -36,6 +37,7 @@ class ContentPlan:
     def __init__(self, filters: Iterable[Filter], scope: Scope) -> None:
         filters = tuple(filters)
         self._plan = FilterPlan(filters, scope)
+        self.early = early_plan(filters, scope)  # what of them can be run at RCPT
         words = {test.word for one in filters for inner in statements_of(one.statement) for test in tests_of(inner.condition)}
         self._tells_recipients_apart = not words.isdisjoint(OF_RECIPIENTS)
 
@@ -76,6 +78,7 @@ class Rules:
 
     def __init__(self, messages: FilterPlan, content: Mapping[tuple[str, ...], ContentPlan], scope: Scope) -> None:
         self.messages, self._content, self._scope = messages, content, scope
+        self._may_come_first = may_come_first(messages.filters)
 
     @classmethod
     def none(cls) -> Rules:
@@ -86,6 +89,15 @@ class Rules:
         """The plan of a chain; None where nothing runs."""
         plan = self._content.get(names)
         return None if plan is None or plan.is_empty else plan
+
+    def early(self, names: tuple[str, ...]) -> FilterPlan | None:
+        """What of a chain can be run at RCPT; None where nothing can."""
+        plan = self._content.get(names) if self._may_come_first else None
+        return None if plan is None else plan.early
+
+    @property
+    def has_early(self) -> bool:
+        return self._may_come_first and any(plan.early is not None for plan in self._content.values())
 
     @property
     def is_empty(self) -> bool:

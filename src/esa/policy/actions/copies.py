@@ -75,19 +75,34 @@ _NOTICE = Signature((Kind.ADDRESS, Kind.TEXT, Kind.TEXT, Kind.RESOURCE), 1)
 
 actions = (
     Action("quarantine", _NAME, "The message goes into this quarantine after all stages, unless it is dropped before.", _quarantine),
-    Action("duplicate-quarantine", _NAME, "A copy goes into this quarantine.", _duplicate),
-    Action("archive", _NAME, "A copy is written to the mbox log of this name.", _archive),
-    Action("bcc", _COPY, "A copy to an address: with a subject, a return path and a mail host if given.", _blind_copy(is_scanned=False)),
+    Action("duplicate-quarantine", _NAME, "A copy goes into this quarantine.", _duplicate, outlives=True),
+    Action("archive", _NAME, "A copy is written to the mbox log of this name.", _archive, outlives=True),
+    Action(
+        "bcc",
+        _COPY,
+        "A copy to an address: with a subject, a return path and a mail host if given.",
+        _blind_copy(is_scanned=False),
+        outlives=True,
+    ),
     Action(
         "bcc-scan",
         _COPY,
         "A copy to an address that goes through all stages as a new message; the texts are those of bcc.",
         _blind_copy(is_scanned=True),
+        outlives=True,
     ),
     Action(
-        "notify", _NOTICE, "A notice to an address: with a subject, a return path and a text resource if given.", _notice(with_copy=False)
+        "notify",
+        _NOTICE,
+        "A notice to an address: with a subject, a return path and a text resource if given.",
+        _notice(with_copy=False),
+        outlives=True,
     ),
     Action(
-        "notify-copy", _NOTICE, "A notice to an address, with the message attached; the texts are those of notify.", _notice(with_copy=True)
+        "notify-copy",
+        _NOTICE,
+        "A notice to an address, with the message attached; the texts are those of notify.",
+        _notice(with_copy=True),
+        outlives=True,
     ),
 )

@@ -56,7 +56,11 @@ def _bounce_profile(call: Call, scope: Scope) -> Step:
 
 actions = (
     Action(
-        "alt-rcpt-to", Signature((Kind.ADDRESS,), 1), "The message goes to this address in the place of all its recipients.", _recipient
+        "alt-rcpt-to",
+        Signature((Kind.ADDRESS,), 1),
+        "The message goes to this address in the place of all its recipients.",
+        _recipient,
+        outlives=True,
     ),
     Action("alt-mailhost", _TEXT, "The message goes to this host.", _mailhost),
     Action("alt-src-host", _TEXT, "The message is sent from this interface.", _source_host),

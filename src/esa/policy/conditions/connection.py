@@ -116,18 +116,24 @@ conditions = (
         Signature(operators=MATCHES, value=Kind.NETWORK),
         "The client's address is in a network or range, or its name is this.",
         _remote_ip,
+        is_early=True,
     ),
-    Condition("recv-listener", Signature(operators=MATCHES, value=Kind.LISTENER), "The message came to this listener.", _listener),
-    Condition("recv-int", Signature(operators=MATCHES, value=Kind.INTERFACE), "The message came to this interface.", _interface),
-    Condition("sendergroup", _NAME, "The client is in this sender group of the host access table.", _sender_group),
+    Condition(
+        "recv-listener", Signature(operators=MATCHES, value=Kind.LISTENER), "The message came to this listener.", _listener, is_early=True
+    ),
+    Condition(
+        "recv-int", Signature(operators=MATCHES, value=Kind.INTERFACE), "The message came to this interface.", _interface, is_early=True
+    ),
+    Condition("sendergroup", _NAME, "The client is in this sender group of the host access table.", _sender_group, is_early=True),
     Condition(
         "reputation",
         Signature(operators=COMPARES, value=Kind.NUMBER),
         "The sender's score, -10 to +10, compared; false without one.",
         _reputation,
+        is_early=True,
     ),
-    Condition("no-reputation", _BARE, "The sender has no score.", _no_reputation),
-    Condition("dnslist", Signature((Kind.TEXT,), 1, is_bare=True), "A DNS list names the client.", _dns_list),
+    Condition("no-reputation", _BARE, "The sender has no score.", _no_reputation, is_early=True),
+    Condition("dnslist", Signature((Kind.TEXT,), 1, is_bare=True), "A DNS list names the client.", _dns_list, is_early=True),
     Condition(
         "smtp-auth-id-matches",
         Signature((Kind.TEXT, Kind.TEXT), 1, is_bare=True),

@@ -109,11 +109,13 @@ conditions = (
         _WEIGHED,
         "Entries found in an envelope recipient weigh so much at least; the filter acts for all recipients.",
         _looked_up("rcpt-to"),
+        is_early=True,
     ),
     Condition(
         "mail-from-dictionary-match",
         _WEIGHED,
         "Entries found in the envelope sender weigh so much at least: 1, unless said.",
         _looked_up("mail-from"),
+        is_early=True,
     ),
 )

@@ -48,8 +48,8 @@ def _rcpt_to_group(test: Test, scope: Scope) -> Rule:
 
 
 conditions = (
-    Condition("mail-from", _MATCH, "The envelope sender matches; the null sender is the empty text.", _mail_from),
-    Condition("rcpt-to", _MATCH, "An envelope recipient matches; the filter acts for all of them.", _rcpt_to),
+    Condition("mail-from", _MATCH, "The envelope sender matches; the null sender is the empty text.", _mail_from, is_early=True),
+    Condition("rcpt-to", _MATCH, "An envelope recipient matches; the filter acts for all of them.", _rcpt_to, is_early=True),
     Condition(
         "rcpt-count",
         Signature(operators=COMPARES, value=Kind.NUMBER),

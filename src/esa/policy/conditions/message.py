@@ -100,7 +100,7 @@ def _queue(test: Test, scope: Scope) -> Rule:
 _NUMBER = Signature(operators=COMPARES, value=Kind.NUMBER)
 
 conditions = (
-    Condition("true", _BARE, "Every message.", _true),
+    Condition("true", _BARE, "Every message.", _true, is_early=True),
     Condition("valid", _BARE, "The message's MIME structure and header have no fault.", _valid),
     Condition("malformed-header", _BARE, "The header has lines that are no fields, or does not end.", _has(MALFORMED_HEADER)),
     Condition("duplicate_boundaries", _BARE, "A multipart names several boundaries.", _has(DUPLICATE_BOUNDARIES)),
