@@ -214,3 +214,90 @@ def test_a_sender_who_has_authenticated_is_told_by_a_delivery_status_notificatio
         ("rfc822; moved@example.org", "failed", "5.1.6")
     ]
     assert "Subject: minutes" in header.get_content()
+
+
+# --- copies that are scanned again ----------------------------------------------------------------------------------------------------------
+
+SCANNED_COPIES = """
+watched: if (subject == 'watched' and not rcpt-to == '^watcher@') { insert-header('X-Watched', 'yes'); bcc-scan('watcher@example.org', '[copy] $Subject'); }
+seen: if (rcpt-to == '^watcher@') { insert-header('X-Seen', '$Header["X-Watched"] $Subject'); bcc-scan('again@example.org'); bcc('third@example.org'); }
+round: if (subject == 'round') { bcc-scan('round@example.org'); bcc-scan('held@example.org'); bcc-scan('refused@example.org'); }
+held: if (rcpt-to == '^held@') { quarantine('Copies'); }
+refused: if (rcpt-to == '^refused@') { refuse(); }
+back: if (subject == 'back') { bcc-scan('round@example.org'); bounce(); }
+"""
+
+
+COPYING = """
+[filters]
+files = ["mail.filters"]
+[[mail_policy]]
+name = "tagged"
+recipients = ["watcher@"]
+suspect_above = 0.0
+positive_above = 0.0
+positive = { action = "deliver", header = "X-Policy: of the watcher" }
+[[mail_policy]]
+name = "DEFAULT"
+suspect_above = 100.0
+positive_above = 100.0
+"""
+
+
+@pytest.fixture(scope="module")
+def copying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("copying")
+    (folder / "mail.filters").write_text(SCANNED_COPIES)
+    yield from running(folder, workers=1, more=COPYING)
+
+
+@pytest.mark.parametrize("size", [0, 3 << 20])
+def test_a_copy_that_is_scanned_goes_through_filters_and_policies_as_a_message_of_its_own(copying: Gateway, size: int) -> None:
+    for path in copying.maildir():
+        path.unlink()
+    mail = MAIL.replace(b"Subject: minutes", b"Subject: watched") + b"x" * 70 + (b"\r\n" + b"y" * 70) * (size // 72)
+    code, text = copying.send(mail)
+    assert code == 250
+    contents = copying.arrived(3)
+    assert b"\r\nX-Watched: yes\r\n" in to(contents, "b@example.org")
+    copy = to(contents, "watcher@example.org")
+    assert b"\r\nSubject: [copy] watched\r\n" in copy
+    assert b"\r\nX-Seen: yes [copy] watched\r\nX-Policy: of the watcher\r\n" in copy
+    assert b"X-Seen" in to(contents, "third@example.org")  # a blind copy of the copy, and no further copy that is scanned
+    original = tracked(copying, text.split()[-1], 1)
+    assert [one["address"] for one in original["recipients"]] == ["b@example.org"]  # type: ignore[attr-defined]
+    [found] = [
+        json.loads(line) for line in copying.command("track", "--json", "--recipient", "watcher@example.org", "--limit", "1").splitlines()
+    ]
+    of_copy = tracked(copying, found["id"], 1)
+    [accepted] = events_of(of_copy, "message.accepted")
+    assert accepted["copy_of"] == original["id"]
+    assert [event["steps"] for event in events_of(of_copy, "filters.matched")] == [["seen: insert-header", "seen: bcc-scan", "seen: bcc"]]
+
+
+def test_copies_are_held_or_refused_by_themselves_and_none_goes_round(copying: Gateway) -> None:
+    for path in copying.maildir():
+        path.unlink()
+    code, text = copying.send(MAIL.replace(b"Subject: minutes", b"Subject: round"))
+    assert code == 250
+    tracked(copying, text.split()[-1], 1)
+    contents = copying.arrived(2)
+    assert {b"Delivered-To: b@example.org\r\n" in content for content in contents} == {True, False}
+    held = [json.loads(line) for line in copying.command("quarantine", "list", "--json").splitlines()]
+    assert [(one["recipients"], one["quarantines"]) for one in held] == [(["held@example.org"], ["Copies"])]
+    [refused] = [json.loads(line) for line in copying.command("track", "--json", "--recipient", "refused@example.org").splitlines()]
+    assert [(one["address"], one["status"]) for one in refused["recipients"]] == [("refused@example.org", "refused")]
+
+
+def test_a_message_that_is_refused_has_its_copies_scanned_all_the_same(copying: Gateway) -> None:
+    for path in copying.maildir():
+        path.unlink()
+    assert copying.send(MAIL.replace(b"Subject: minutes", b"Subject: back"))[0] == 550
+    copying.arrived(0)
+    time.sleep(1.5)
+    contents = [path.read_bytes() for path in copying.maildir()]
+    assert contents == []  # the copy has the subject of what is bounced, and is refused too
+    [found] = [
+        json.loads(line) for line in copying.command("track", "--json", "--recipient", "round@example.org", "--limit", "1").splitlines()
+    ]
+    assert [one["status"] for one in found["recipients"]] == ["refused"]

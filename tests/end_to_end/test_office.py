@@ -23,7 +23,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from esa.message.edits import Edit, InsertHeader, StripHeader, apply
 from esa.message.reply import refusal_of
 from esa.policy.filters.scope import Scope
-from esa.policy.outcome import Final, Outcome
+from esa.policy.outcome import BlindCopy, Final, Outcome
 from esa.store.quarantine import QuarantineView
 from esa.store.tracking import Tracked, TrackingView
 from tests.end_to_end.running import Gateway, unused_port
@@ -152,6 +152,7 @@ class Sent:
     code: int
     text: str
     outcome: Outcome  # in this process
+    again: list[Outcome]  # of its copies that are scanned
     tracked: Tracked | None = None
 
     @property
@@ -262,12 +263,34 @@ def office(tmp_path_factory: pytest.TempPathFactory, server_program: Callable[[s
                     user=facts.user,
                     **facts.known,
                 )
-                found.append(Sent(case, facts, code, said, here.plan.run(view)))
+                outcome = here.plan.run(view)
+                again = [of_copy(here, case, facts, outcome, copy) for copy in outcome.blind_copies if copy.is_scanned]
+                found.append(Sent(case, facts, code, said, outcome, again))
             yield Office(gateway, sink, found, settled(gateway, sink, found))
         finally:
             gateway.end()
             hop.stop()
     shutil.rmtree(folder)
+
+
+def of_copy(here: Running, case: Case, facts: Facts, outcome: Outcome, copy: BlindCopy) -> Outcome:
+    """What filters do with a copy that is scanned again, a message of its own."""
+    edits: list[Edit] = list(outcome.edits)
+    if copy.subject:
+        edits += [StripHeader("Subject"), InsertHeader("Subject", copy.subject)]
+    sender = copy.return_path or facts.sender
+    known = {**facts.known, "groups": {address: frozenset({MEMBERS[address]}) for address in (sender,) if address in MEMBERS}}
+    return here.plan.run(
+        here.view(
+            apply(case.raw, edits),
+            sender=sender,
+            recipients=copy.addresses,
+            client_address=facts.address,
+            listener=facts.listener,
+            user=facts.user,
+            **known,
+        )
+    )
 
 
 def settled(gateway: Gateway, sink: Sink, sent: list[Sent]) -> list[bytes]:
@@ -284,7 +307,7 @@ def settled(gateway: Gateway, sink: Sink, sent: list[Sent]) -> list[bytes]:
         return all(one.tracked is not None and all(who.status != "queued" for who in one.tracked.recipients) for one in sent)
 
     until(told, "some message has not come to its end")
-    copies = sum(len(copy.addresses) for one in sent for copy in one.outcome.blind_copies if not copy.mailhost)
+    copies = sum(len(copy.addresses) for one in sent for copy in one.outcome.blind_copies if not copy.is_scanned)
     copies += sum(len(notice.addresses) for one in sent for notice in one.outcome.notices)
     until(lambda: sum(b"\r\nDelivered-To: " in path.read_bytes() for path in gateway.maildir()) >= copies, "copies are missing")
     return [path.read_bytes() for path in gateway.maildir()]
@@ -368,7 +391,7 @@ def test_archives_have_one_copy_for_each_message_that_is_archived(office: Office
 
 def test_copies_and_notices_arrive(office: Office, number: int) -> None:
     one = office.sent[number]
-    for copy in one.outcome.blind_copies:
+    for copy in [copy for copy in one.outcome.blind_copies if not copy.is_scanned]:
         edits: list[Edit] = list(one.outcome.edits)
         if copy.subject:
             edits += [StripHeader("Subject"), InsertHeader("Subject", copy.subject)]
@@ -384,6 +407,22 @@ def test_copies_and_notices_arrive(office: Office, number: int) -> None:
             assert b"\r\nAuto-Submitted: auto-replied\r\n" in content
             assert f"\r\nSubject: {notice.subject}\r\n".encode() in content
             assert (one.case.raw in content) == notice.with_copy
+
+
+def test_copies_that_are_scanned_again_are_decided_about_as_messages_of_their_own(office: Office) -> None:
+    view = TrackingView.open(office.gateway.state)
+    assert view is not None
+    known = view.search(limit=1_000)
+    view.close()
+    copied = [one for one in office.sent if one.again]
+    assert {one.case.fires for one in copied} >= {"from_the_board", "skip_on_request"}
+    for one in copied:
+        copies = [found for found in known if any(event.fields.get("copy_of") == one.id for event in found.events)]
+        steps = [
+            [step for event in copy.events for step in _texts(event.fields, "steps") if step.partition(":")[0] not in CHANCE]
+            for copy in copies
+        ]
+        assert steps == [[f"{step.filter}: {step.action}" for step in outcome.trail if step.filter not in CHANCE] for outcome in one.again]
 
 
 def test_tags_and_log_entries_stand_in_tracking_and_log(office: Office, number: int) -> None:

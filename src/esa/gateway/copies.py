@@ -46,13 +46,15 @@ def sent_beside(
     identifier: Callable[[], str],
     raw: Callable[[], bytes],
 ) -> Iterator[Copy]:
-    """Messages of their own: blind copies and notices. `identifier` makes one for each; `raw` gives the message as it came."""
+    """Messages of their own: notices, and blind copies but for those that are scanned again. `identifier` makes one for each; `raw` gives the
+    message as it came."""
     if outcome is None:
         return
     for copy in outcome.blind_copies:
-        path = copy.return_path if "@" in copy.return_path else envelope.reverse_path
+        if copy.is_scanned:  # a message of its own
+            continue
         splinter = Splinter(copy.addresses, "deliver", f"copy ({_filter_of(outcome, 'bcc')})", route_of(copy.mailhost), is_copy=True)
-        yield Copy(_envelope(path, copy.addresses, envelope), splinter, edits_of(copy, edits))
+        yield Copy(envelope_of(copy, envelope, envelope.size), splinter, edits_of(copy, edits))
     for one in outcome.notices:
         path = one.return_path if "@" in one.return_path else ""
         content = notice(
@@ -65,6 +67,12 @@ def sent_beside(
         )
         splinter = Splinter(one.addresses, "deliver", f"notice ({_filter_of(outcome, 'notify')})", is_copy=True)
         yield Copy(_envelope(path, one.addresses, envelope), splinter, content=content)
+
+
+def envelope_of(copy: BlindCopy, envelope: Envelope, size: int) -> Envelope:
+    """The envelope of a blind copy."""
+    path = copy.return_path if "@" in copy.return_path else envelope.reverse_path
+    return Envelope(path, copy.addresses, size, "8BITMIME", envelope.smtputf8)
 
 
 def _envelope(reverse_path: str, recipients: tuple[str, ...], original: Envelope) -> Envelope:

@@ -29,6 +29,7 @@ from esa.gateway.events import Event as Log
 from esa.gateway.events import FieldValue
 from esa.gateway.greylisting import Greylisting
 from esa.gateway.journal import Journal, fates
+from esa.gateway.judging import copies_again, judge
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.receiver import Transaction
 from esa.gateway.records import Contents, Writer, scores_of, tracked
@@ -36,10 +37,9 @@ from esa.gateway.visit import Visit, visit_of
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply, refusal_of
 from esa.message.subject import message_id_of, subject_of
-from esa.message.trace import REASONS_SHOWN, header_end, result_field_ranges
+from esa.message.trace import result_field_ranges
 from esa.policy.disposition import NOTHING, Action, Answer, Plan
 from esa.policy.host_access import Needs
-from esa.policy.splinters import NO_GROUPS
 from esa.store.identifier import new_identifier
 from esa.store.numbers import Numbers
 from esa.store.record import Event, EventName, Record
@@ -51,7 +51,6 @@ LARGE = 128 << 10  # octets; a longer message is scanned on its own thread, so t
 SCAN_ITEMS, SCAN_OCTETS = 64, 2 << 20  # caps of a batch: past some tens of messages it is no faster, only later
 COMMIT_ITEMS, COMMIT_OCTETS = 512, 16 << 20  # one writev run and one flush
 HOP_LIMIT = 100  # Received fields after which a message is going in circles (RFC 5321 section 6.3)
-HEAD_LIMIT = 1 << 16  # octets of a header in which Received fields are counted and the subject is looked for
 FORGED_LIMIT = 1000  # ranges to leave out of one big message; more is an attack on the record's size
 NOTE = ".note"  # end of an identifier that is of no message
 UNHURRIED_ITEMS, UNHURRIED_SECONDS = 256, 1.0  # records of refused mail wait so long for a commit they can go with
@@ -125,6 +124,8 @@ class Arrival:
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
     end: int = 0  # octets of the header
     contents: Contents | None = None  # what of it was made beforehand
+    again: list[Arrival] = field(default_factory=list)  # copies of it that go through all stages themselves
+    copy_of: str = ""  # identifier of the message that it is such a copy of
 
     @property
     def is_outgoing(self) -> bool:
@@ -287,8 +288,9 @@ class Route:
             if isinstance(report, Report):
                 try:
                     self._judge(arrival, report)
-                    arrival.contents = Contents(arrival.content, arrival.end)
-                    arrival.contents.make(arrival.plan)
+                    for one in (arrival, *arrival.again):
+                        one.contents = one.contents or Contents(one.content, one.end)
+                        one.contents.make(one.plan)
                 except Exception as error:
                     outcomes[place] = error
         return outcomes
@@ -319,27 +321,9 @@ class Route:
     # --- decide ---------------------------------------------------------------------------------------------------------------------
 
     def _judge(self, arrival: Arrival, report: Report) -> None:
-        """Decide about a message. For a large one on the thread of its stage."""
-        arrival.report = report
-        arrival.end = end = header_end(arrival.content)
-        arrival.head = arrival.content[: min(end, HEAD_LIMIT)].lower()
-        arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
-        transaction = arrival.transaction
-        arrival.plan, arrival.verdict, arrival.hits = self.decider.decide(
-            Case(
-                arrival.id,
-                arrival.content,
-                arrival.head,
-                report,
-                arrival.session,
-                arrival.envelope,
-                arrival.visit,
-                arrival.is_outgoing,
-                arrival.is_checked,
-                NO_GROUPS if transaction.groups is None else transaction.groups.groups,
-                transaction.origin,
-            )
-        )
+        """Decide about a message, and about copies of it that are to be scanned. For a large one on the thread of its stage."""
+        judge(arrival, report, self.decider)
+        arrival.again = copies_again(arrival, self._scanner, self.decider)
 
     def _settle(self, arrival: Arrival, report: Report) -> None:
         if arrival.report is None:

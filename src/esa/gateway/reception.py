@@ -19,10 +19,11 @@ from esa.gateway.directory.groups import GroupFacts
 from esa.gateway.directory.sources import Directory
 from esa.gateway.events import Event as Log
 from esa.gateway.events import FieldValue
+from esa.gateway.judging import HEAD_LIMIT
 from esa.gateway.metrics import Counter
 from esa.gateway.origin import find_origin
 from esa.gateway.rates import NodeRates, SenderCounts
-from esa.gateway.receive import HEAD_LIMIT, Route
+from esa.gateway.receive import Route
 from esa.gateway.receiver import Answer, Lines, Receiver, Transaction
 from esa.gateway.recipients import Recipients
 from esa.gateway.sender_facts import SenderFacts

@@ -21,7 +21,7 @@ from esa.message.envelope import Envelope
 from esa.message.reply import Reply, refusal_of
 from esa.message.subject import subject_of
 from esa.message.trace import received_field, result_fields, strip_result_fields
-from esa.policy.disposition import Action, Disposition, Plan
+from esa.policy.disposition import Action, Answer, Disposition, Plan
 from esa.policy.mail_policy import DEFAULT
 from esa.policy.outcome import Outcome
 from esa.store.dictionary_hits import TERMS, terms_told
@@ -52,9 +52,7 @@ class Contents:
     def make(self, plan: Plan) -> None:
         """All that a plan asks for, but for the message as it came."""
         wanted = [one.edits for one in (*plan.splinters, *plan.refusals) if one.edits and one.keeps_content]
-        outcomes = [(plan.messages, tuple(plan.messages.edits))] if plan.messages is not None else []
-        outcomes += [(one.outcome, one.edits) for one in (*plan.splinters, *plan.refusals) if one.outcome is not None]
-        for outcome, edits in outcomes:
+        for outcome, edits in plan.outcomes:
             if edits and (outcome.archives or outcome.duplicate_quarantines):
                 wanted.append(edits)
             wanted += [edits_of(copy, edits) for copy in outcome.blind_copies]
@@ -70,6 +68,7 @@ class Writer:
         self._arrival, self._hostname = arrival, hostname
         self._contents = arrival.contents or Contents(arrival.content, end)
         self._made: list[Record] = []
+        self._again: list[Record] = []  # of copies that are messages of their own
 
     def accepted(self) -> list[Record]:
         """At least one record; the first carries the events and the identifier of the message. Content in a file is linked for the others."""
@@ -142,6 +141,17 @@ class Writer:
         for one in dispositions:
             if one.outcome is not None:
                 self._send(one.outcome, one.edits)
+        if messages is not None or dispositions:
+            for again in arrival.again:
+                self._again += Writer(again, hostname=self._hostname, end=again.end)._of_copy()
+
+    def _of_copy(self) -> list[Record]:
+        """Records of a copy that went through all stages by itself: nobody waits for a reply, and what is refused is dropped."""
+        arrival = self._arrival
+        if arrival.plan.answer is Answer.ACCEPT:
+            arrival.reply = Reply(250, "2.0.0", f"copy of {arrival.copy_of}")
+            return self.accepted()
+        return self.refused(EventName.REFUSED, Reply(550, *refusal_of(arrival.plan.text)))
 
     def _send(self, outcome: Outcome, edits: tuple[Edit, ...]) -> None:
         envelope = self._arrival.envelope
@@ -211,7 +221,7 @@ class Writer:
         if path is not None and not any(record.content == path for record in self._made):
             path.unlink(missing_ok=True)  # every splinter has content of its own
         self._arrival.contents = None
-        return self._made
+        return [*self._made, *self._again]
 
 
 def _splinters(disposition: Disposition) -> list[Splinter]:
@@ -266,13 +276,15 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
         if session.user:
             connected["user"] = session.user
     told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
-    if isinstance(transaction.context, list):
+    if isinstance(transaction.context, list) and not arrival.copy_of:
         told += transaction.context
     fields: dict[str, object] = {"reply": str(reply), "subject": subject_of(arrival.content, arrival.head)}
     if outcome is EventName.ABORTED:
         fields = {"recipients": list(arrival.envelope.recipients)}
     if arrival.greylist:
         fields["greylist"] = arrival.greylist
+    if arrival.copy_of:
+        fields["copy_of"] = arrival.copy_of
     if report is not None:
         fields |= {
             "verdict": str(arrival.verdict),

@@ -41,6 +41,8 @@ def _archive(call: Call, scope: Scope) -> Step:
 def _blind_copy(*, is_scanned: bool) -> Callable[[Call, Scope], Step]:
     def build(call: Call, scope: Scope) -> Step:
         given = text_at(call, 1)
+        if is_scanned:
+            scope.note_redirection(text_at(call, 0))
         addresses, subject = addresses_of(text_at(call, 0)), writer_of("" if given == "$Subject" else given)  # the field stays as it is
         path, mailhost = writer_at(call, 2), writer_at(call, 3)
 

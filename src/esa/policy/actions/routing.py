@@ -18,8 +18,7 @@ _TEXT = Signature((Kind.TEXT,), 1)
 def _recipient(call: Call, scope: Scope) -> Step:
     text = text_at(call, 0)
     addresses = addresses_of(text)
-    if "$" not in text:
-        scope.redirections.update(part.strip(" <>") for part in text.split(","))
+    scope.note_redirection(text)
 
     def run(run: Run) -> None:
         run.outcome.recipients = addresses(run)

@@ -115,6 +115,11 @@ class Scope:
             if isinstance(value, Text):
                 self._note(value.value)
 
+    def note_redirection(self, text: str) -> None:
+        """Whose mail policies may be asked for, though they are no recipients of the message as it came."""
+        if "$" not in text:
+            self.redirections.update(part.strip(" <>") for part in text.split(","))
+
     def _note(self, text: str) -> None:
         if "$" in text:
             plain = text.lower().replace("_", "")
