@@ -27,7 +27,7 @@ from esa.message.reply import Reply, refusal_of
 from esa.policy.mail_flow import AccessRule, MailFlowPolicy
 from esa.policy.recipient_access import POSTMASTER, REFUSED, Recipient, RecipientAccess, RecipientMatch, RecipientRule, recipient_of
 from esa.store.dictionary_hits import TERMS
-from esa.store.record import Event, EventName
+from esa.store.record import REFUSED_BY_FILTER, Event, EventName
 
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
 TOO_MANY_REFUSED = Reply(421, "4.7.0", "Too many refused recipients")
@@ -207,6 +207,8 @@ class Recipients:
             fields: dict[str, object] = {"recipient": forward_path, "reply": str(reply)}
             if because is not None:
                 fields["because"] = because
+            if by == BY_FILTER:
+                fields["by"] = REFUSED_BY_FILTER
             if hits:
                 fields[TERMS] = hits
             refusals.append(Event(EventName.RECIPIENT_REFUSED, time.time(), fields))
