@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from esa.config.load import load
+from esa.gateway.judgement import Mail
+from esa.gateway.rehearsal import Rehearsal
+from esa.message.envelope import Envelope, Session
 from tests.end_to_end.running import Gateway, environment, running, unused_port
 from tests.end_to_end.test_mail_policies import tracked
 
@@ -47,6 +51,19 @@ def test_the_configuration_is_read_and_nothing_in_it_is_wrong(path: Path, tmp_pa
     assert done.returncode == 0, done.stdout + done.stderr
     assert ("advice: " in done.stderr) == (path.stem == "hat-reputation-ranges")  # which shows what is advised against
     assert f"{path.name} is right" in done.stdout
+
+
+def test_a_rehearsal_names_the_filter_that_refuses_a_recipient_whatever_the_message(tmp_path: Path) -> None:
+    (tmp_path / "esa.toml").write_text(copied("ex-employees", tmp_path))
+    with Rehearsal(load(tmp_path / "esa.toml")) as rehearsal:
+        recipients = ("b@example.org", "bob@example.org")
+        session = Session("192.0.2.1", 4321, "client.example.net", "ESMTP", "mail", time.time())
+        judgement = rehearsal.judge(Mail("0" * 26, MAIL, session, Envelope("a@example.net", recipients)))
+    stages = [(stage.answer, stage.rule) for stage in judgement.stages if stage.name == "recipient"]
+    assert stages[1] == ("550 5.1.6 bob@example.org has left, write to office@example.org", "content filter left")
+    assert stages[0][0].startswith("250 ")
+    filters = [stage.subject for stage in judgement.stages if stage.name.startswith("content filter")]
+    assert filters == ["left"]  # once, for the recipient that is there
 
 
 # --- own-domain.toml ----------------------------------------------------------------------------------------------------------------------

@@ -22,12 +22,13 @@ class Watch:
 
     match: RecipientMatch | None = None
     finding: Finding | None = None
+    refused: Refused | None = None  # by a content filter, at RCPT
     case: Case | None = None
     decided: Decided | None = None
     nanoseconds: int = 0  # that deciding took
 
     def begin_recipient(self) -> None:
-        self.match = self.finding = None
+        self.match = self.finding = self.refused = None
 
 
 class WatchedAccess(RecipientAccess):
@@ -78,7 +79,8 @@ class WatchedDecider(Decides):
         return self._decider.refuses_recipients
 
     def refuse_recipient(self, asked: Asked) -> Refused | None:
-        return self._decider.refuse_recipient(asked)
+        self._watch.refused = self._decider.refuse_recipient(asked)
+        return self._watch.refused
 
     def decide(self, case: Case) -> Decided:
         watch = self._watch

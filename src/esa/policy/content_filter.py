@@ -37,7 +37,7 @@ class ContentPlan:
     def __init__(self, filters: Iterable[Filter], scope: Scope) -> None:
         filters = tuple(filters)
         self._plan = FilterPlan(filters, scope)
-        self.early = early_plan(filters, scope)  # what of them can be run at RCPT
+        self.early = early_plan(filters, replace(scope, witness=None))  # what of them can be run at RCPT
         words = {test.word for one in filters for inner in statements_of(one.statement) for test in tests_of(inner.condition)}
         self._tells_recipients_apart = not words.isdisjoint(OF_RECIPIENTS)
 
