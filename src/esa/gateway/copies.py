@@ -56,7 +56,7 @@ def sent_beside(
         splinter = Splinter(copy.addresses, "deliver", f"copy ({_filter_of(outcome, 'bcc')})", route_of(copy.mailhost), is_copy=True)
         yield Copy(envelope_of(copy, envelope, envelope.size), splinter, edits_of(copy, edits))
     for one in outcome.notices:
-        path = one.return_path if "@" in one.return_path else ""
+        path = one.return_path
         content = notice(
             one.addresses,
             one.subject,
@@ -71,7 +71,7 @@ def sent_beside(
 
 def envelope_of(copy: BlindCopy, envelope: Envelope, size: int) -> Envelope:
     """The envelope of a blind copy."""
-    path = copy.return_path if "@" in copy.return_path else envelope.reverse_path
+    path = copy.return_path or envelope.reverse_path
     return Envelope(path, copy.addresses, size, "8BITMIME", envelope.smtputf8)
 
 

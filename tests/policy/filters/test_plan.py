@@ -313,3 +313,27 @@ def test_entries_that_stand_in_addresses_are_hits() -> None:
     running.plan.run(view)
     assert view.hits[("rcpt-to", "bob@example.net", "people")] == {"bob@example.net": 1}
     assert {where for where, _, _ in view.hits} <= {"rcpt-to", "mail-from"}
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("carl@example.net", ("carl@example.net",)),
+        ("Carl <carl@Example.NET>, carl@example.net, dora@example.net", ("carl@example.net", "dora@example.net")),
+        ("a@b.example> NOTIFY=NEVER", ()),
+        ("nobody, <>, @, x@, a b@c.example", ()),
+        ("mallory@x.example\r\n RCPT", ()),
+    ],
+)
+def test_addresses_that_an_author_wrote_are_taken_only_if_they_are_some(written: str, expected: tuple[str, ...]) -> None:
+    raw = MAIL.replace(b"X-Mailer: test mailer 1.0", b"X-To: " + written.encode())
+    outcome = run("a: if (true) { alt-rcpt-to(\"$Header['X-To']\"); bcc(\"$Header['X-To']\"); notify(\"$Header['X-To']\"); }", raw)
+    assert outcome.recipients == expected
+    assert [copy.addresses for copy in outcome.blind_copies] == ([expected] if expected else [])
+    assert [notice.addresses for notice in outcome.notices] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("word", ["alt-rcpt-to", "bcc", "bcc-scan", "notify", "notify-copy"])
+def test_an_address_in_a_filter_that_is_none_is_told(word: str) -> None:
+    [problem] = problems_of(f"a: if (true) {{ {word}('carl@example.net, dora'); }}")
+    assert problem == "error 'dora' is no address"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from esa.policy.filters.acting import add_once, addresses_of, text_at, writer_at
+from esa.policy.filters.acting import add_once, address_at, addresses_at, text_at, writer_at
 from esa.policy.filters.scope import Severity, Unusable
 from esa.policy.filters.variables import writer_of
 from esa.policy.filters.words import Action, Kind, Signature, Step
@@ -43,8 +43,8 @@ def _blind_copy(*, is_scanned: bool) -> Callable[[Call, Scope], Step]:
         given = text_at(call, 1)
         if is_scanned:
             scope.note_redirection(text_at(call, 0))
-        addresses, subject = addresses_of(text_at(call, 0)), writer_of("" if given == "$Subject" else given)  # the field stays as it is
-        path, mailhost = writer_at(call, 2), writer_at(call, 3)
+        addresses, subject = addresses_at(call, 0), writer_of("" if given == "$Subject" else given)  # the field stays as it is
+        path, mailhost = address_at(call, 2), writer_at(call, 3)
 
         def run(run: Run) -> None:
             copy = BlindCopy(addresses(run), subject(run), path(run), mailhost(run), is_scanned)
@@ -58,8 +58,8 @@ def _blind_copy(*, is_scanned: bool) -> Callable[[Call, Scope], Step]:
 
 def _notice(*, with_copy: bool) -> Callable[[Call, Scope], Step]:
     def build(call: Call, scope: Scope) -> Step:
-        addresses, subject = addresses_of(text_at(call, 0)), writer_at(call, 1, "Message notification")
-        path = writer_at(call, 2)
+        addresses, subject = addresses_at(call, 0), writer_at(call, 1, "Message notification")
+        path = address_at(call, 2)
         template = scope.resource(call, 3) if len(call.arguments) > 3 else None
 
         def run(run: Run) -> None:

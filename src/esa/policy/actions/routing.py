@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esa.policy.filters.acting import addresses_of, text_at, writer_at
+from esa.policy.filters.acting import addresses_at, text_at, writer_at
 from esa.policy.filters.words import Action, Kind, Signature, Step
 
 if TYPE_CHECKING:
@@ -16,9 +16,8 @@ _TEXT = Signature((Kind.TEXT,), 1)
 
 
 def _recipient(call: Call, scope: Scope) -> Step:
-    text = text_at(call, 0)
-    addresses = addresses_of(text)
-    scope.note_redirection(text)
+    addresses = addresses_at(call, 0)
+    scope.note_redirection(text_at(call, 0))
 
     def run(run: Run) -> None:
         run.outcome.recipients = addresses(run)
