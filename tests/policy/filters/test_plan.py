@@ -337,3 +337,14 @@ def test_addresses_that_an_author_wrote_are_taken_only_if_they_are_some(written:
 def test_an_address_in_a_filter_that_is_none_is_told(word: str) -> None:
     [problem] = problems_of(f"a: if (true) {{ {word}('carl@example.net, dora'); }}")
     assert problem == "error 'dora' is no address"
+
+
+def test_an_interface_that_is_not_there_makes_a_filter_invalid() -> None:
+    [problem] = problems_of("a: if (recv-int == 'Data 2') { drop(); }", Scope(interfaces=frozenset({"Data 1"})))
+    assert problem == "invalid there is no interface 'Data 2', so the filter does not run"
+
+
+def test_a_type_of_file_that_is_none_is_told_with_the_nearest() -> None:
+    [problem] = FilterPlan(read("a: if (true) { drop-attachments-by-filetype('Executables'); }").filters, Scope()).problems
+    assert (problem.what, problem.mend) == ("no type of file is called 'Executables'", "did you mean 'executable'?")
+    assert problems_of("a: if (true) { drop-attachments-by-filetype('EXE'); drop-attachments-by-filetype('wps'); }") == []

@@ -279,7 +279,7 @@ class _Compiler:
         scope = self._scope
         known = {Kind.DICTIONARY: scope.dictionaries, Kind.LISTENER: scope.listeners, Kind.INTERFACE: scope.interfaces}.get(kind)
         if known is not None and value.value not in known and not (kind is Kind.DICTIONARY and scope.is_lenient):
-            noun = kind.value.removeprefix("the name of a ")
+            noun = kind.value.rpartition(" ")[2]
             close = difflib.get_close_matches(value.value, list(known), n=1)
             mend = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"
             self._tell(Severity.INVALID, value.at, f"there is no {noun} {value.value!r}, so the filter does not run", mend)
