@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
+from esa.store.quarantine import QuarantineView
 from tests.end_to_end.running import Gateway, running
 from tests.end_to_end.test_mail_policies import tracked
 from tests.gateway.certificates import Authority
@@ -301,3 +302,26 @@ def test_a_message_that_is_refused_has_its_copies_scanned_all_the_same(copying: 
         json.loads(line) for line in copying.command("track", "--json", "--recipient", "round@example.org", "--limit", "1").splitlines()
     ]
     assert [one["status"] for one in found["recipients"]] == ["refused"]
+
+
+@pytest.mark.parametrize("field", [b"X-Hold", b"X-Drop", b"X-Bounce", b"X-Nothing"])
+def test_a_long_message_that_is_edited_is_whole_wherever_it_goes_and_leaves_no_file_behind(gateway: Gateway, field: bytes) -> None:
+    long = MAIL.replace(b"Subject: minutes", b"X-Tell: x\r\n" + field + b": x\r\nSubject: long") + (b"y" * 70 + b"\r\n") * 45_000
+    edited = long.replace(b"Subject: long\r\n", b"Subject: long\r\nX-Told: yes\r\n")
+    code, text = gateway.send(long)
+    assert code == (550 if field == b"X-Bounce" else 250)
+    identifier = text.split()[-1].strip("()")
+    tracked(gateway, identifier, 1)
+    gateway.arrived(1 + (field == b"X-Nothing") + (field == b"X-Bounce"))  # what is told, and to whom it goes
+    if field == b"X-Nothing":
+        assert to([path.read_bytes() for path in gateway.maildir()], "b@example.org").endswith(edited)
+    if field == b"X-Hold":
+        view = QuarantineView.open(gateway.state)
+        assert view is not None
+        held = {item.quarantines: (item.size, view.content(item)) for item in view.items() if item.message.startswith(identifier)}
+        view.close()
+        assert set(held) == {("Legal",), ("Second",)}
+        for size, content in held.values():
+            assert content.endswith(edited)
+            assert size == len(content)
+    assert list((gateway.state / "spool" / "receive-0" / "incoming").iterdir()) == []

@@ -74,7 +74,7 @@ def copies_again(arrival: Arrival, scanner: _Scans, decider: _Decides) -> list[A
 
 
 def _again(arrival: Arrival, copy: BlindCopy, edits: tuple[Edit, ...], scanner: _Scans, decider: _Decides) -> Arrival:
-    arrival.contents = arrival.contents or Contents(arrival.content, arrival.end)
+    arrival.contents = arrival.contents or Contents(arrival.content, arrival.end, arrival.path)
     content = arrival.contents.of(edits_of(copy, edits))
     envelope = envelope_of(copy, arrival.envelope, len(content))
     new = replace(

@@ -142,6 +142,9 @@ class Arrival:
 
     def discard(self) -> None:
         """Give content back that nobody takes over."""
+        if self.contents is not None:
+            self.contents.discard()
+            self.contents = None
         self.unmap()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
@@ -289,7 +292,7 @@ class Route:
                 try:
                     self._judge(arrival, report)
                     for one in (arrival, *arrival.again):
-                        one.contents = one.contents or Contents(one.content, one.end)
+                        one.contents = one.contents or Contents(one.content, one.end, one.path)
                         one.contents.make(one.plan)
                 except Exception as error:
                     outcomes[place] = error

@@ -25,7 +25,7 @@ from esa.policy.disposition import Action, Answer, Disposition, Plan
 from esa.policy.mail_policy import DEFAULT
 from esa.policy.outcome import Outcome
 from esa.store.dictionary_hits import TERMS, terms_told
-from esa.store.record import SPLINTER_SUFFIX, Event, EventName, Record, Splinter
+from esa.store.record import INLINE_LIMIT, SPLINTER_SUFFIX, Event, EventName, Record, Splinter
 
 if TYPE_CHECKING:
     from esa.gateway.receive import Arrival
@@ -37,10 +37,11 @@ _NONE: Content = ((), None)  # of what is dropped
 class Contents:
     """The octets of one message with what edits there are, each made once. Of a large message they are made on the thread that has scanned it."""
 
-    def __init__(self, content: bytes | mmap.mmap, end: int | None = None) -> None:
-        """`end`: octets of its header, if they are known."""
-        self._content, self._end = content, end
+    def __init__(self, content: bytes | mmap.mmap, end: int | None = None, path: Path | None = None) -> None:
+        """`end`: octets of its header, if they are known. `path`: of content in a file; what is long is then written beside it."""
+        self._content, self._end, self._path = content, end, path
         self._made: dict[tuple[Edit, ...], bytes] = {}
+        self.files: dict[tuple[Edit, ...], Path] = {}  # on disk; whoever takes a record takes its file
 
     def of(self, edits: tuple[Edit, ...] = ()) -> bytes:
         """The message as it came, without result fields that others wrote, and edited."""
@@ -50,15 +51,25 @@ class Contents:
         return self._made[edits]
 
     def make(self, plan: Plan) -> None:
-        """All that a plan asks for, but for the message as it came."""
+        """All that a plan asks for, but for the message as it came. Long ones are on disk then, so that no commit waits for them. Raises OSError."""
         wanted = [one.edits for one in (*plan.splinters, *plan.refusals) if one.edits and one.keeps_content]
         for outcome, edits in plan.outcomes:
             if edits and (outcome.archives or outcome.duplicate_quarantines):
                 wanted.append(edits)
             wanted += [edits_of(copy, edits) for copy in outcome.blind_copies]
         for edits in wanted:
-            if edits:
-                self.of(edits)
+            if edits and edits not in self.files:
+                octets = self.of(edits)
+                if self._path is not None and len(octets) > INLINE_LIMIT:
+                    self.files[edits] = self._path.with_name(f"{self._path.name}.{len(self.files)}")
+                    _write(self.files[edits], octets)
+                    del self._made[edits]
+
+    def discard(self, records: Sequence[Record] = ()) -> None:
+        """Remove the files that none of these records has."""
+        for path in self.files.values():
+            if not any(record.content == path for record in records):
+                path.unlink(missing_ok=True)
 
 
 class Writer:
@@ -68,6 +79,7 @@ class Writer:
         self._arrival, self._hostname = arrival, hostname
         self._contents = arrival.contents or Contents(arrival.content, end)
         self._made: list[Record] = []
+        self._edited: set[Path] = set()  # files of edited content
         self._again: list[Record] = []  # of copies that are messages of their own
 
     def accepted(self) -> list[Record]:
@@ -169,13 +181,17 @@ class Writer:
         return self._contents.of()
 
     def _content(self, edits: tuple[Edit, ...]) -> bytes | Path:
-        """The octets with these edits; of what came in a file and is not edited, that file or a link to it."""
-        path = self._arrival.path
-        if edits or path is None:
+        """The octets with these edits; of what is in a file, that file or a link to it."""
+        path = self._contents.files.get(edits) if edits else self._arrival.path
+        if path is None:
             return self._contents.of(edits)
+        if edits:
+            self._edited.add(path)
         if not any(record.content == path for record in self._made):
             return path
         link = path.with_name(self._next())
+        if edits:
+            self._edited.add(link)
         link.unlink(missing_ok=True)
         os.link(path, link)
         return link
@@ -211,17 +227,31 @@ class Writer:
                 events=events,
                 prefix=prefix,
                 content=content,
-                size=arrival.envelope.size if isinstance(content, Path) else len(content or b""),
-                omitted=arrival.omitted if isinstance(content, Path) else (),
+                size=self._size(content),
+                omitted=arrival.omitted if isinstance(content, Path) and content not in self._edited else (),
             )
         )
+
+    def _size(self, content: bytes | Path | None) -> int:
+        if isinstance(content, Path):
+            return content.stat().st_size if content in self._edited else self._arrival.envelope.size
+        return len(content or b"")
 
     def _done(self) -> list[Record]:
         path = self._arrival.path
         if path is not None and not any(record.content == path for record in self._made):
             path.unlink(missing_ok=True)  # every splinter has content of its own
+        self._contents.discard(self._made)
         self._arrival.contents = None
         return [*self._made, *self._again]
+
+
+def _write(path: Path, octets: bytes) -> None:
+    """A new file of mode 0600, on disk when it returns."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:  # noqa: PTH123
+        file.write(octets)
+        file.flush()
+        os.fdatasync(file.fileno())
 
 
 def _splinters(disposition: Disposition) -> list[Splinter]:
