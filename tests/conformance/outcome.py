@@ -51,3 +51,4 @@ class Pack:
     run: Callable[[Path], Iterable[Outcome]]
     share: float = 1.0
     floor: float = 1.0
+    is_ours: bool = False  # its cases stand beside its run, in no shared folder

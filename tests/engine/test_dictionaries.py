@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import date
 from email.message import EmailMessage
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -148,3 +151,60 @@ def test_counts_are_those_of_a_plain_reading(
             expected[term] = count
     assert found.get("terms", {}) == expected
     assert found.get("score", 0) == sum(weights[term] * count for term, count in expected.items())
+
+
+# --- hashes of files ----------------------------------------------------------------------------------------------------------------------
+
+VIRUS = b"MZ\x90\x00 something that nobody wants"
+
+
+def carrying(content: bytes, *, encoding: str = "base64", name: str = "a.exe") -> bytes:
+    message = EmailMessage()
+    message["From"], message["Subject"] = "a@example.net", "x"
+    message.set_content("see there\n")
+    message.add_attachment(content, maintype="application", subtype="octet-stream", filename=name, cte=encoding)
+    return message.as_bytes(policy=message.policy.clone(linesep="\r\n"))
+
+
+def hashed(algorithm: str, content: bytes = VIRUS, weight: int = 3) -> Dictionary:
+    return Dictionary.from_text("known", f"# esa: kind = hashes\n{hashlib.new(algorithm, content).hexdigest()}, {weight}\n")
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha1", "md5"])
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_an_attached_file_is_known_by_its_hash_however_it_is_encoded(algorithm: str, encoding: str) -> None:
+    digest = hashlib.new(algorithm, VIRUS).hexdigest()
+    assert facts(hashed(algorithm), carrying(VIRUS, encoding=encoding)) == {"score": 3, "terms": {digest: 1}, "places": {"attachment": 3}}
+
+
+def test_another_file_and_the_text_of_the_message_are_not() -> None:
+    assert facts(hashed("sha256"), carrying(VIRUS + b"!")) == {}
+    assert facts(hashed("sha256", b"see there\r\n"), carrying(VIRUS)) == {}
+    assert facts(hashed("md5", b""), carrying(b"")) == {}
+
+
+def test_words_hashes_and_last_days_count_together() -> None:
+    digest = hashlib.sha256(VIRUS).hexdigest()
+    dictionary = Dictionary.from_text("both", f"{digest}, 5\nthere, 2\n{hashlib.md5(VIRUS).hexdigest()}, 7  # until 2025-12-31\n")
+    found = facts(dictionary, carrying(VIRUS))
+    assert found == {"score": 7, "terms": {"there": 1, digest: 1}, "places": {"body": 2, "attachment": 5}}
+
+
+def test_a_message_that_is_the_file_itself_and_a_file_in_a_message_are_known() -> None:
+    whole = b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(VIRUS) + b"\r\n"
+    assert facts(hashed("sha256"), whole)["score"] == 3
+    inner = b"Content-Type: message/rfc822\r\n\r\n" + carrying(VIRUS)
+    assert facts(hashed("sha256"), inner)["score"] == 3
+
+
+def test_without_hashes_no_message_is_examined_for_them() -> None:
+    checks = [Dictionaries(Entries.of([FINANCE])), Dictionaries(Entries.of([hashed("sha1")]))]
+    assert [check.examines_all for check in checks] == [False, True]
+
+
+def test_a_message_edited_behind_its_scan_is_counted_as_if_it_had_been_scanned_so() -> None:
+    scanner = Scanner(dictionaries=[FINANCE, hashed("sha256")])
+    for raw in (plain("account of a bank", subject="ABA"), carrying(VIRUS), plain("nothing")):
+        told = scanner.scan(raw).checks.get("dictionaries", {})
+        again = scanner.lookup.message(raw)
+        assert {name: dict(one) for name, one in again.items()} == {name: dict(one) for name, one in told.items()}  # type: ignore[call-overload]

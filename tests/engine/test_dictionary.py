@@ -126,6 +126,7 @@ def test_typed_entries_are_written_in_one_way() -> None:
         Entry("example.com", 1, "domain"),
     ]
     assert entries(f"# esa: kind = hashes\n{'AB' * 32}\n") == [Entry("ab" * 32, 1, "hash")]
+    assert entries(f"# esa: kind = hashes\n{'AB' * 20}, 2\n{'cd' * 16}\n") == [Entry("ab" * 20, 2, "hash"), Entry("cd" * 16, 1, "hash")]
 
 
 def test_what_stands_behind_an_entry_is_its_last_day_its_owner_and_a_comment() -> None:
@@ -146,7 +147,7 @@ def test_what_stands_behind_an_entry_is_its_last_day_its_owner_and_a_comment() -
         ("a\n# esa: kind = terms\n", 2, "above the first entry", "move this line up"),
         ("a # until 2027-13-01\n", 1, "'2027-13-01' is no date", "2027-01-31"),
         ("# esa: kind = networks\n192.0.2.7/24\n", 2, "host bits set", "192.0.2.0/24"),
-        ("# esa: kind = hashes\nabc\n", 2, "no SHA-256 hash", "64"),
+        ("# esa: kind = hashes\nabc\n", 2, "no hash of a file", "64"),
         ("# esa: kind = addresses\nexample.com\n", 2, "needs an @", ""),
         ("/a(?=b)/\n", 1, "column 3: (?= is look-ahead", "match the text behind it too"),
         ("x\n/(a|b)\\1/\n", 2, "column 7: \\1 refers", "once more"),

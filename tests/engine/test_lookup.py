@@ -142,3 +142,13 @@ def test_an_address_that_was_looked_up_is_not_remembered_beyond_the_last_day_of_
     assert "gone" in lookup.text("bob@example.org")
     today += timedelta(days=1)
     assert lookup.text("bob@example.org") == {}
+
+
+def test_short_hashes_are_looked_up_too_and_other_lengths_are_nobody(tmp_path: Path) -> None:
+    lines = "".join(f"{hashlib.new(one, b'a virus').hexdigest()}\n" for one in ("md5", "sha1"))
+    made = Scanner(dictionaries=[Dictionary.from_text("known", f"# esa: kind = hashes\n{lines}")])
+    made.save(tmp_path / "patterns")
+    for lookup in (made.lookup, Scanner(compiled=tmp_path / "patterns").lookup):
+        assert lookup.digest(hashlib.md5(b"a virus").digest())["known"].score == 1
+        assert lookup.content(b"a virus")["known"].score == 2
+        assert lookup.content(b"another") == lookup.digest(b"") == lookup.digest(bytes(20)) == lookup.content(b"") == {}

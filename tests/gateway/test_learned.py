@@ -16,7 +16,7 @@ from esa.gateway.learned import SHARES, TABLE, Learner, LearnSettings, Observati
 from esa.policy.history import DAY, Kind, Learning, Seen, Subject, share_points
 from esa.policy.reputation import Reputation
 from esa.policy.senders import read_address
-from esa.store.record import Event, EventName, Record
+from esa.store.record import REFUSED_BY_FILTER, Event, EventName, Record
 from esa.store.reputation import FILE_NAME
 from esa.store.reputation_table import TableReader
 from esa.store.segments import Batch, Location, SpoolReader, Stored
@@ -120,6 +120,22 @@ def test_mail_that_was_never_scanned_says_nothing() -> None:
 def test_a_stale_recipient_among_valid_ones_is_forgiven_and_guessing_is_not(refused: tuple[str, ...], invalid: int) -> None:
     (seen,) = observations_of(record("clean", refused=refused), ())
     assert seen.seen == Seen(1, invalid=invalid)
+
+
+def test_recipients_that_a_filter_refuses_are_no_guesses_and_copies_no_mail_of_the_sender() -> None:
+    made = record("clean", refused=["550 5.1.6 Bob has left"] * 3)
+    events = tuple(
+        dataclasses.replace(event, fields={**event.fields, "by": REFUSED_BY_FILTER}) if event.name is EventName.RECIPIENT_REFUSED else event
+        for event in made.events
+    )
+    [observation] = observations_of(dataclasses.replace(made, events=events), ())
+    assert observation.seen == Seen(1)
+    assert observations_of(made, ())[0].seen.invalid > 0
+    copied = tuple(
+        dataclasses.replace(event, fields={**event.fields, "copy_of": "1"}) if event.name is EventName.ACCEPTED else event
+        for event in events
+    )
+    assert observations_of(dataclasses.replace(made, events=copied), ()) == []
 
 
 def test_recipients_tried_without_mail_are_learned_of(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 from esa.engine.verdict import Reason, Report, Verdict
 from esa.errors import StoreError
 from esa.gateway import events as gateway_events
-from esa.gateway.deciding import Decider
+from esa.gateway.deciding import Case, Decided, Decider
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter, Counters
 from esa.gateway.receive import FORGED_LIMIT, LARGE, Route
 from esa.gateway.receiver import Transaction
 from esa.gateway.reception import ListenerReceiver
+from esa.message.edits import Edit, TagSubject, apply
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
 from esa.policy.disposition import Action
@@ -376,3 +378,58 @@ async def test_drain_waits_for_every_reply_and_record(bench: Bench) -> None:
     await bench.route.drain()
     assert all(client.replies for _, client in sent)
     assert len(bench.stored()) == 60
+
+
+async def test_while_a_large_message_is_decided_about_and_edited_small_ones_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step of the large one waits until a small one that came behind it has its reply."""
+    tagged = Treatment(Action.DELIVER, (TagSubject("LONG "),))
+    bench = Bench(tmp_path, policy=MailPolicy(positive_above=20.0, suspect_above=0.0, suspect=tagged))
+    entered, answered = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+
+    class Slow(Decider):
+        def decide(self, case: Case) -> Decided:
+            if len(case.content) > LARGE:
+                entered[0].set()
+                assert answered[0].wait(10)
+            return super().decide(case)
+
+    def slow_apply(raw: bytes, edits: Sequence[Edit]) -> bytes:
+        if len(raw) > LARGE:
+            entered[1].set()
+            assert answered[1].wait(10)
+        return apply(raw, edits)
+
+    bench.route.decider = Slow(MailPolicies.of_one(MailPolicy(positive_above=20.0, suspect_above=0.0, suspect=tagged)))
+    monkeypatch.setattr("esa.gateway.records.apply", slow_apply)
+    large, waiting = bench.transaction(CLEAN + b"x" * LARGE)
+    bench.route.take(large)
+    for at in range(2):
+        assert await asyncio.to_thread(entered[at].wait, 10)
+        small, client = bench.transaction(CLEAN)
+        bench.route.take(small)
+        assert (await client.reply()).code == 250
+        assert waiting.replies == []
+        answered[at].set()
+    assert (await waiting.reply()).code == 250
+    await bench.route.drain()
+    records = {one.record.envelope.size: one for one in bench.stored()}
+    assert b"\r\nSubject: LONG hello\r\n" in bench.content(records[max(records)])[:2_000]
+    bench.spool.close()
+
+
+async def test_a_large_message_that_cannot_be_decided_about_is_put_off(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+
+    class Broken(Decider):
+        def decide(self, case: Case) -> Decided:
+            raise ValueError("broken")
+
+    bench.route.decider = Broken(MailPolicies.of_one())
+    for content in (CLEAN, CLEAN + b"x" * LARGE):
+        transaction, client = bench.transaction(content)
+        bench.route.take(transaction)
+        assert (await client.reply()).code == 451
+    await bench.route.drain()
+    bench.spool.close()

@@ -510,3 +510,16 @@ def test_no_message_makes_an_edit_fail_and_edits_of_nothing_change_no_octet(end:
 @given(st.sampled_from(MAIL), st.lists(st.sampled_from(EDITS), max_size=4), st.integers(0, 4_000))
 def test_edits_of_messages_that_are_cut_short_do_not_fail(path: Path, edits: list[Edit], size: int) -> None:
     apply(path.read_bytes()[:size], edits)
+
+
+def test_thousands_of_parts_and_matches_are_edited_in_a_moment() -> None:
+    """Each was compared with all others, and each match was counted in characters from the begin."""
+    attached = b"--b\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\nMZ\r\n"
+    raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n" + attached * 2_000 + b"--b--\r\n"
+    numbers = frozenset(part.index for part in parse(raw).parts if part.attachment)
+    assert len(numbers) == 2_000
+    assert apply(raw, [DropParts(numbers, "")]) == b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ntext\r\n--b--\r\n"
+    long = b"Subject: x\r\n\r\n" + "aä€\n".encode().replace(b"\n", b"\r\n") * 20_000
+    labelled = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n" + long
+    changed = apply(labelled, [EditBody("[aä]", "<\\0>")])
+    assert message_from_bytes(changed, policy=email.policy.default).get_content().replace("\r\n", "\n") == "<a><ä>€\n" * 20_000

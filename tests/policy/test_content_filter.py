@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from esa.engine.scanner import Scanner
 from esa.engine.verdict import Report, Verdict
@@ -18,7 +13,7 @@ from esa.policy.disposition import Action, Answer, Disposition, plan
 from esa.policy.filters.plan import FilterPlan
 from esa.policy.filters.read import read
 from esa.policy.filters.scope import Scope
-from esa.policy.filters.tree import Call, Filter
+from esa.policy.filters.tree import Call
 from esa.policy.mail_policy import MailPolicy, Treatment
 from esa.policy.policy_table import Members, PolicyTable, Senders, parse_member
 from esa.policy.splinters import Decision, decide
@@ -152,45 +147,3 @@ def test_a_filter_without_conditions_is_for_every_message() -> None:
     scope = Scope()
     chain = ContentPlan([content_filter("f", [], [Call("drop")], needs_all=True)], scope)
     assert decided(Rules(FilterPlan((), scope), {("all",): chain}, scope)).dispositions[0].action is Action.DROP
-
-
-PIECES = [
-    "rcpt-to == '^a@'",
-    "rcpt-to == '@example.org$'",
-    "subject == 'hello'",
-    "mail-from == 'nobody'",
-    "rcpt-to-group == 'staff'",
-    "not rcpt-to == '^[bc]@'",
-]
-ACTIONS = [
-    "drop()", "bounce()", "refuse('gone')", "skip-filters()", "quarantine('Q')", "insert-header('X', '$EnvelopeRecipients')",
-    "alt-rcpt-to('z@example.org')", "bcc('z@example.org')", "archive('a')", "encrypt()", "notify('z@example.org')", "duplicate-quarantine('D')",
-]  # fmt: skip
-
-
-@st.composite
-def chains(draw: st.DrawFn) -> tuple[Filter, ...]:
-    texts = [
-        f"f{number}: if ({draw(st.sampled_from(PIECES))}) {{ {draw(st.sampled_from(ACTIONS))}; }}"
-        for number in range(draw(st.integers(0, 4)))
-    ]
-    return read(" ".join(texts)).filters
-
-
-@settings(max_examples=300, deadline=None)
-@given(chains(), chains(), chains(), st.floats(0, 100), st.booleans())
-def test_whatever_filters_do_every_recipient_gets_exactly_one_disposition(
-    messages: tuple[Filter, ...], first: tuple[Filter, ...], second: tuple[Filter, ...], score: float, drops: bool
-) -> None:
-    scope = Scope()
-    made = Rules(FilterPlan(messages, scope), {("all",): ContentPlan(first, scope), ("b",): ContentPlan(second, scope)}, scope)
-    policy = MailPolicy("b", content_filters=("b",), drops_refused=drops)
-    found = decided(made, (policy, Members((parse_member("b@"),))), score=score)
-    assert Counter(who for one in found.dispositions for who in one.recipients) == Counter(THREE)
-    planned = plan(found.dispositions, found.messages)
-    if planned.answer is Answer.ACCEPT:
-        assert Counter(who for one in planned.splinters for who in one.recipients) == Counter(THREE)
-        assert all(one.action is not Action.DELIVER for one in planned.splinters if one.encrypts)
-    else:
-        assert {one.action for one in planned.refusals} == {Action.REFUSE}
-    assert decided(made, (replace(policy), Members((parse_member("b@"),))), score=score) == found

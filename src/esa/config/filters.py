@@ -17,7 +17,7 @@ from esa.config.values import Table, Texts
 from esa.errors import ConfigurationError
 from esa.policy.filters.note import Notes
 from esa.policy.filters.plan import FilterPlan
-from esa.policy.filters.read import read
+from esa.policy.filters.read import faults_in, read
 from esa.policy.filters.scope import Problem, Scope, Severity
 
 if TYPE_CHECKING:
@@ -75,15 +75,20 @@ def sources(table: Filters, base: Path = Path()) -> list[Source]:
 
 def source_of(path: Path) -> Source:
     """One file. Raises ConfigurationError."""
+    text = text_of(path)
+    return Source(path, text, read(text, str(path)))
+
+
+def text_of(path: Path) -> str:
+    """What is written in a file of filters. Raises ConfigurationError."""
     try:
-        text = path.read_text("utf-8-sig")
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError as wrong:
         raise ConfigurationError(f"octet {wrong.start} is not UTF-8", where=str(path), mend="save the file as UTF-8 text") from wrong
     except OSError as wrong:
         raise ConfigurationError(
             f"the filters cannot be read: {wrong.strerror}", where=str(path), mend="check its path and mode"
         ) from wrong
-    return Source(path, text, read(text, str(path)))
 
 
 def filters_of(found: Iterable[Source]) -> Iterator[Filter]:
@@ -112,6 +117,7 @@ def scope_of(configuration: Configuration, base: Path = Path()) -> Scope:
     return Scope(
         dictionaries=frozenset(path.stem for name in configuration.scan.dictionaries for path in files_of(base / name)),
         listeners=frozenset(listener.name for listener in configuration.listener),
+        interfaces=frozenset(listener.interface or listener.name for listener in configuration.listener),
         texts=resources(configuration.filters, base),
         is_left_to_right=configuration.filters.left_to_right,
     )
@@ -126,9 +132,12 @@ def plan_of(configuration: Configuration, base: Path = Path(), scope: Scope | No
 def faults_of(configuration: Configuration, base: Path) -> list[tuple[str, str]]:
     """What makes the filters of a configuration unusable, as (what, mend)."""
     try:
-        problems = plan_of(configuration, base).problems
+        unread = [fault for path in expand(configuration.filters.files, base) for fault in faults_in(text_of(path), str(path))]
+        problems = plan_of(configuration, base).problems if not unread else []
     except ConfigurationError as wrong:
-        return [(f"{wrong.where}: {wrong.what}" if wrong.where else wrong.what, wrong.mend or "mend that file")]
+        unread = [wrong]
+    if unread:
+        return [(f"{wrong.where}: {wrong.what}" if wrong.where else wrong.what, wrong.mend or "mend that file") for wrong in unread]
     return [told(problem) for problem in problems if problem.severity is Severity.ERROR]
 
 

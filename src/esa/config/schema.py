@@ -132,6 +132,11 @@ class Listener(Table):
     """A listener: an address and port that takes mail by SMTP. There may be several."""
 
     name: Name = Field(default="mail", description="Name in logs and tracking.")
+    interface: str = Field(
+        default="",
+        max_length=100,
+        description='Name that filters know its address by, as "Data 1" (recv-int, $RecvInt). Empty: the name of the listener.',
+    )
     address: Address = Field(default="127.0.0.1", description='Address to listen on. "0.0.0.0" or "::": every address of the machine.')
     port: int = Field(
         default=2525,

@@ -110,6 +110,15 @@ class Saving(Check, Protocol):
         """All that it is made of, as named tables of octets."""
 
 
+@runtime_checkable
+class Watching(Check, Protocol):
+    """A check that may find something in messages in which none of its terms stands."""
+
+    @property
+    def examines_all(self) -> bool:
+        """Whether it examines every message, though it names terms."""
+
+
 Factory = Callable[[Materials], Check | None]
 
 

@@ -51,7 +51,7 @@ _UNTIL = re.compile(r"until\s+(\d{4}-\S*)\Z")
 _OWNER = re.compile(r"owner:\s*(\S.*)\Z")
 _BARE = re.compile(r"[\w@.+-]+(?: [\w@.+-]+)*\Z")  # stands for itself in a file of terms
 _ODD = re.compile(r"[\\^$*+?{}|()\[\].]")  # what makes a line of an AsyncOS dictionary a regular expression
-_HASH = re.compile(r"[0-9a-fA-F]{64}\Z")
+_HASH = re.compile(r"(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z")  # MD5, SHA-1, SHA-256
 
 
 class Entry(NamedTuple):  # and no dataclass: there may be a million
@@ -285,7 +285,8 @@ def _typed(body: str, weight: int, kind: Kind, is_quoted: bool) -> Entry:
             return Entry(network_text(network), weight, "network")
         case "hashes":
             if not _HASH.match(body):
-                raise SyntaxFault(f"{body!r} is no SHA-256 hash", mend="write its 64 hexadecimal digits")
+                mend = "write its hexadecimal digits: 64 of SHA-256, 40 of SHA-1 or 32 of MD5"
+                raise SyntaxFault(f"{body!r} is no hash of a file", mend=mend)
             return Entry(body.lower(), weight, "hash")
 
 

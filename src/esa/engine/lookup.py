@@ -10,14 +10,18 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from esa.engine.check import Evidence
 from esa.engine.checks.dictionaries import Dictionaries
 from esa.message.content import Message
-from esa_core import Engine, fold
+from esa_core import Engine, flag_names, fold
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from esa.engine.listening import Listening
 
 _HEAD = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
@@ -36,6 +40,8 @@ class Found(NamedTuple):
 
 Founds = Mapping[str, Found]  # by dictionary; those of which nothing was found are not there
 _NOTHING: Founds = MappingProxyType({})
+_NO_FACTS: Mapping[str, object] = MappingProxyType({})
+_NO_COUNTS: Mapping[int, int] = MappingProxyType({})
 
 
 class Lookup:
@@ -44,9 +50,9 @@ class Lookup:
     def __init__(self, listening: Listening) -> None:
         self._listening = listening
         self._check = next((check for check in listening.checks if isinstance(check, Dictionaries)), None)
-        has_patterns = self._check is not None and listening.program is not None and listening.program.n_patterns
+        self._has_patterns = self._check is not None and listening.program is not None and listening.program.n_patterns > 0
         self._known: dict[tuple[str, date], Founds] = {}
-        self._engine = Engine(program=listening.program.native) if has_patterns and listening.program is not None else None
+        self._engine = None if self._check is None else Engine(program=None if listening.program is None else listening.program.native)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,7 +75,7 @@ class Lookup:
         """The same for many, in one call. Of an address (local@domain, no brackets): entries that are this address, `@domain`, its domain,
         `.domain` above it, and terms and expressions that stand in it. Counts are as in a message."""
         program = self._listening.program
-        if self._engine is None or program is None or self._check is None:
+        if self._engine is None or program is None or self._check is None or not self._has_patterns:
             return [_NOTHING] * len(texts)
         raws = [_HEAD + text[:LONGEST].translate(_LINES).encode("utf-8", "replace") for text in texts]
         batch = self._engine.scan(raws)
@@ -96,9 +102,31 @@ class Lookup:
                 return _NOTHING
         return self._founds((index, 1) for index in self._check.entries.networks_of(address))
 
-    def digest(self, sha256: bytes) -> Founds:
-        """Entries that are the hash of a file: 32 octets of SHA-256."""
-        return _NOTHING if self._check is None else self._founds((index, 1) for index in self._check.entries.hashes_of(sha256))
+    def digest(self, digest: bytes) -> Founds:
+        """Entries that are the hash of a file: 32 octets of SHA-256, 20 of SHA-1 or 16 of MD5."""
+        return _NOTHING if self._check is None else self._founds((index, 1) for index in self._check.entries.hashes_of(digest))
+
+    def content(self, content: bytes) -> Founds:
+        """Entries that are a hash of these octets."""
+        if self._check is None or not content:
+            return _NOTHING
+        return self._founds((index, 1) for index in self._check.entries.hashes_of_content(content))
+
+    def message(self, raw: Buffer) -> Mapping[str, object]:
+        """What of the dictionaries stands in a message, as `Report.checks` has it: for one that was edited behind its scan."""
+        check = self._check
+        if check is None or self._engine is None:
+            return _NO_FACTS
+        batch, message = self._engine.scan([raw]), Message(raw)
+        evidence = Evidence(message, batch, 0, 0.0)
+        if (program := self._listening.program) is not None and self._has_patterns:
+            is_capped = "too_many_matches" in flag_names(int(batch.flags[0]))
+            counts, _ = program.counts(batch, 0, message, is_capped=is_capped)
+            matches = self._listening.heard(counts).get(check, _NO_COUNTS)
+            where = partial(self._listening.where, check, matches, batch, 0, message, is_capped=is_capped)
+            evidence = evidence._replace(matches=matches, where=where)
+        finding = check.examine(evidence)
+        return _NO_FACTS if finding is None else finding.facts
 
     def _founds(self, counts: Iterable[tuple[int, int]]) -> Founds:
         assert self._check is not None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
 
-from esa.engine.check import Check, Evidence, Finding, Materials, build
+from esa.engine.check import Check, Evidence, Finding, Materials, Watching, build
 from esa.engine.dictionary import Dictionary
 from esa.engine.judge import native_engine
 from esa.engine.listening import Listening
@@ -92,6 +92,7 @@ class _Compiled(NamedTuple):
 
     listening: Listening
     always: tuple[Check, ...]
+    unheard: Mapping[Check, Mapping[int, int]]  # checks that examine messages in which none of their terms stands
     engine: Engine
     judges: bool
     lookup: Lookup
@@ -130,6 +131,7 @@ class Scanner:
         self._compiled = _Compiled(
             listening,
             tuple(check for check in listening.checks if not check.terms),
+            {check: {} for check in listening.checks if check.terms and isinstance(check, Watching) and check.examines_all},
             native_engine(self.model, None if listening.program is None else listening.program.native),
             any(check.name == "spam" for check in listening.checks),
             Lookup(listening),
@@ -190,12 +192,12 @@ class Scanner:
         for row, raw in enumerate(raws):
             message = Message(raw)
             names = _flags(flags[row])
-            heard: Mapping[Check, Mapping[int, int]] = {}
+            heard = compiled.unheard
             is_capped = False
             if program is not None and program.may_stand(batch, row, starts):
                 is_capped = "too_many_matches" in names
                 counts, more = program.counts(batch, row, message, is_capped=is_capped)
-                heard = compiled.listening.heard(counts)
+                heard = {**heard, **compiled.listening.heard(counts)} if heard else compiled.listening.heard(counts)
                 names += more
             evidence = Evidence(
                 message,

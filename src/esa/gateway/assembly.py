@@ -28,7 +28,7 @@ from esa.gateway.rates import NodeRates
 from esa.gateway.reception import KnowsGroups, ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
 from esa.policy.content_filter import Rules
-from esa.policy.host_access import HostAccess
+from esa.policy.host_access import HostAccess, Needs
 from esa.policy.incoming_relay import IncomingRelays
 from esa.policy.recipient_access import RecipientAccess
 from esa.policy.reputation import Histories, Reputation
@@ -36,6 +36,7 @@ from esa.policy.reputation import Histories, Reputation
 if TYPE_CHECKING:
     from esa.gateway.dns import Dns
     from esa.gateway.receive import Route
+NOTHING_NEEDED = Needs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,29 @@ class Assembly:
         )
 
 
-def assemble(configuration: Configuration, scanner: Scanner, rules: Rules | None, histories: Histories | None) -> Assembly:
-    """Open it. `scanner` hears for these `rules`. `histories`: what was learned of senders. Raises ConfigurationError for files."""
+def assemble(
+    configuration: Configuration,
+    scanner: Scanner,
+    rules: Rules | None,
+    histories: Histories | None,
+    in_work: Callable[[], int] | None = None,
+) -> Assembly:
+    """Open it. `scanner` hears for these `rules`. `histories`: what was learned of senders. `in_work`: messages that the node works on now.
+
+    Raises ConfigurationError for files.
+    """
     policies = policies_of(configuration.mail_policy, anti_spam=configuration.scan.anti_spam)
     names = [listener.name for listener in configuration.listener]
     return Assembly(
         configuration,
-        Decider(policies, rules, lookup=scanner.lookup, hostname=configuration.gateway.hostname),
+        Decider(
+            policies,
+            rules,
+            lookup=scanner.lookup,
+            hostname=configuration.gateway.hostname,
+            interfaces={listener.name: listener.interface or listener.name for listener in configuration.listener},
+            queue_length=in_work,
+        ),
         {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in names},
         {listener.name: make_recipient_access(configuration, listener) for listener in configuration.listener},
         IncomingRelays(relays_of(configuration.incoming_relay)),
@@ -89,9 +106,11 @@ def make_recipient_access(configuration: Configuration, listener: Listener) -> R
     return RecipientAccess(entries_of(configuration.recipient_access, listener.accept_domains, listener=listener.name))
 
 
-def make_resolver(configuration: Configuration, hosts: Iterable[HostAccess], reputation: Reputation) -> Dns | None:
-    """A resolver if any sender group asks for names, DNS lists or a reputation that is made of DNS lists, else None."""
-    asks = bool(configuration.incoming_relay and reputation.zones)
+def make_resolver(
+    configuration: Configuration, hosts: Iterable[HostAccess], reputation: Reputation, needs: Needs = NOTHING_NEEDED
+) -> Dns | None:
+    """A resolver if any sender group, or a filter (`needs`), asks for names, DNS lists or a reputation that is made of DNS lists, else None."""
+    asks = bool((configuration.incoming_relay or needs.reputation) and reputation.zones) or needs.reverse or bool(needs.zones)
     asks = asks or any(table.asks_names or table.zones or (table.asks_reputation and reputation.zones) for table in hosts)
     if not asks:
         return None

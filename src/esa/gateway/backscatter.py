@@ -6,6 +6,7 @@ notification goes only to users who have authenticated and to hosts that may rel
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,6 +22,7 @@ class Backscatter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()  # large messages are decided about on a thread of their own
         self._sent: OrderedDict[str, list[float]] = OrderedDict()
 
     def mark(self, plan: Plan, reverse_path: str, *, is_known: bool) -> Plan:
@@ -32,6 +34,10 @@ class Backscatter:
         return plan._replace(splinters=tuple(one._replace(notifies=True) if one.returns else one for one in plan.splinters))
 
     def _may_send(self, address: str) -> bool:
+        with self._lock:
+            return self._take(address)
+
+    def _take(self, address: str) -> bool:
         now = self._clock()
         recent = [at for at in self._sent.pop(address, ()) if now - at < WINDOW]
         is_free = len(recent) < LIMIT

@@ -46,15 +46,17 @@ def sent_beside(
     identifier: Callable[[], str],
     raw: Callable[[], bytes],
 ) -> Iterator[Copy]:
-    """Messages of their own: blind copies and notices. `identifier` makes one for each; `raw` gives the message as it came."""
+    """Messages of their own: notices, and blind copies but for those that are scanned again. `identifier` makes one for each; `raw` gives the
+    message as it came."""
     if outcome is None:
         return
     for copy in outcome.blind_copies:
-        path = copy.return_path if "@" in copy.return_path else envelope.reverse_path
+        if copy.is_scanned:  # a message of its own
+            continue
         splinter = Splinter(copy.addresses, "deliver", f"copy ({_filter_of(outcome, 'bcc')})", route_of(copy.mailhost), is_copy=True)
-        yield Copy(_envelope(path, copy.addresses, envelope), splinter, (*edits, *_subject(copy)))
+        yield Copy(envelope_of(copy, envelope, envelope.size), splinter, edits_of(copy, edits))
     for one in outcome.notices:
-        path = one.return_path if "@" in one.return_path else ""
+        path = one.return_path
         content = notice(
             one.addresses,
             one.subject,
@@ -67,14 +69,19 @@ def sent_beside(
         yield Copy(_envelope(path, one.addresses, envelope), splinter, content=content)
 
 
+def envelope_of(copy: BlindCopy, envelope: Envelope, size: int) -> Envelope:
+    """The envelope of a blind copy."""
+    path = copy.return_path or envelope.reverse_path
+    return Envelope(path, copy.addresses, size, "8BITMIME", envelope.smtputf8)
+
+
 def _envelope(reverse_path: str, recipients: tuple[str, ...], original: Envelope) -> Envelope:
     return Envelope(reverse_path, recipients, original.size, "8BITMIME", original.smtputf8)
 
 
-def _subject(copy: BlindCopy) -> tuple[Edit, ...]:
-    if not copy.subject or copy.subject == "$Subject":
-        return ()
-    return (StripHeader("Subject"), InsertHeader("Subject", copy.subject))
+def edits_of(copy: BlindCopy, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
+    """Those of a blind copy: what the message has by then, and a subject of its own."""
+    return (*edits, StripHeader("Subject"), InsertHeader("Subject", copy.subject)) if copy.subject else edits
 
 
 def _filter_of(outcome: Outcome, word: str) -> str:

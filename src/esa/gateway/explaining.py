@@ -90,7 +90,8 @@ def _facts(rehearsal: Rehearsal, performance: Performance) -> Iterator[Part]:
     if sender is None:
         yield Part("fact", "reputation", "not asked", "the client has no address")
         return
-    needs = rehearsal.assembly.hosts[performance.connection.listener].needs(sender.address)
+    assembly = rehearsal.assembly
+    needs = assembly.hosts[performance.connection.listener].needs(sender.address) | assembly.decider.needs
     if needs.reputation:
         score = "none" if sender.reputation is None else f"{sender.reputation:+.1f}"
         evidence = "; ".join(one.describe(performance.mail.session.received_at) for one in sender.evidence)
@@ -167,6 +168,8 @@ def _recipient(rehearsal: Rehearsal, performance: Performance, said: Said) -> St
             reason += " (it is not asked here; give recorded answers)"
     elif said.match is not None and said.match.rule.bypass_recipient_check:
         reason = "no source of recipients is asked (bypass_recipient_check)"
+    if said.refused is not None:
+        rule, place, reason = said.refused.reason, "", "it refuses the recipient whatever the message is"
     return Stage("recipient", f"<{said.subject}>", said.text, rule, place, reason, microseconds=said.microseconds)
 
 

@@ -18,7 +18,7 @@ from esa.gateway import events
 from esa.gateway.events import Event as Log
 from esa.policy.history import History, Kind, Learning, Seen, Subject, learned, subjects_of, taken_over
 from esa.policy.senders import read_address
-from esa.store.record import Event, EventName, Record
+from esa.store.record import REFUSED_BY_FILTER, Event, EventName, Record
 from esa.store.reputation import FILE_NAME, Position, ReputationStore
 from esa.store.reputation_table import TableWriter
 from esa.store.segments import Batch
@@ -75,8 +75,16 @@ def _host(name: str) -> str:
 
 
 def invalid_recipients(told: Iterable[Event], valid: int) -> int:
-    """Recipients that were refused for good, beyond as many valid ones: a long list of members has stale ones, a guesser has little else."""
-    refused = sum(event.name is EventName.RECIPIENT_REFUSED and str(event.fields.get("reply", "")).startswith("5") for event in told)
+    """Recipients that were refused for good, beyond as many valid ones: a long list of members has stale ones, a guesser has little else.
+
+    Those that a content filter refuses are known ones, as people who have left.
+    """
+    refused = sum(
+        event.name is EventName.RECIPIENT_REFUSED
+        and str(event.fields.get("reply", "")).startswith("5")
+        and event.fields.get("by") != REFUSED_BY_FILTER
+        for event in told
+    )
     return max(0, refused - valid)
 
 
@@ -91,7 +99,7 @@ def observations_of(record: Record, relaying: Collection[str]) -> list[Observati
         match event.name:
             case EventName.CONNECTED if event.fields.get("policy") in relaying and not relayed_from:
                 return []
-            case EventName.ACCEPTED | EventName.REFUSED:
+            case EventName.ACCEPTED | EventName.REFUSED if "copy_of" not in event.fields:  # a copy is not sent by anybody
                 verdict = event.fields.get("verdict")
             case EventName.ABORTED:
                 is_aborted = True

@@ -179,6 +179,10 @@ class Counters:
     def total(self, counter: Counter) -> int:
         return sum(self._values[counter :: self._width])
 
+    def in_work(self) -> int:
+        """Messages that the receivers scan or commit now, the one that is asked for among them."""
+        return self.total(Counter.IN_SCAN) + self.total(Counter.IN_COMMIT) + 1
+
     def totals(self) -> dict[str, int]:
         return {DESCRIPTIONS[counter][0]: self.total(counter) for counter in Counter}
 

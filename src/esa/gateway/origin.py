@@ -6,20 +6,21 @@ message behind its mail data goes by the origin. A header that tells no address 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esa.gateway.events import FieldValue
 from esa.gateway.sender_facts import SenderFacts
 from esa.message.field import values_of
 from esa.message.trace import header_end
-from esa.policy.host_access import HostAccess, Match, Sender
+from esa.policy.host_access import HostAccess, Match, Needs, Sender
 from esa.policy.incoming_relay import VALUE_LIMIT, IncomingRelay
 
 if TYPE_CHECKING:
     from esa.gateway.receiver import Transaction
 
 HEAD_LIMIT = 1 << 16  # octets of a message in which the relay's field is looked for: relays put theirs on top
+_NOTHING, _REPUTATION = Needs(), Needs(reputation=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,10 @@ class Origin:
         }
 
 
-async def find_origin(transaction: Transaction, relay: IncomingRelay, hosts: HostAccess, facts: SenderFacts | None) -> Origin:
-    """Read the header and find out about the address that it tells. OSError if the mail data cannot be read."""
+async def find_origin(
+    transaction: Transaction, relay: IncomingRelay, hosts: HostAccess, facts: SenderFacts | None, needs: Needs = _NOTHING
+) -> Origin:
+    """Read the header and find out about the address that it tells; `needs`: also this. OSError if the mail data cannot be read."""
     if transaction.content_path is None:
         content = transaction.content[:HEAD_LIMIT]
     else:
@@ -58,5 +61,5 @@ async def find_origin(transaction: Transaction, relay: IncomingRelay, hosts: Hos
     address = relay.true_client(list(values_of(content, head, relay.header.lower(), limit=VALUE_LIMIT)))
     if address is None:
         return Origin(relay.name, relay.header)
-    sender = Sender(address) if facts is None else await facts.find(address, replace(hosts.needs(address), reputation=True))
+    sender = Sender(address) if facts is None else await facts.find(address, hosts.needs(address) | needs | _REPUTATION)
     return Origin(relay.name, relay.header, sender, hosts.match(sender))

@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from esa.gateway.deciding import Refused
 from esa.gateway.directory.sources import Finding
 from esa.gateway.judgement import Mail, Step
 from esa.gateway.loopback import Spoken
@@ -35,6 +36,7 @@ class Said:
     microseconds: float
     match: RecipientMatch | None = None  # of a recipient: the entry of recipient access
     finding: Finding | None = None  # and what the sources of recipients said
+    refused: Refused | None = None  # and the content filter that refuses it whatever the message
     path: str = ""  # of a recipient that was accepted: the forward-path as the session has it
 
     @property
@@ -99,7 +101,7 @@ async def _take_step(performance: Performance, step: Step, subject: str, answer:
     watch.begin_recipient()
     began = time.perf_counter_ns()
     lines = await answer
-    said = Said(step, subject, lines, (time.perf_counter_ns() - began) / 1000, watch.match, watch.finding)
+    said = Said(step, subject, lines, (time.perf_counter_ns() - began) / 1000, watch.match, watch.finding, watch.refused)
     performance.said.append(said)
     if said.is_accepted and step is Step.RECIPIENTS and performance.connection.transaction is not None:
         said.path = performance.connection.transaction.recipients[-1]

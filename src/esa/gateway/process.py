@@ -144,7 +144,9 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     scanner = open_scanner(configuration, task.compiled, rules)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
-    assembly = assemble(configuration, scanner, rules, TableReader(configuration.state / TABLE))
+    assembly = assemble(
+        configuration, scanner, rules, TableReader(configuration.state / TABLE), Counters(configuration.state / COUNTERS).in_work
+    )
     groups = make_groups(configuration, assembly.decider.groups)
     loop = asyncio.get_running_loop()
     route = Route(
@@ -159,7 +161,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         greylisting=make_greylisting(configuration),
         recording=open_recording(configuration, scanner, rules, groups=assembly.decider.groups, writer=task.name, loop=loop, row=row),
     )
-    resolver = make_resolver(configuration, assembly.hosts.values(), assembly.reputation)
+    resolver = make_resolver(configuration, assembly.hosts.values(), assembly.reputation, assembly.decider.needs)
     facts = assembly.sender_facts(resolver, row)
     if not configuration.scan.anti_spam and any(table.asks_reputation for table in assembly.hosts.values()):
         events.warning(Log.REPUTATION_OFF, reason=ANTI_SPAM_OFF)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn, cast
 
-from esa.gateway.deciding import Case, Decider
+from esa.gateway.deciding import Case, Decider, Hits
 from esa.message.subject import SUBJECT_LENGTH
 from esa.policy.filters.note import Note
 from esa.policy.filters.witness import Witness
@@ -257,10 +257,10 @@ class RecallingDecider(Decider):
 
     recorded: Recorded | None = None
 
-    def _view(self, case: Case, envelope: Envelope, mail_policy: str) -> View:
+    def _view(self, case: Case, envelope: Envelope, mail_policy: str, hits: Hits) -> View:
         recorded = self.recorded
         if recorded is None or recorded.content is not None:
-            return super()._view(case, envelope, mail_policy)
-        view = self._make_view(RecalledView, case, envelope, mail_policy)
+            return super()._view(case, envelope, mail_policy, hits)
+        view = self._make_view(RecalledView, case, envelope, mail_policy, hits)
         view.recorded = recorded
         return view

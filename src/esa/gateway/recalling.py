@@ -88,7 +88,7 @@ class Recalling:
             return Judgement(mail, Step.RECIPIENTS, "" if last is None else last.reply, tuple(refused.values()))
         case = self._case(recorded, accepted, Visit(match, sender, {}), is_outgoing=is_outgoing)
         self._recall.recorded = self._decider.recorded = recorded
-        plan, verdict = self._decider.decide(case)
+        plan, verdict, _ = self._decider.decide(case)
         reply = _REPLIES[plan.answer]
         decided = {path: fate_of(path, one, reply) for one in (*plan.splinters, *plan.refusals) for path in one.recipients}
         fates = tuple(refused.get(path) or decided[path] for path in dict.fromkeys(recorded.envelope.recipients))

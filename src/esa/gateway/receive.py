@@ -13,7 +13,7 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -24,21 +24,22 @@ from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.batcher import Ended, Stage
 from esa.gateway.commit import GroupCommit, Groups
-from esa.gateway.deciding import Case, Decided
+from esa.gateway.deciding import Asked, Case, Decided, Refused
 from esa.gateway.events import Event as Log
 from esa.gateway.events import FieldValue
 from esa.gateway.greylisting import Greylisting
 from esa.gateway.journal import Journal, fates
+from esa.gateway.judging import copies_again, judge
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.receiver import Transaction
-from esa.gateway.records import Writer, scores_of, tracked
+from esa.gateway.records import Contents, Writer, scores_of, tracked
 from esa.gateway.visit import Visit, visit_of
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply, refusal_of
 from esa.message.subject import message_id_of, subject_of
-from esa.message.trace import REASONS_SHOWN, header_end, result_field_ranges
+from esa.message.trace import result_field_ranges
 from esa.policy.disposition import NOTHING, Action, Answer, Plan
-from esa.policy.splinters import NO_GROUPS
+from esa.policy.host_access import Needs
 from esa.store.identifier import new_identifier
 from esa.store.numbers import Numbers
 from esa.store.record import Event, EventName, Record
@@ -53,7 +54,6 @@ LARGE = 128 << 10  # octets; a longer message is scanned on its own thread, so t
 SCAN_ITEMS, SCAN_OCTETS = 64, 2 << 20  # caps of a batch: past some tens of messages it is no faster, only later
 COMMIT_ITEMS, COMMIT_OCTETS = 512, 16 << 20  # one writev run and one flush
 HOP_LIMIT = 100  # Received fields after which a message is going in circles (RFC 5321 section 6.3)
-HEAD_LIMIT = 1 << 16  # octets of a header in which Received fields are counted and the subject is looked for
 FORGED_LIMIT = 1000  # ranges to leave out of one big message; more is an attack on the record's size
 NOTE = ".note"  # end of an identifier that is of no message
 UNHURRIED_ITEMS, UNHURRIED_SECONDS = 256, 1.0  # records of refused mail wait so long for a commit they can go with
@@ -80,7 +80,15 @@ class Scans(Protocol):
 
 
 class Decides(Protocol):
-    """What the route and its receivers ask of policy; esa.gateway.deciding.Decider gives it."""
+    """What the route and its receivers ask of policy; esa.gateway.deciding.Decider gives it. `decide` must be usable from two threads at once."""
+
+    @property
+    def needs(self) -> Needs: ...
+
+    @property
+    def refuses_recipients(self) -> bool: ...
+
+    def refuse_recipient(self, asked: Asked) -> Refused | None: ...
 
     def decide(self, case: Case) -> Decided: ...
 
@@ -112,11 +120,16 @@ class Arrival:
     head: bytes = b""  # the header in lower case, as far as HEAD_LIMIT
     reasons: tuple[Reason, ...] = ()  # the heaviest of the report's, for the result field and tracking
     plan: Plan = NOTHING
+    hits: Mapping[str, Mapping[str, int]] | None = None  # entries of dictionaries that filters found in addresses
     record: Record | None = None
     more: list[Record] = field(default_factory=list)  # of splinters whose content is another; in the same commit
     reply: Reply | None = None  # the reply to give: a 250 once committed
     greylist: str = ""  # why it passed greylisting, or waits
     visit: Visit | None = None  # of the connection: its sender group and mail flow policy
+    end: int = 0  # octets of the header
+    contents: Contents | None = None  # what of it was made beforehand
+    again: list[Arrival] = field(default_factory=list)  # copies of it that go through all stages themselves
+    copy_of: str = ""  # identifier of the message that it is such a copy of
     _subject: str | None = None
     _told_reasons: list[tuple[str, float]] | None = None
 
@@ -154,6 +167,9 @@ class Arrival:
 
     def discard(self) -> None:
         """Give content back that nobody takes over."""
+        if self.contents is not None:
+            self.contents.discard()
+            self.contents = None
         self.unmap()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
@@ -209,7 +225,7 @@ class Route:
         self._small = Stage(
             "scan", self._scan, self._scanned, self._broken, loop=loop, batch_items=SCAN_ITEMS, batch_octets=SCAN_OCTETS, inline=True
         )
-        self._large = Stage("scan-large", self._scan, self._scanned, self._broken, loop=loop, batch_items=1, batch_octets=0)
+        self._large = Stage("scan-large", self._scan_large, self._scanned, self._broken, loop=loop, batch_items=1, batch_octets=0)
         self._groups = GroupCommit(loop, spool)
         self._commit = Stage(
             "commit",
@@ -296,6 +312,20 @@ class Route:
                 _flush(arrival.path)
         return reports
 
+    def _scan_large(self, arrivals: list[Arrival]) -> list[Report | Exception]:
+        """Large messages are also decided about and edited on the thread: that takes as long as the scan, and others would wait for it."""
+        outcomes = self._scan(arrivals)
+        for place, (arrival, report) in enumerate(zip(arrivals, outcomes, strict=True)):
+            if isinstance(report, Report):
+                try:
+                    self._judge(arrival, report)
+                    for one in (arrival, *arrival.again):
+                        one.contents = one.contents or Contents(one.content, one.end, one.path)
+                        one.contents.make(one.plan)
+                except Exception as error:
+                    outcomes[place] = error
+        return outcomes
+
     def _scanned(self, arrivals: list[Arrival], reports: list[Report | Exception], microseconds: float) -> None:
         row = self.row
         self._in_scan -= len(arrivals)
@@ -321,28 +351,16 @@ class Route:
 
     # --- decide ---------------------------------------------------------------------------------------------------------------------
 
+    def _judge(self, arrival: Arrival, report: Report) -> None:
+        """Decide about a message, and about copies of it that are to be scanned. For a large one on the thread of its stage."""
+        judge(arrival, report, self.decider)
+        arrival.again = copies_again(arrival, self._scanner, self.decider)
+
     def _settle(self, arrival: Arrival, report: Report) -> None:
-        arrival.report = report
-        end = header_end(arrival.content)
-        arrival.head = arrival.content[: min(end, HEAD_LIMIT)].lower()
-        arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
-        transaction = arrival.transaction
+        if arrival.report is None:
+            self._judge(arrival, report)
         if events.tells_steps():
-            self.journal.read(transaction, arrival.subject, message_id_of(arrival.content, arrival.head))
-        arrival.plan, arrival.verdict = self.decider.decide(
-            Case(
-                arrival.id,
-                arrival.content,
-                arrival.head,
-                report,
-                arrival.session,
-                arrival.envelope,
-                arrival.visit,
-                arrival.is_outgoing,
-                arrival.is_checked,
-                NO_GROUPS if transaction.groups is None else transaction.groups.groups,
-            )
-        )
+            self.journal.read(arrival.transaction, arrival.subject, message_id_of(arrival.content, arrival.head))
         if arrival.plan.answer is Answer.REFUSE:
             self._refuse(arrival, (550, *refusal_of(arrival.plan.text)), arrival.plan.reason)
         elif arrival.plan.answer is Answer.DEFER:
@@ -359,7 +377,7 @@ class Route:
             self._refuse(arrival, (451, "4.7.1", words), "greylist", EventName.GREYLISTED)
         else:
             arrival.reply = Reply(250, "2.0.0", f"accepted as {arrival.id}")
-            arrival.record, *arrival.more = Writer(arrival, hostname=self._hostname, end=end).accepted()
+            arrival.record, *arrival.more = Writer(arrival, hostname=self._hostname, end=arrival.end).accepted()
             self._tell_decided(arrival)
             arrival.unmap()
             self._hand_to_commit(arrival)

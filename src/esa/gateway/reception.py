@@ -19,10 +19,11 @@ from esa.gateway.directory.groups import GroupFacts
 from esa.gateway.directory.sources import Directory
 from esa.gateway.events import Event as Log
 from esa.gateway.events import FieldValue
+from esa.gateway.judging import HEAD_LIMIT
 from esa.gateway.metrics import Counter
 from esa.gateway.origin import find_origin
 from esa.gateway.rates import NodeRates, SenderCounts
-from esa.gateway.receive import HEAD_LIMIT, Route
+from esa.gateway.receive import Route
 from esa.gateway.receiver import Answer, Lines, Receiver, Transaction
 from esa.gateway.recipients import Recipients
 from esa.gateway.sender_facts import SenderFacts
@@ -101,7 +102,7 @@ class ListenerReceiver(Receiver):
         if found is not None and now < found.until:
             return self._greet_in_time(connection, found)
         address = read_address(client)
-        needs = self._hosts.needs(address)
+        needs = self._hosts.needs(address) | self._route.decider.needs
         facts = self._facts
         if address is None or not needs or facts is None:
             return self._greet_in_time(connection, self._remember(client, None if address is None else Sender(address), now))
@@ -249,7 +250,7 @@ class ListenerReceiver(Receiver):
         """Find out what has to be asked for, then go on."""
         if relay is not None:
             try:
-                transaction.origin = await find_origin(transaction, relay, self._hosts, self._facts)
+                transaction.origin = await find_origin(transaction, relay, self._hosts, self._facts, self._route.decider.needs)
                 self._route.journal.relayed(transaction, transaction.origin)
             except Exception as error:  # the relay is then taken for the client
                 events.error(Log.RELAY_FAILED, cause=error, relay=relay.name)

@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from esa.gateway import events
+from esa.gateway.deciding import Asked
 from esa.gateway.directory.sources import Directory, Finding, Standing
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter
 from esa.gateway.rates import SenderCounts
-from esa.gateway.receive import Route
+from esa.gateway.receive import Decides, Route
 from esa.gateway.receiver import Answer, Lines, Transaction
 from esa.gateway.visit import Visit, visit_of
-from esa.message.reply import Reply
+from esa.message.envelope import Envelope
+from esa.message.reply import Reply, refusal_of
 from esa.policy.mail_flow import AccessRule, MailFlowPolicy
 from esa.policy.recipient_access import POSTMASTER, REFUSED, Recipient, RecipientAccess, RecipientMatch, RecipientRule, recipient_of
-from esa.store.record import Event, EventName
+from esa.store.dictionary_hits import TERMS
+from esa.store.record import REFUSED_BY_FILTER, Event, EventName
 
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients")
 TOO_MANY_REFUSED = Reply(421, "4.7.0", "Too many refused recipients")
@@ -32,6 +35,7 @@ REFUSED_LIMIT = 1_000  # recipients of one connection; no mail has so many that 
 REFUSALS_KEPT = 1_000  # refused recipients of one message that tracking is told of
 SAMPLE = 5  # recipients of a directory harvest that the alert names
 BY_SOURCE = "LDAP"  # AsyncOS's word in its log for a refusal of a directory, whichever it is
+BY_FILTER = "Content Filter"
 BY_LIMIT = "Receiving Control"  # its word for a refusal of a limit
 _NO_POLICY = MailFlowPolicy()
 _RELAYED = RecipientRule()
@@ -92,10 +96,13 @@ class Recipients:
         self, transaction: Transaction, forward_path: str, visit: Visit | None, rule: RecipientRule, *, is_known: bool
     ) -> Reply | None:
         counts = visit.counts if visit is not None else None
+        if visit is not None and counts is not None and is_known:
+            counts.count_valid()
+        decider = self._route.decider
+        if decider.refuses_recipients and (refusal := self._refuse_by_filter(transaction, forward_path, visit, decider)) is not None:
+            return refusal
         if visit is None:
             return rule.reply
-        if counts is not None and is_known:
-            counts.count_valid()
         policy = visit.policy
         if counts is None or rule.bypass_receiving_control:
             return self._greylist(transaction, forward_path, visit) or rule.reply
@@ -104,6 +111,20 @@ class Recipients:
         if not counts.take_of_reverse_path(transaction.reverse_path):
             return self._put_off(transaction, forward_path, visit, policy.envelope_sender_code, policy.envelope_sender_text)
         return self._greylist(transaction, forward_path, visit) or rule.reply
+
+    def _refuse_by_filter(self, transaction: Transaction, forward_path: str, visit: Visit | None, decider: Decides) -> Reply | None:
+        """Content filters may refuse a recipient whatever the message; of mail of an incoming relay the sender is not known before its header is."""
+        if visit is not None and visit.relay is not None:
+            return None
+        connection = transaction.connection
+        is_outgoing = visit is not None and visit.may_relay(connection.user)
+        envelope = Envelope(transaction.reverse_path, (forward_path,), smtputf8=transaction.smtputf8)
+        refused = decider.refuse_recipient(Asked(transaction.session, envelope, visit, is_outgoing))
+        if refused is None:
+            return None
+        reply = Reply(550, *refusal_of(refused.text))
+        self._tell_refused(transaction, forward_path, reply, refused.reason, by=BY_FILTER, hits=refused.hits)
+        return self._say(visit, reply)
 
     def _greylist(self, transaction: Transaction, forward_path: str, visit: Visit) -> Reply | None:
         greylisting = self._route.greylisting
@@ -173,13 +194,26 @@ class Recipients:
             sample=" ".join(sample),
         )
 
-    def _tell_refused(self, transaction: Transaction, forward_path: str, reply: Reply, because: str | None = None, *, by: str) -> None:
+    def _tell_refused(
+        self,
+        transaction: Transaction,
+        forward_path: str,
+        reply: Reply,
+        because: str | None = None,
+        *,
+        by: str,
+        hits: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
         self._route.row.add(Counter.RECIPIENTS_REFUSED)
         refusals = transaction.context if isinstance(transaction.context, list) else []
         if len(refusals) < REFUSALS_KEPT:
             fields: dict[str, object] = {"recipient": forward_path, "reply": str(reply)}
             if because is not None:
                 fields["because"] = because
+            if by == BY_FILTER:
+                fields["by"] = REFUSED_BY_FILTER
+            if hits:
+                fields[TERMS] = hits
             refusals.append(Event(EventName.RECIPIENT_REFUSED, time.time(), fields))
         transaction.context = refusals
         session = transaction.session

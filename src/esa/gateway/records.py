@@ -6,6 +6,7 @@ has a record of its own, with the identifier of the message and a suffix. All of
 
 from __future__ import annotations
 
+import mmap
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -13,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esa.engine.verdict import Report, Verdict
-from esa.gateway.copies import kept_beside, sent_beside
+from esa.gateway.copies import edits_of, kept_beside, sent_beside
 from esa.gateway.notices import delivery_status
 from esa.message.edits import Edit, apply
 from esa.message.envelope import Envelope
 from esa.message.reply import Reply, refusal_of
 from esa.message.trace import received_field, result_fields, strip_result_fields
-from esa.policy.disposition import Action, Disposition
+from esa.policy.disposition import Action, Answer, Disposition, Plan
 from esa.policy.mail_policy import DEFAULT
 from esa.policy.outcome import Outcome
 from esa.store.dictionary_hits import TERMS, terms_told
-from esa.store.record import SPLINTER_SUFFIX, Event, EventName, Record, Splinter
+from esa.store.record import INLINE_LIMIT, SPLINTER_SUFFIX, Event, EventName, Record, Splinter
 
 if TYPE_CHECKING:
     from esa.gateway.receive import Arrival
@@ -32,12 +33,53 @@ Content = tuple[tuple[Edit, ...], Verdict | None]  # splinters of which both are
 _NONE: Content = ((), None)  # of what is dropped
 
 
+class Contents:
+    """The octets of one message with what edits there are, each made once. Of a large message they are made on the thread that has scanned it."""
+
+    def __init__(self, content: bytes | mmap.mmap, end: int | None = None, path: Path | None = None) -> None:
+        """`end`: octets of its header, if they are known. `path`: of content in a file; what is long is then written beside it."""
+        self._content, self._end, self._path = content, end, path
+        self._made: dict[tuple[Edit, ...], bytes] = {}
+        self.files: dict[tuple[Edit, ...], Path] = {}  # on disk; whoever takes a record takes its file
+
+    def of(self, edits: tuple[Edit, ...] = ()) -> bytes:
+        """The message as it came, without result fields that others wrote, and edited."""
+        if edits not in self._made:
+            whole = self.of() if edits else strip_result_fields(bytes(self._content), self._end)
+            self._made[edits] = apply(whole, edits) if edits else whole
+        return self._made[edits]
+
+    def make(self, plan: Plan) -> None:
+        """All that a plan asks for, but for the message as it came. Long ones are on disk then, so that no commit waits for them. Raises OSError."""
+        wanted = [one.edits for one in (*plan.splinters, *plan.refusals) if one.edits and one.keeps_content]
+        for outcome, edits in plan.outcomes:
+            if edits and (outcome.archives or outcome.duplicate_quarantines):
+                wanted.append(edits)
+            wanted += [edits_of(copy, edits) for copy in outcome.blind_copies]
+        for edits in wanted:
+            if edits and edits not in self.files:
+                octets = self.of(edits)
+                if self._path is not None and len(octets) > INLINE_LIMIT:
+                    self.files[edits] = self._path.with_name(f"{self._path.name}.{len(self.files)}")
+                    _write(self.files[edits], octets)
+                    del self._made[edits]
+
+    def discard(self, records: Sequence[Record] = ()) -> None:
+        """Remove the files that none of these records has."""
+        for path in self.files.values():
+            if not any(record.content == path for record in records):
+                path.unlink(missing_ok=True)
+
+
 class Writer:
     """Makes the records of one message. `end`: octets of its header, if they are known."""
 
     def __init__(self, arrival: Arrival, *, hostname: str, end: int | None = None) -> None:
-        self._arrival, self._hostname, self._end = arrival, hostname, end
+        self._arrival, self._hostname = arrival, hostname
+        self._contents = arrival.contents or Contents(arrival.content, end)
         self._made: list[Record] = []
+        self._edited: set[Path] = set()  # files of edited content
+        self._again: list[Record] = []  # of copies that are messages of their own
 
     def accepted(self) -> list[Record]:
         """At least one record; the first carries the events and the identifier of the message. Content in a file is linked for the others."""
@@ -104,12 +146,23 @@ class Writer:
         messages = arrival.plan.messages
         if messages is not None:
             edits = tuple(messages.edits)
-            if copies := kept_beside(messages, arrival.envelope.recipients):
+            if copies := kept_beside(messages, messages.recipients or arrival.envelope.recipients):
                 self._add(copies, self._content(edits), None)
             self._send(messages, edits)
         for one in dispositions:
             if one.outcome is not None:
                 self._send(one.outcome, one.edits)
+        if messages is not None or dispositions:
+            for again in arrival.again:
+                self._again += Writer(again, hostname=self._hostname, end=again.end)._of_copy()
+
+    def _of_copy(self) -> list[Record]:
+        """Records of a copy that went through all stages by itself: nobody waits for a reply, and what is refused is dropped."""
+        arrival = self._arrival
+        if arrival.plan.answer is Answer.ACCEPT:
+            arrival.reply = Reply(250, "2.0.0", f"copy of {arrival.copy_of}")
+            return self.accepted()
+        return self.refused(EventName.REFUSED, Reply(550, *refusal_of(arrival.plan.text)))
 
     def _send(self, outcome: Outcome, edits: tuple[Edit, ...]) -> None:
         envelope = self._arrival.envelope
@@ -124,16 +177,20 @@ class Writer:
         return f"{self._arrival.id}{SPLINTER_SUFFIX}{len(self._made)}" if self._made else self._arrival.id
 
     def _raw(self) -> bytes:
-        return strip_result_fields(bytes(self._arrival.content), self._end)
+        return self._contents.of()
 
     def _content(self, edits: tuple[Edit, ...]) -> bytes | Path:
-        """The octets with these edits; of what came in a file and is not edited, that file or a link to it."""
-        path = self._arrival.path
-        if edits or path is None:
-            return apply(self._raw(), edits) if edits else self._raw()
+        """The octets with these edits; of what is in a file, that file or a link to it."""
+        path = self._contents.files.get(edits) if edits else self._arrival.path
+        if path is None:
+            return self._contents.of(edits)
+        if edits:
+            self._edited.add(path)
         if not any(record.content == path for record in self._made):
             return path
         link = path.with_name(self._next())
+        if edits:
+            self._edited.add(link)
         link.unlink(missing_ok=True)
         os.link(path, link)
         return link
@@ -171,16 +228,31 @@ class Writer:
                 events=events,
                 prefix=prefix,
                 content=content,
-                size=arrival.envelope.size if isinstance(content, Path) else len(content or b""),
-                omitted=arrival.omitted if isinstance(content, Path) else (),
+                size=self._size(content),
+                omitted=arrival.omitted if isinstance(content, Path) and content not in self._edited else (),
             )
         )
+
+    def _size(self, content: bytes | Path | None) -> int:
+        if isinstance(content, Path):
+            return content.stat().st_size if content in self._edited else self._arrival.envelope.size
+        return len(content or b"")
 
     def _done(self) -> list[Record]:
         path = self._arrival.path
         if path is not None and not any(record.content == path for record in self._made):
             path.unlink(missing_ok=True)  # every splinter has content of its own
-        return self._made
+        self._contents.discard(self._made)
+        self._arrival.contents = None
+        return [*self._made, *self._again]
+
+
+def _write(path: Path, octets: bytes) -> None:
+    """A new file of mode 0600, on disk when it returns."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:  # noqa: PTH123
+        file.write(octets)
+        file.flush()
+        os.fdatasync(file.fileno())
 
 
 def _splinters(disposition: Disposition) -> list[Splinter]:
@@ -235,13 +307,15 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
         if session.user:
             connected["user"] = session.user
     told = [Event(EventName.CONNECTED, transaction.connection.connected_at, connected)]
-    if isinstance(transaction.context, list):
+    if isinstance(transaction.context, list) and not arrival.copy_of:
         told += transaction.context
     fields: dict[str, object] = {"reply": str(reply), "subject": arrival.subject}
     if outcome is EventName.ABORTED:
         fields = {"recipients": list(arrival.envelope.recipients)}
     if arrival.greylist:
         fields["greylist"] = arrival.greylist
+    if arrival.copy_of:
+        fields["copy_of"] = arrival.copy_of
     if report is not None:
         fields |= {
             "verdict": str(arrival.verdict),
@@ -252,7 +326,8 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
             fields["flags"] = list(report.flags)
         if scores := scores_of(report):
             fields["dictionaries"] = scores
-            fields[TERMS] = terms_told(report)
+        if scores or arrival.hits:
+            fields[TERMS] = terms_told(report, arrival.hits)
         if arrival.plan.reason:
             fields["reason"] = arrival.plan.reason
     now = time.time()
@@ -271,6 +346,7 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
             for one in splinters
         ]
     told += _filtered(arrival.plan.messages, "message filters", arrival.envelope.recipients, now)
+    told += _redirected(arrival, now)
     for splinter in (*splinters, *arrival.plan.refusals):
         told += _filtered(splinter.outcome, "content filters", splinter.recipients, now)
         told += _told(splinter, now)
@@ -280,6 +356,17 @@ def tracked(arrival: Arrival, outcome: EventName, reply: Reply | None) -> tuple[
 def _just_goes_on(one: Disposition) -> bool:
     """Whether there is nothing to tell of a splinter that is the only one."""
     return one.action is Action.DELIVER and one.policy == DEFAULT and one.outcome is None and not one.redirected_to
+
+
+def _redirected(arrival: Arrival, now: float) -> list[Event]:
+    """Recipients in whose place message filters put others."""
+    messages, splinters = arrival.plan.messages, arrival.plan.splinters
+    if messages is None or not messages.recipients or not splinters:
+        return []
+    covered = {who for one in splinters for who in one.recipients}
+    before = [who for who in arrival.envelope.recipients if who not in covered]
+    reason = f"to {', '.join(messages.recipients)} (message filters)"
+    return [Event(EventName.REDIRECTED, now, {"recipients": before, "reason": reason})] if before else []
 
 
 def _filtered(outcome: Outcome | None, stage: str, recipients: Sequence[str], now: float) -> list[Event]:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 
-from esa.gateway.deciding import Case, Decided, Decider
+from esa.gateway.deciding import Asked, Case, Decided, Decider, Refused
 from esa.gateway.directory.sources import Directory, Finding
 from esa.gateway.receive import Decides
+from esa.policy.host_access import Needs
 from esa.policy.recipient_access import Recipient, RecipientAccess, RecipientMatch
 
 
@@ -21,12 +22,13 @@ class Watch:
 
     match: RecipientMatch | None = None
     finding: Finding | None = None
+    refused: Refused | None = None  # by a content filter, at RCPT
     case: Case | None = None
     decided: Decided | None = None
     nanoseconds: int = 0  # that deciding took
 
     def begin_recipient(self) -> None:
-        self.match = self.finding = None
+        self.match = self.finding = self.refused = None
 
 
 class WatchedAccess(RecipientAccess):
@@ -67,6 +69,18 @@ class WatchedDecider(Decides):
 
     def __init__(self, decider: Decider, watch: Watch) -> None:
         self._decider, self._watch = decider, watch
+
+    @property
+    def needs(self) -> Needs:
+        return self._decider.needs
+
+    @property
+    def refuses_recipients(self) -> bool:
+        return self._decider.refuses_recipients
+
+    def refuse_recipient(self, asked: Asked) -> Refused | None:
+        self._watch.refused = self._decider.refuse_recipient(asked)
+        return self._watch.refused
 
     def decide(self, case: Case) -> Decided:
         watch = self._watch

@@ -87,10 +87,19 @@ def drop_parts(raw: bytes, numbers: Collection[int], replacement: str) -> bytes:
     chosen = {_outermost(parts, number) for number in numbers if 0 <= number < len(parts)}
     chosen = {number for number in chosen if not any(above in chosen for above in _above(parts, number))}
     pieces: list[tuple[int, int, bytes]] = []
+    families: dict[tuple[int, int], list[int]] = {}  # by parent and origin
+    for one in parts:
+        if not one.another:
+            families.setdefault((one.parent, one.origin), []).append(one.index)
+    remaining = {
+        family: next((index for index in members if index in chosen), -1)
+        for family, members in families.items()
+        if chosen.issuperset(members)
+    }
     for number in sorted(chosen):
         part = parts[number]
-        siblings = [one.index for one in parts if one.parent == part.parent and one.origin == part.origin and not one.another]
-        is_last = number == min(chosen.intersection(siblings), default=number) and chosen.issuperset(siblings)
+        family = part.parent, part.origin
+        is_last = remaining.get(family, -1) == number if family in families else True  # all siblings go: the first of them becomes text
         if replacement or part.parent < 0 or is_last or not _is_delimited(raw, part):
             pieces.append((part.start, part.end, _typed(raw, part, "\n".join(_lines(replacement)), is_new=True)))
         else:

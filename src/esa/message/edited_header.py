@@ -243,21 +243,29 @@ def _compiled(expression: str) -> Any:
 def substitution(expression: str, replacement: str) -> Callable[[str], str]:
     """A function that replaces each match; `\\1` to `\\9`, `\\0` and `\\g<name>` in the replacement stand for groups. Raises SyntaxFault."""
     compiled = _compiled(expression)
+    is_constant = _REFERENCE.search(replacement) is None
+    constant = replacement.encode("utf-8", "replace")
 
-    def expand(match: Any) -> str:
+    def expand(match: Any) -> bytes:
         def group(reference: re.Match[str]) -> str:
             number, name, other = reference.groups()
             if other is not None:
                 return other
             try:
-                return match.group(int(number) if number is not None else name) or ""
+                return (match.group(int(number) if number is not None else name) or b"").decode("utf-8", "replace")
             except (IndexError, KeyError):  # there is no such group
                 return ""
 
-        return _REFERENCE.sub(group, replacement)
+        return _REFERENCE.sub(group, replacement).encode("utf-8", "replace")
 
     def change(text: str) -> str:
-        done: str = compiled.sub(expand, text.encode("utf-8", "replace").decode())
-        return done
+        octets = text.encode("utf-8", "replace")  # RE2 works on octets; on texts its wrapper counts characters for each match
+        pieces: list[bytes] = []
+        end = 0
+        for match in compiled.finditer(octets):
+            first, behind = match.span()
+            pieces += (octets[end:first], constant if is_constant else expand(match))
+            end = behind
+        return b"".join([*pieces, octets[end:]]).decode("utf-8", "replace") if pieces else text
 
-    return lambda text: change(text) if compiled.search(text.encode("utf-8", "replace").decode()) else text
+    return change

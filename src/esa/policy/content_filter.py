@@ -12,10 +12,12 @@ from types import MappingProxyType
 
 from esa.message.edits import Edit
 from esa.message.envelope import Envelope
+from esa.policy.early import early_plan, may_come_first
 from esa.policy.filters.note import Note, Notes
 from esa.policy.filters.plan import FilterPlan
-from esa.policy.filters.scope import Listener, Problem, Scope
+from esa.policy.filters.scope import Fact, Listener, Problem, Scope
 from esa.policy.filters.tree import And, Block, Call, Condition, Filter, If, Or, Test, statements_of, tests_of
+from esa.policy.host_access import Needs
 from esa.policy.outcome import Outcome
 from esa.policy.view import View
 
@@ -40,6 +42,7 @@ class ContentPlan:
         notes = Notes()
         self._plan = FilterPlan(notes.passing(filters), scope)
         self.notes = notes.of(self._plan)
+        self.early = early_plan(filters, replace(scope, witness=None))  # what of them can be run at RCPT
         words = {test.word for one in filters for inner in statements_of(one.statement) for test in tests_of(inner.condition)}
         self._tells_recipients_apart = not words.isdisjoint(OF_RECIPIENTS)
 
@@ -60,7 +63,9 @@ class ContentPlan:
             return [(tuple(recipients), self._plan.run(view_of(whole), before))]
         groups: list[tuple[list[str], Outcome]] = []
         for recipient in recipients:
-            outcome = self._plan.run(view_of(replace(envelope, recipients=(recipient,))), before)
+            view = view_of(replace(envelope, recipients=(recipient,)))
+            view.recipient_count = len(recipients)
+            outcome = self._plan.run(view, before)
             for who, other in groups:
                 if other == outcome:
                     who.append(recipient)
@@ -85,6 +90,7 @@ class Rules:
     ) -> None:
         """`notes` are those of the message filters, by name and in the order that they run in."""
         self.messages, self._content, self._scope, self.notes = messages, content, scope, notes
+        self._may_come_first = may_come_first(messages.filters)
 
     @classmethod
     def none(cls) -> Rules:
@@ -96,6 +102,15 @@ class Rules:
         plan = self._content.get(names)
         return None if plan is None or plan.is_empty else plan
 
+    def early(self, names: tuple[str, ...]) -> FilterPlan | None:
+        """What of a chain can be run at RCPT; None where nothing can."""
+        plan = self._content.get(names) if self._may_come_first else None
+        return None if plan is None else plan.early
+
+    @property
+    def has_early(self) -> bool:
+        return self._may_come_first and any(plan.early is not None for plan in self._content.values())
+
     @property
     def is_empty(self) -> bool:
         return self.messages.is_empty and all(plan.is_empty for plan in self._content.values())
@@ -103,6 +118,22 @@ class Rules:
     @property
     def groups(self) -> frozenset[str]:
         return frozenset(self._scope.groups)
+
+    @property
+    def redirections(self) -> frozenset[str]:
+        """Addresses that messages may be redirected to before mail policies are asked about them."""
+        return frozenset(self._scope.redirections)
+
+    @property
+    def needs(self) -> Needs:
+        """What has to be found out of a client."""
+        facts = self._scope.facts
+        return Needs(Fact.NAMES in facts, Fact.REPUTATION in facts, tuple(sorted(self._scope.dns_lists)))
+
+    @property
+    def needs_queue(self) -> bool:
+        """Whether filters ask how many messages are in work."""
+        return Fact.QUEUE in self._scope.facts
 
     @property
     def listener(self) -> Listener | None:

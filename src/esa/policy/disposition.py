@@ -40,7 +40,8 @@ class Disposition(
 ):  # and no dataclass, as Plan: one of each is made a message, and a frozen dataclass of so many fields costs three microseconds
     """One action for some recipients of a message, and why: `reason` goes to tracking, never into a reply.
 
-    `recipients` are forward-paths of the envelope; each stands in exactly one disposition of a message.
+    `recipients` are forward-paths of the envelope, or those that message filters have redirected the message to; each stands in exactly one
+    disposition of a message.
     """
 
     action: Action
@@ -88,12 +89,20 @@ class Plan(NamedTuple):
     messages: Outcome | None = None  # of the message filters, for copies, notices and tracking
 
     @property
+    def has_no_outcome(self) -> bool:
+        """Whether no filter did anything: so it is with most mail."""
+        return self.messages is None and len(self.splinters) == 1 and self.splinters[0].outcome is None
+
+    @property
+    def outcomes(self) -> list[tuple[Outcome, tuple[Edit, ...]]]:
+        """What filters brought about, stage by stage, with the edits that hold by then."""
+        found = [] if self.messages is None else [(self.messages, tuple(self.messages.edits))]
+        return found + [(one.outcome, one.edits) for one in (*self.splinters, *self.refusals) if one.outcome is not None]
+
+    @property
     def log_entries(self) -> list[str]:
         """What filters want in the log."""
-        if self.messages is None and len(self.splinters) == 1 and self.splinters[0].outcome is None:  # most mail
-            return []
-        outcomes = [self.messages, *(one.outcome for one in (*self.splinters, *self.refusals))]
-        return [entry for outcome in outcomes if outcome is not None for entry in outcome.log_entries]
+        return [] if self.has_no_outcome else [entry for outcome, _ in self.outcomes for entry in outcome.log_entries]
 
 
 NOTHING = Plan(Answer.ACCEPT)

@@ -61,6 +61,13 @@ class Needs:
     def __bool__(self) -> bool:
         return self.reverse or self.reputation or bool(self.zones)
 
+    def __or__(self, other: Needs) -> Needs:
+        """What either needs."""
+        if not other:
+            return self
+        zones = tuple(dict.fromkeys((*self.zones, *other.zones)))
+        return Needs(self.reverse or other.reverse, self.reputation or other.reputation, zones)
+
 
 @dataclass(frozen=True, slots=True)
 class Match:

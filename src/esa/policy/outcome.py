@@ -41,7 +41,7 @@ class BlindCopy:
     """bcc and bcc-scan. Empty strings: as the message has it."""
 
     addresses: tuple[str, ...]
-    subject: str = "$Subject"
+    subject: str = ""
     return_path: str = ""
     mailhost: str = ""
     is_scanned: bool = False  # whether it goes through all rules as a new message

@@ -33,7 +33,10 @@ class MakeView(Protocol):
 
 
 class Decision(NamedTuple):
-    """`dispositions` cover every recipient once. `messages`: what message filters brought about, None if there are none."""
+    """`dispositions` cover every recipient once; where message filters redirected the message (`messages.recipients`), those that it goes to now.
+
+    `messages`: what message filters brought about, None if there are none.
+    """
 
     dispositions: tuple[Disposition, ...]
     messages: Outcome | None = None
@@ -64,11 +67,12 @@ def decide(
             return Decision((_ended(whole, messages, "message filter"),), messages)
         spam_check = spam_check and Skip.SPAM not in messages.skips
         edits = tuple(messages.edits)
+        recipients = messages.recipients or recipients  # whose mail policies hold from here on
     found: list[Disposition] = []
     for policy, who in table.match(senders, recipients, groups):
         one = treat(report, who, policy, spam_check=spam_check)
         if messages is not None and one.action in _GOES_ON:
-            one = _joined(one, messages, "message filter", edits=(*edits, *one.edits))
+            one = _joined(one, messages, "message filter", edits=(*edits, *one.edits), redirects=False)
         found += _filtered(one, policy, envelope, rules, view_of)
     return Decision(tuple(found), messages)
 
@@ -109,7 +113,7 @@ def _ended(one: Disposition, outcome: Outcome, stage: str, copies: Outcome | Non
     )
 
 
-def _joined(one: Disposition, outcome: Outcome, stage: str, *, edits: tuple[Edit, ...]) -> Disposition:
+def _joined(one: Disposition, outcome: Outcome, stage: str, *, edits: tuple[Edit, ...], redirects: bool = True) -> Disposition:
     """With what filters added to a message that goes on."""
     must_encrypt = outcome.encrypts or outcome.final is Final.ENCRYPT
     holds = (*outcome.quarantines, *((ENCRYPTION_QUARANTINE,) if must_encrypt else ()))
@@ -118,7 +122,7 @@ def _joined(one: Disposition, outcome: Outcome, stage: str, *, edits: tuple[Edit
         action=Action.QUARANTINE if holds else one.action,
         reason=f"{stage} {held_by[-1]}" if holds and held_by and one.action is Action.DELIVER else one.reason,
         edits=edits,
-        redirected_to=outcome.recipients or one.redirected_to,
+        redirected_to=(outcome.recipients if redirects else ()) or one.redirected_to,
         mailhost=route_of(outcome.mailhost) or one.mailhost,
         quarantines=tuple(dict.fromkeys((*one.quarantines, *holds))),
         encrypts=one.encrypts or must_encrypt,

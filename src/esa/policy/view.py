@@ -36,6 +36,9 @@ class Score(Protocol):
     @property
     def score(self) -> int: ...
 
+    @property
+    def terms(self) -> Mapping[str, int]: ...
+
 
 class Lookup(Protocol):
     """Finds entries of dictionaries in texts that stand outside of messages; the scanner gives it."""
@@ -43,28 +46,35 @@ class Lookup(Protocol):
     def text(self, text: str) -> Mapping[str, Score]:
         """By name of a dictionary; those of which nothing stands there are left out."""
 
+    def content(self, content: bytes) -> Mapping[str, Score]:
+        """The same for a file, by its hashes."""
+
+    def message(self, raw: Content) -> Mapping[str, Any]:
+        """The facts of a message, as the check of dictionaries tells them in a report."""
+
 
 class View:
     """All facts of one message.
 
     `content` is the message as it came, or as earlier actions left it; `envelope.recipients` are those it still has. `groups`: by address in lower
     case, the directory groups it is in, of the addresses and groups that were asked about; None: nobody was asked. `dns_lists`: of the lists that
-    rules name, those that name the client; None: not asked. `lookup` finds entries of dictionaries in addresses. `queue_length`: messages in the
-    queue; None: not known. Times are Unix seconds.
+    rules name, those that name the client; None: not asked. `lookup` finds entries of dictionaries in addresses. `queue_length`: messages in
+    work; None: not known. Times are Unix seconds.
     """
 
     __slots__ = (
         "_attachments",
         "_client",
+        "_dictionaries",
         "_looked_up",
         "_message",
         "content",
         "counts",
-        "dictionaries",
         "dns_lists",
         "dropped",
         "envelope",
         "groups",
+        "hits",
         "hostname",
         "identifier",
         "interface",
@@ -75,6 +85,7 @@ class View:
         "matched",
         "now",
         "queue_length",
+        "recipient_count",
         "remote_host",
         "report",
         "reputation",
@@ -116,12 +127,14 @@ class View:
         self.lookup = lookup
         self.now = session.received_at if now is None else now
         self.listener = session.listener
+        self.recipient_count = len(envelope.recipients)  # of the splinter, where each of its recipients is looked at by itself
         checks = report.checks
         facts = checks.get(CHECK)
         self.counts: Mapping[int, int] = _NO_COUNTS if facts is None else facts[COUNTS]  # type: ignore[assignment]
-        self.dictionaries: Mapping[str, Any] = checks.get(DICTIONARIES, _NO_FACTS)
+        self._dictionaries: Mapping[str, Any] | None = checks.get(DICTIONARIES, _NO_FACTS)
         self.matched: list[Callable[[], str | None]] = []  # of conditions that were true: what gives the text they found
         self.dropped: list[Part] = []  # attachments that earlier actions took away
+        self.hits: dict[tuple[str, str, str], Mapping[str, int]] = {}  # (where, address, dictionary): entries that conditions found
         self._looked_up: dict[str, Mapping[str, Score]] = {}
         self._message = message
         self._client: Address | str | None = ""
@@ -146,9 +159,18 @@ class View:
     # --- the message ------------------------------------------------------------------------------------------------------------------
 
     def replace(self, content: Content, counts: Mapping[int, int]) -> None:
-        """Go on with an edited message and the counts of its terms."""
+        """Go on with an edited message and the counts of its terms: those it had, where nothing was edited that they are counted in."""
+        if counts is not self.counts and self.lookup is not None:
+            self._dictionaries = None
         self.content, self.counts = content, counts
         self._message = self._attachments = None
+
+    @property
+    def dictionaries(self) -> Mapping[str, Any]:
+        """What of dictionaries stands in the message: dictionary → score, terms, places. Of an edited one it is counted when it is asked for."""
+        if self._dictionaries is None:
+            self._dictionaries = _NO_FACTS if self.lookup is None else self.lookup.message(self.content)
+        return self._dictionaries
 
     @property
     def parsed(self) -> Parsed:

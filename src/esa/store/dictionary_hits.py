@@ -118,15 +118,23 @@ class DictionaryHits:
                 self._database.executemany("DELETE FROM counted WHERE writer = ? AND segment = ?", old)
 
 
-def terms_told(report: Report) -> dict[str, dict[str, int]]:
-    """Entries of dictionaries that stand in a message, and how often, for the field TERMS: at most TERMS_TOLD."""
+def terms_told(report: Report, looked_up: Mapping[str, Mapping[str, int]] | None = None) -> dict[str, dict[str, int]]:
+    """Entries of dictionaries that stand in a message, and how often, for the field TERMS: at most TERMS_TOLD.
+
+    `looked_up`: those that were found beside it, in addresses; they come first.
+    """
     told: dict[str, dict[str, int]] = {}
     left = TERMS_TOLD
+    for name, entries in (looked_up or {}).items():
+        told[name] = dict(itertools.islice(entries.items(), left))
+        left -= len(told[name])
     for name, facts in report.checks.get("dictionaries", {}).items():
         terms = facts.get("terms") if isinstance(facts, Mapping) else None
         if isinstance(terms, Mapping) and left > 0:
-            told[name] = dict(itertools.islice(terms.items(), left))
-            left -= len(told[name])
+            of_name = told.setdefault(name, {})
+            for term, times in itertools.islice(terms.items(), left):
+                of_name[term] = of_name.get(term, 0) + times
+                left -= 1
     return told
 
 

@@ -38,6 +38,7 @@ _UNSUMMED = struct.Struct("<8sHHIQQIII")  # the header without its own checksum
 INLINE_LIMIT = 1 << 20  # octets; longer content gets a file of its own, so that a segment stays small enough to go soon
 METADATA_LIMIT = 1 << 22  # octets; a longer length in a header is damage
 PREFIX_LIMIT = 1 << 20
+REFUSED_BY_FILTER = "content filter"  # value of `by` of a refused recipient that there is
 SPLINTER_SUFFIX = "-S"  # and a number: end of the identifier of a record that holds further splinters of a message
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -48,7 +49,7 @@ class EventName(StrEnum):
 
     CONNECTED = "connection.opened"  # client, port, helo, protocol, listener; icid and mid; tls (version and cipher), tls_client, user …
     CONNECTION_REFUSED = "connection.refused"  # client, listener, reply, count; reason, group, because, policy …: no message
-    RECIPIENT_REFUSED = "recipient.refused"  # recipient, reply
+    RECIPIENT_REFUSED = "recipient.refused"  # recipient, reply; because, by
     ACCEPTED = "message.accepted"  # verdict, score, reasons, subject, reply
     REFUSED = "message.refused"  # reply; verdict, score, reasons, subject if it came to a scan
     GREYLISTED = "message.greylisted"  # as REFUSED; greylist: new or early

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import random
 from typing import Any
 
 import pytest
 
+from esa.engine.dictionary import Dictionary
 from esa.message.edits import EditHeader, InsertHeader, apply
 from esa.policy.filters.plan import FilterPlan
 from esa.policy.filters.read import read
@@ -265,3 +268,83 @@ def test_gates_never_change_what_filters_do() -> None:
             kept_out += len(filters) - len(gated.plan.candidates(gated.view(raw, **facts)))
     assert fired > 300
     assert kept_out > 300
+
+
+FINANCE = Dictionary.of("finance", {"budget": 2, "ledger": 3})
+
+
+def test_a_dictionary_weighs_the_message_as_earlier_filters_left_it() -> None:
+    running = Running(
+        """
+        a: if (subject == "^Files$") { edit-body-text("report", "ledger ledger"); }
+        b: if (dictionary-match("finance", 6)) { tag-message("heavy"); drop-attachments-by-name("notes"); }
+        c: if (attachment-dictionary-match("finance")) { tag-message("attached"); }
+        d: if (subject == "^Files$") { edit-body-text("ledger", "book"); edit-header-text("Subject", "Files", "budget"); }
+        e: if (subject-dictionary-match("finance", 2) and not body-dictionary-match("finance")) { tag-message("subject"); }
+        """,
+        FINANCE,
+    )
+    raw = WITH_ATTACHMENTS.replace(b"seven", b"budget")
+    assert running.run(raw).tags == ["heavy", "subject"]
+    assert running.run(MAIL).is_empty
+
+
+def test_without_an_edit_a_dictionary_is_not_counted_again() -> None:
+    running = Running('a: if (dictionary-match("finance")) { insert-header("X", "1"); } b: if (header("X")) { no-op(); }', FINANCE)
+    view = running.view(MAIL.replace(b"account", b"budget"))
+    before = view.dictionaries
+    assert [step.filter for step in running.plan.run(view).trail] == ["a", "b"]
+    assert view.dictionaries is before
+
+
+def test_an_attachment_that_is_known_by_its_hash_is_taken_out() -> None:
+    program = base64.b64decode("TVqQAAMAAAAEAAAA//8AALgAAAAAAAAAQAAAAAAAAAA=")
+    known = Dictionary.from_text("known", f"# esa: kind = hashes\n{hashlib.sha1(program).hexdigest()}, 4\n")
+    text = 'a: if (attachment-dictionary-match("known", 4)) { drop-attachments-where-dictionary-match("known", 4); log-entry("$dropped_filename"); }'
+    running = Running(text, known)
+    assert running.run(WITH_ATTACHMENTS).log_entries == ["setup.exe"]
+    assert running.run(WITH_ATTACHMENTS.replace(b"TVqQ", b"TVqR")).is_empty
+
+
+def test_entries_that_stand_in_addresses_are_hits() -> None:
+    people = Dictionary.from_text("people", "# esa: kind = addresses\nbob@example.net\n@example.org\n")
+    running = Running('a: if (rcpt-to-dictionary-match("people") or mail-from-dictionary-match("people", 5)) { no-op(); }', people)
+    view = running.view(recipients=("bob@example.net", "x@example.com"))
+    running.plan.run(view)
+    assert view.hits[("rcpt-to", "bob@example.net", "people")] == {"bob@example.net": 1}
+    assert {where for where, _, _ in view.hits} <= {"rcpt-to", "mail-from"}
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("carl@example.net", ("carl@example.net",)),
+        ("Carl <carl@Example.NET>, carl@example.net, dora@example.net", ("carl@example.net", "dora@example.net")),
+        ("a@b.example> NOTIFY=NEVER", ()),
+        ("nobody, <>, @, x@, a b@c.example", ()),
+        ("mallory@x.example\r\n RCPT", ()),
+    ],
+)
+def test_addresses_that_an_author_wrote_are_taken_only_if_they_are_some(written: str, expected: tuple[str, ...]) -> None:
+    raw = MAIL.replace(b"X-Mailer: test mailer 1.0", b"X-To: " + written.encode())
+    outcome = run("a: if (true) { alt-rcpt-to(\"$Header['X-To']\"); bcc(\"$Header['X-To']\"); notify(\"$Header['X-To']\"); }", raw)
+    assert outcome.recipients == expected
+    assert [copy.addresses for copy in outcome.blind_copies] == ([expected] if expected else [])
+    assert [notice.addresses for notice in outcome.notices] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("word", ["alt-rcpt-to", "bcc", "bcc-scan", "notify", "notify-copy"])
+def test_an_address_in_a_filter_that_is_none_is_told(word: str) -> None:
+    [problem] = problems_of(f"a: if (true) {{ {word}('carl@example.net, dora'); }}")
+    assert problem == "error 'dora' is no address"
+
+
+def test_an_interface_that_is_not_there_makes_a_filter_invalid() -> None:
+    [problem] = problems_of("a: if (recv-int == 'Data 2') { drop(); }", Scope(interfaces=frozenset({"Data 1"})))
+    assert problem == "invalid there is no interface 'Data 2', so the filter does not run"
+
+
+def test_a_type_of_file_that_is_none_is_told_with_the_nearest() -> None:
+    [problem] = FilterPlan(read("a: if (true) { drop-attachments-by-filetype('Executables'); }").filters, Scope()).problems
+    assert (problem.what, problem.mend) == ("no type of file is called 'Executables'", "did you mean 'executable'?")
+    assert problems_of("a: if (true) { drop-attachments-by-filetype('EXE'); drop-attachments-by-filetype('wps'); }") == []

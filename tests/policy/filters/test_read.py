@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from esa.errors import ConfigurationError
-from esa.policy.filters.read import read
+from esa.policy.filters.read import MOST_FAULTS, faults_in, read
 from esa.policy.filters.tree import And, Block, Call, If, Not, Number, Or, Text, Texts
 from esa.policy.filters.tree import Test as Rule
 
@@ -172,3 +176,69 @@ def test_what_is_wrong_is_told_with_its_place_and_what_could_stand_there(text: s
     assert str(caught.value.where).startswith("site.filters, line ")
     assert str(caught.value.where).endswith(where)
     assert mend in str(caught.value.mend)
+
+
+MANY = """\
+# a comment: with if (no filter) in it
+first: if (true) { drop(); }
+broken if (true) { drop(); }
+second: if (subject = "x") { drop(); }
+third: if (true) { tag-message("never closed: if"); }
+fourth: if (true) { drop();
+fifth! if (true) { drop(); } }
+sixth:
+# between name and if
+if (true { drop(); }
+seventh: if (true) { drop(); }
+last: if (true) {
+"""
+
+
+def test_reading_goes_on_after_a_fault_and_all_are_told() -> None:
+    faults = faults_in(MANY, "many.filters")
+    places = [(fault.where or "").removeprefix("many.filters, ") for fault in faults]
+    assert places == [
+        "line 3, column 8",
+        "line 4, column 21",
+        "line 7, column 6",
+        "line 7, column 30",
+        "line 10, column 10",
+        "line 13, column 1",
+    ]
+    with pytest.raises(ConfigurationError) as raised:
+        read(MANY, "many.filters")
+    assert str(raised.value).startswith("many.filters: 6 places cannot be read\nmany.filters, line 3, column 8: 'if' cannot stand here\n")
+    assert all(str(fault) in str(raised.value) for fault in faults)
+
+
+def test_what_is_read_after_a_fault_is_read_as_if_there_had_been_none() -> None:
+    before = read("a: if (true) { drop(); } # behind a\n# before b\nb: if (true) { no-op(); }")
+    assert len(faults_in(MANY)) == 6
+    assert faults_in("") == []
+    assert read("a: if (true) { drop(); } # behind a\n# before b\nb: if (true) { no-op(); }") == before
+
+
+def test_a_file_of_something_else_is_told_in_few_words_and_little_time() -> None:
+    faults = faults_in("name: value if it is\nx: if y\n" * 20_000)
+    assert len(faults) == MOST_FAULTS
+    with pytest.raises(ConfigurationError, match="20 places, and perhaps more"):
+        read("x: if y\n" * 1_000)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet='ab:!{}();"# \nif=\\', max_size=120))
+def test_whatever_stands_there_reading_ends_and_the_first_fault_is_told_first(text: str) -> None:
+    faults = faults_in(text)
+    if faults:
+        with pytest.raises(ConfigurationError, match=r"cannot|closing|meaning|end") as raised:
+            read(text)
+        assert str(faults[0]) in str(raised.value)
+        assert len({fault.where for fault in faults}) == len(faults)
+    else:
+        read(text)
+
+
+def test_texts_are_read_at_one_time_by_many_threads() -> None:
+    texts = [f"# of {number}\nf{number}: if (true) {{ drop(); }} # behind" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, texts)) == [read(text) for text in texts]

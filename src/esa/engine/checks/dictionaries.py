@@ -2,13 +2,15 @@
 
 Reports per dictionary the score (sum of weight × occurrences), which entries stand there how often, and the score by place in the message: subject,
 header, body, attachment. What a match means is for the policy to say: dictionaries report facts and add nothing to the score of a message.
-Entries that are looked up only, networks and hashes, are no text to match; `esa.engine.lookup` finds them in the tables that stand here.
+Networks and hashes are no text to match: networks are looked up by `esa.engine.lookup`, hashes are those of the files that are attached. Files are
+decoded and hashed only where a dictionary has hashes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+import itertools
 import json
 import re
 from array import array
@@ -16,6 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, get_args, overload
 
 from esa.engine.check import Check, Evidence, Finding, Materials, Term
@@ -34,11 +37,13 @@ _KINDS: Final[tuple[EntryKind, ...]] = get_args(EntryKind)
 _LENGTHS: Final = "Q"  # array type of places in all texts together
 _NUMBERS: Final = "I"  # array type of days (as date.toordinal has them, 0: none) and of numbers of entries
 _NETWORK_OCTETS = 17  # 16 of an IPv6 address, in which IPv4 is mapped (RFC 4291 section 2.5.5.2), and the length of the prefix
-_HASH_OCTETS = 32
+_HASH_OCTETS = 33  # the length of the digest, and the digest, filled up to 32
+_DIGESTS = {16: hashlib.md5, 20: hashlib.sha1, 32: hashlib.sha256}  # by length; the short ones as lists of known malware have them
 _NETWORK_LIKE = re.compile(r"[0-9a-fA-F:.]*[:.][0-9a-fA-F:.]*(?:/[0-9]{1,3})?\Z")
-_HASH_LIKE = re.compile(r"[0-9a-fA-F]{64}\Z")
+_HASH_LIKE = re.compile(r"(?:[0-9a-fA-F]{32}|[0-9a-fA-F]{40}|[0-9a-fA-F]{64})\Z")
 _BEGINS_WORD = re.compile(r"(?:\((?:\?[:a-zA-Z]+:?|\?P?<\w+>)?)*(?:\w|\\[wd]|\[(?:\w|\\[wd]))")
 _ENDS_WORD = re.compile(r"(?:(?<!\\)\w|\\[wd]|(?:\w|\\[wd])\])(?:[*+?)]|\{[\d,]+\})*\Z")
+_NO_FILES: Mapping[int, int] = MappingProxyType({})
 _PLACE_OF = {"subject": "subject", "header": "header", "from_name": "header", "file_name": "attachment"}
 
 
@@ -54,6 +59,10 @@ def network_of(text: str) -> bytes | None:
     if address.version == 4:
         return b"\0" * 10 + b"\xff\xff" + address.packed + bytes([96 + length])
     return address.packed + bytes([length])
+
+
+def _hash_key(digest: bytes) -> bytes:
+    return bytes([len(digest)]) + digest.ljust(_HASH_OCTETS - 1, b"\0")
 
 
 class _Keys:
@@ -101,6 +110,7 @@ class Entries:
         if len(self._networks) != len(self._network_entries) or len(self._hashes) != len(self._hash_entries):
             raise ValueError("the dictionaries have more or fewer keys than entries for them")
         self._lengths = bytes(tables["lengths"])  # of prefixes that there are
+        self._digests = [_DIGESTS[length] for length in bytes(tables["hash_lengths"])]
         self._firsts = [first for _, first, _, _ in books]
 
     def __len__(self) -> int:
@@ -123,7 +133,7 @@ class Entries:
                 if entry.kind in ("network", "term") and (key := network_of(entry.text)) is not None:
                     networks.append((key, len(pieces)))
                 elif entry.kind in ("hash", "term") and _HASH_LIKE.match(entry.text):
-                    hashes.append((bytes.fromhex(entry.text), len(pieces)))
+                    hashes.append((_hash_key(bytes.fromhex(entry.text)), len(pieces)))
                 pieces.append(entry.text.encode("utf-8", "surrogatepass"))
                 weights.append(entry.weight)
                 kinds.append(numbers[entry.kind])
@@ -140,6 +150,7 @@ class Entries:
             "lengths": bytes(sorted({key[-1] for key, _ in networks})),
             "network_entries": array(_NUMBERS, (number for _, number in networks)),
             "hashes": b"".join(key for key, _ in hashes),
+            "hash_lengths": bytes(sorted({key[0] for key, _ in hashes})),
             "hash_entries": array(_NUMBERS, (number for _, number in hashes)),
         }
         return cls(books, {name: memoryview(table).cast("B") for name, table in tables.items()})
@@ -201,9 +212,18 @@ class Entries:
                 yield self._network_entries[place]
 
     def hashes_of(self, digest: bytes) -> Iterator[int]:
-        """Entries that are this SHA-256 digest, of 32 octets."""
-        for place in self._hashes.places(digest):
+        """Entries that are this digest: of 32 octets by SHA-256, 20 by SHA-1, 16 by MD5."""
+        for place in self._hashes.places(_hash_key(digest)) if len(digest) in _DIGESTS else ():
             yield self._hash_entries[place]
+
+    @property
+    def have_hashes(self) -> bool:
+        return bool(self._digests)
+
+    def hashes_of_content(self, content: bytes) -> Iterator[int]:
+        """Entries that are a hash of these octets, by each algorithm that entries are of."""
+        for algorithm in self._digests:
+            yield from self.hashes_of(algorithm(content, usedforsecurity=False).digest())
 
 
 class _Terms(Sequence[Term]):
@@ -260,6 +280,11 @@ class Dictionaries:
         self.entries, self.today = entries, today
         self.terms: Sequence[Term] = _Terms(entries)
 
+    @property
+    def examines_all(self) -> bool:
+        """Files may be known by their hashes where no word is."""
+        return self.entries.have_hashes
+
     def save(self) -> Mapping[str, Buffer]:
         return self.entries.tables()
 
@@ -271,7 +296,8 @@ class Dictionaries:
         entries, weights, are_endless = self.entries, self.entries.weights, self.entries.are_endless
         found: dict[int, dict[str, int]] = {}
         scores: dict[int, int] = {}
-        for index, count in evidence.matches.items():
+        files = _known_files(entries, evidence.message) if entries.have_hashes else _NO_FILES
+        for index, count in itertools.chain(evidence.matches.items(), files.items()):
             if not (are_endless or entries.counts_on(index, self.today)):
                 continue
             book = entries.book(index)
@@ -279,7 +305,7 @@ class Dictionaries:
             scores[book] = scores.get(book, 0) + weights[index] * count
         if not found:
             return None
-        where = _Where(self, evidence)
+        where = _Where(self, evidence, files)
         return Finding(
             {
                 entries.books[book][0]: {"score": scores[book], "terms": terms, "places": Places(where, book)}
@@ -291,10 +317,10 @@ class Dictionaries:
 class _Where:
     """Scores of one message by dictionary and place, found when they are asked for."""
 
-    __slots__ = ("_check", "_evidence", "_scores")
+    __slots__ = ("_check", "_evidence", "_files", "_scores")
 
-    def __init__(self, check: Dictionaries, evidence: Evidence) -> None:
-        self._check, self._evidence = check, evidence
+    def __init__(self, check: Dictionaries, evidence: Evidence, files: Mapping[int, int]) -> None:
+        self._check, self._evidence, self._files = check, evidence, files
         self._scores: dict[int, dict[str, int]] | None = None
 
     def scores(self) -> dict[int, dict[str, int]]:
@@ -307,7 +333,11 @@ class _Where:
         entries, message = self._check.entries, self._evidence.message
         attached = _attached(message)
         scores: dict[int, dict[str, int]] = {}
-        for index, match in self._evidence.where():
+        for index, times in self._files.items():
+            if entries.counts_on(index, self._check.today):
+                of_book = scores.setdefault(entries.book(index), {})
+                of_book["attachment"] = of_book.get("attachment", 0) + entries.weights[index] * times
+        for index, match in self._evidence.where() if self._evidence.matches else ():
             if entries.counts_on(index, self._check.today):
                 of_book = scores.setdefault(entries.book(index), {})
                 place = _place_of(match, attached, message)
@@ -356,6 +386,19 @@ def _attached(message: Message) -> set[int]:
         if part.attachment or part.origin >= 0 or part.parent in attached:
             attached.add(part.index)
     return attached
+
+
+def _known_files(entries: Entries, message: Message) -> Mapping[int, int]:
+    """Entries that are hashes of attached files, in whatever reading of their encoding, with how many files each is."""
+    found: dict[int, int] = {}
+    for part in message.parsed.parts:
+        if part.media_type.startswith("multipart/") or not (
+            part.attachment or part.file_name or not part.media_type.startswith(("text/", "message/"))
+        ):
+            continue
+        for index in {index for content in part.contents() if content for index in entries.hashes_of_content(content)}:
+            found[index] = found.get(index, 0) + 1
+    return found
 
 
 def check(materials: Materials) -> Check | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esa.policy.filters.acting import addresses_of, text_at, writer_at
+from esa.policy.filters.acting import addresses_at, text_at, writer_at
 from esa.policy.filters.words import Action, Kind, Signature, Step
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ _TEXT = Signature((Kind.TEXT,), 1)
 
 
 def _recipient(call: Call, scope: Scope) -> Step:
-    addresses = addresses_of(text_at(call, 0))
+    addresses = addresses_at(call, 0)
+    scope.note_redirection(text_at(call, 0))
 
     def run(run: Run) -> None:
         run.outcome.recipients = addresses(run)
@@ -53,7 +54,11 @@ def _bounce_profile(call: Call, scope: Scope) -> Step:
 
 actions = (
     Action(
-        "alt-rcpt-to", Signature((Kind.ADDRESS,), 1), "The message goes to this address in the place of all its recipients.", _recipient
+        "alt-rcpt-to",
+        Signature((Kind.ADDRESS,), 1),
+        "The message goes to this address in the place of all its recipients.",
+        _recipient,
+        outlives=True,
     ),
     Action("alt-mailhost", _TEXT, "The message goes to this host.", _mailhost),
     Action("alt-src-host", _TEXT, "The message is sent from this interface.", _source_host),

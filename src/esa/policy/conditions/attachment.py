@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esa.engine.check import Term
+from esa.message.file_type import names_type
 from esa.policy.filters.comparing import COMPARISONS, by_operator, number_of, text_of, text_rule
 from esa.policy.filters.expression import matcher, matches_empty, split_case
 from esa.policy.filters.gates import AttachmentAtom, TermAtom
@@ -58,6 +59,17 @@ def _size(test: Test, scope: Scope) -> Rule:
     return Rule(lambda view: any(compares(encoded_size(part), wanted) for part in view.attachments), Cost.STRUCTURE, clause, _READS)
 
 
+def _type(test: Test, scope: Scope) -> Rule:
+    wanted = text_of(test.value)
+    named = Rule(
+        lambda view: any(names_type(part.file_names, part.media_type, wanted) for part in view.attachments),
+        Cost.STRUCTURE,
+        frozenset({AttachmentAtom()}),
+        _READS,
+    )
+    return by_operator(test, named)
+
+
 conditions = (
     Condition("attachment-filename", Signature(operators=MATCHES, value=Kind.EXPRESSION), "The name of an attachment matches.", _file_name),
     Condition(
@@ -65,6 +77,12 @@ conditions = (
         Signature(operators=MATCHES, value=Kind.EXPRESSION),
         "The declared type of an attachment matches.",
         _media_type,
+    ),
+    Condition(
+        "attachment-type",
+        Signature(operators=MATCHES, value=Kind.TEXT),
+        'An attachment is of this MIME type, as "image/png" or "image/*", as it is declared or by the ending of its name.',
+        _type,
     ),
     Condition(
         "attachment-size",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from esa.policy.filters.comparing import by_operator, equal_rule, number_rule, text_of
 from esa.policy.filters.gates import Clause, EqualAtom, NetworkAtom, network_atoms
-from esa.policy.filters.scope import Severity, Unusable
+from esa.policy.filters.scope import Fact, Severity, Unusable
 from esa.policy.filters.words import COMPARES, MATCHES, Condition, Cost, Kind, Rule, Signature
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def _remote_ip(test: Test, scope: Scope) -> Rule:
     text = text_of(test.value)
     clause = network_atoms(text)
     if clause is None:
-        return _remote_host(test, text)
+        return _remote_host(test, text, scope)
     (network,) = clause
     assert isinstance(network, NetworkAtom)
 
@@ -34,7 +34,7 @@ def _remote_ip(test: Test, scope: Scope) -> Rule:
     return by_operator(test, Rule(evaluate, Cost.NETWORK, clause))
 
 
-def _remote_host(test: Test, text: str) -> Rule:
+def _remote_host(test: Test, text: str, scope: Scope) -> Rule:
     """A host's name, or .domain for all in it."""
     name = text.lower()
     if (
@@ -44,6 +44,7 @@ def _remote_host(test: Test, text: str) -> Rule:
         mend = "write an address, a network as 192.0.2.0/24, a range as 192.0.2.1-192.0.2.9, a host name or .domain"
         assert test.value is not None
         raise Unusable(Severity.ERROR, test.value.at, f"{text!r} is no address, network, range or host name", mend)
+    scope.facts.add(Fact.NAMES)
     clause: Clause | None = None if name.startswith(".") else frozenset({EqualAtom("remote_host", name)})
     if clause is None:
         return by_operator(test, Rule(lambda view: view.remote_host.lower().endswith(name), Cost.FACT))
@@ -64,12 +65,14 @@ def _sender_group(test: Test, scope: Scope) -> Rule:
 
 def _reputation(test: Test, scope: Scope) -> Rule:
     """Without a score neither < nor > is true; nor is a filter held up, as no-reputation can ask for it."""
+    scope.facts.add(Fact.REPUTATION)
     rule = number_rule(test, lambda view: view.reputation, Cost.FACT)
     inner = rule.evaluate
     return Rule(lambda view: bool(inner(view)), rule.cost)
 
 
 def _no_reputation(test: Test, scope: Scope) -> Rule:
+    scope.facts.add(Fact.REPUTATION)
     return Rule(lambda view: view.reputation is None, Cost.FACT)
 
 
@@ -113,18 +116,24 @@ conditions = (
         Signature(operators=MATCHES, value=Kind.NETWORK),
         "The client's address is in a network or range, or its name is this.",
         _remote_ip,
+        is_early=True,
     ),
-    Condition("recv-listener", Signature(operators=MATCHES, value=Kind.LISTENER), "The message came to this listener.", _listener),
-    Condition("recv-int", _NAME, "The message came to this interface.", _interface),
-    Condition("sendergroup", _NAME, "The client is in this sender group of the host access table.", _sender_group),
+    Condition(
+        "recv-listener", Signature(operators=MATCHES, value=Kind.LISTENER), "The message came to this listener.", _listener, is_early=True
+    ),
+    Condition(
+        "recv-int", Signature(operators=MATCHES, value=Kind.INTERFACE), "The message came to this interface.", _interface, is_early=True
+    ),
+    Condition("sendergroup", _NAME, "The client is in this sender group of the host access table.", _sender_group, is_early=True),
     Condition(
         "reputation",
         Signature(operators=COMPARES, value=Kind.NUMBER),
         "The sender's score, -10 to +10, compared; false without one.",
         _reputation,
+        is_early=True,
     ),
-    Condition("no-reputation", _BARE, "The sender has no score.", _no_reputation),
-    Condition("dnslist", Signature((Kind.TEXT,), 1, is_bare=True), "A DNS list names the client.", _dns_list),
+    Condition("no-reputation", _BARE, "The sender has no score.", _no_reputation, is_early=True),
+    Condition("dnslist", Signature((Kind.TEXT,), 1, is_bare=True), "A DNS list names the client.", _dns_list, is_early=True),
     Condition(
         "smtp-auth-id-matches",
         Signature((Kind.TEXT, Kind.TEXT), 1, is_bare=True),

@@ -59,7 +59,11 @@ def _looked_up(field: str) -> Callable[[Test, Scope], Rule]:
                 return None
             for text in view.texts(where):
                 found = view.scores(text).get(name)
-                if found is not None and found.score >= least:
+                if found is None:
+                    continue
+                if field:
+                    view.hits[field, text, name] = found.terms
+                if found.score >= least:
                     view.matched.append(partial(str, text))
                     return True
             return False
@@ -71,7 +75,10 @@ def _looked_up(field: str) -> Callable[[Test, Scope], Rule]:
 
 conditions = (
     Condition(
-        "dictionary-match", _WEIGHED, "Entries found anywhere in the message weigh so much at least: 1, unless said.", _found("", "body")
+        "dictionary-match",
+        _WEIGHED,
+        "Entries found anywhere in the message weigh so much at least: 1, unless said.",
+        _found("", "body", "header:subject"),
     ),
     Condition(
         "subject-dictionary-match",
@@ -102,11 +109,13 @@ conditions = (
         _WEIGHED,
         "Entries found in an envelope recipient weigh so much at least; the filter acts for all recipients.",
         _looked_up("rcpt-to"),
+        is_early=True,
     ),
     Condition(
         "mail-from-dictionary-match",
         _WEIGHED,
         "Entries found in the envelope sender weigh so much at least: 1, unless said.",
         _looked_up("mail-from"),
+        is_early=True,
     ),
 )

@@ -26,7 +26,7 @@ def _rcpt_to(test: Test, scope: Scope) -> Rule:
 
 
 def _rcpt_count(test: Test, scope: Scope) -> Rule:
-    return number_rule(test, lambda view: len(view.envelope.recipients), Cost.FACT)
+    return number_rule(test, lambda view: view.recipient_count, Cost.FACT)
 
 
 def _in_group(group: str, addresses: Iterable[str], view: View) -> bool | None:
@@ -48,9 +48,14 @@ def _rcpt_to_group(test: Test, scope: Scope) -> Rule:
 
 
 conditions = (
-    Condition("mail-from", _MATCH, "The envelope sender matches; the null sender is the empty text.", _mail_from),
-    Condition("rcpt-to", _MATCH, "An envelope recipient matches; the filter acts for all of them.", _rcpt_to),
-    Condition("rcpt-count", Signature(operators=COMPARES, value=Kind.NUMBER), "Envelope recipients, compared.", _rcpt_count),
+    Condition("mail-from", _MATCH, "The envelope sender matches; the null sender is the empty text.", _mail_from, is_early=True),
+    Condition("rcpt-to", _MATCH, "An envelope recipient matches; the filter acts for all of them.", _rcpt_to, is_early=True),
+    Condition(
+        "rcpt-count",
+        Signature(operators=COMPARES, value=Kind.NUMBER),
+        "Envelope recipients, compared; in a content filter those that its mail policy holds for.",
+        _rcpt_count,
+    ),
     Condition("mail-from-group", _GROUP, "The envelope sender is in a group of the directory.", _mail_from_group),
     Condition("rcpt-to-group", _GROUP, "An envelope recipient is in a group of the directory.", _rcpt_to_group),
 )

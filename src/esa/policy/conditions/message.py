@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from esa.policy.filters.comparing import number_of, number_rule
 from esa.policy.filters.gates import SizeAtom
-from esa.policy.filters.scope import Severity, Unusable
+from esa.policy.filters.scope import Fact, Severity, Unusable
 from esa.policy.filters.tree import Number, Test, Text
 from esa.policy.filters.words import COMPARES, Condition, Cost, Kind, Rule, Signature
 
@@ -93,13 +93,14 @@ def _random(test: Test, scope: Scope) -> Rule:
 
 
 def _queue(test: Test, scope: Scope) -> Rule:
+    scope.facts.add(Fact.QUEUE)
     return number_rule(test, lambda view: view.queue_length, Cost.FACT)
 
 
 _NUMBER = Signature(operators=COMPARES, value=Kind.NUMBER)
 
 conditions = (
-    Condition("true", _BARE, "Every message.", _true),
+    Condition("true", _BARE, "Every message.", _true, is_early=True),
     Condition("valid", _BARE, "The message's MIME structure and header have no fault.", _valid),
     Condition("malformed-header", _BARE, "The header has lines that are no fields, or does not end.", _has(MALFORMED_HEADER)),
     Condition("duplicate_boundaries", _BARE, "A multipart names several boundaries.", _has(DUPLICATE_BOUNDARIES)),
@@ -116,5 +117,5 @@ conditions = (
         "A number from 0 to one less than given, the same for one message.",
         _random,
     ),
-    Condition("workqueue-count", _NUMBER, "Messages in the queue, compared.", _queue),
+    Condition("workqueue-count", _NUMBER, "Messages in work now, this one too, compared.", _queue),
 )

@@ -47,7 +47,6 @@ conditions = (
     Condition(
         "attachment-filetype", _NAME, 'The content of an attachment is of this type, as "exe", or group, as "Executable".', waits_for=_FILES
     ),
-    Condition("attachment-type", _NAME, 'The content of an attachment is of this MIME type, as "image/png".', waits_for=_FILES),
     Condition("attachment-protected", _BARE, "An attachment is protected by a password.", waits_for=_FILES),
     Condition("attachment-unprotected", _BARE, "An attachment is not protected by a password.", waits_for=_FILES),
     Condition("attachment-corrupt", _BARE, "An attachment cannot be read as what it is.", waits_for=_FILES),

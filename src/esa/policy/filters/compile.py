@@ -208,6 +208,7 @@ class _Compiler:
         if word.build is None:
             self._tell(Severity.UNSCANNED, call.at, f"{word.word} does nothing: it waits for {word.waits_for}")
             return nothing
+        self._scope.note_variables(call)
         try:
             return word.build(call, self._scope)
         except Unusable as wrong:
@@ -275,9 +276,10 @@ class _Compiler:
             if fault is not None:
                 self._tell(Severity.ERROR, value.place(fault.offset), fault.what, fault.mend)
                 return False
-        known = self._scope.dictionaries if kind is Kind.DICTIONARY else self._scope.listeners if kind is Kind.LISTENER else None
-        if known is not None and value.value not in known and not (kind is Kind.DICTIONARY and self._scope.is_lenient):
-            noun = kind.value.removeprefix("the name of a ")
+        scope = self._scope
+        known = {Kind.DICTIONARY: scope.dictionaries, Kind.LISTENER: scope.listeners, Kind.INTERFACE: scope.interfaces}.get(kind)
+        if known is not None and value.value not in known and not (kind is Kind.DICTIONARY and scope.is_lenient):
+            noun = kind.value.rpartition(" ")[2]
             close = difflib.get_close_matches(value.value, list(known), n=1)
             mend = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(known)) or 'none'}"
             self._tell(Severity.INVALID, value.at, f"there is no {noun} {value.value!r}, so the filter does not run", mend)

@@ -7,10 +7,11 @@ column, with what stands there and what could stand there.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedInput, UnexpectedToken, v_args
 
@@ -91,6 +92,10 @@ _OTHER_LANGUAGES = {
 _ESCAPE = re.compile(r"\\([\\\"'])")
 
 
+MOST_FAULTS = 20  # places of a text that are told at once: what is no file of filters has one in every line
+_BEGIN = re.compile(r"^[ \t]*[A-Za-z_][\w-]*\s*[:!]\s*(?:#[^\n]*\n\s*)*if(?![\w-])", re.IGNORECASE | re.MULTILINE)  # of a filter
+
+
 class _Comments:
     """The comments that were read and belong to nobody yet, in order."""
 
@@ -136,9 +141,17 @@ class _Span:
 class _Tree(Transformer[Token, FilterFile]):
     """Makes the tree while the parser runs; called innermost first."""
 
-    def __init__(self, file: str, comments: _Comments) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._file, self._comments = file, comments
+        self._file, self._comments = "", _Comments()
+
+    def begin(self, file: str) -> _Comments:
+        """Make another file; the comments in it that belong to no filter are left in what is returned."""
+        self._file, self._comments = file, _Comments()
+        return self._comments
+
+    def keep(self, comment: Token) -> Token:
+        return self._comments.keep(comment)
 
     def _at(self, token: Token) -> At:
         return At(self._file, token.line or 0, token.column or 0)
@@ -252,38 +265,96 @@ class _Tree(Transformer[Token, FilterFile]):
         return FilterFile(filters, ())
 
 
+class _Reader:
+    """The parser, made once: making it takes a hundred times as long as a filter. It reads one text at a time."""
+
+    def __init__(self) -> None:
+        self._tree = _Tree()
+        self._lock = threading.Lock()
+        self._parser = Lark(
+            GRAMMAR, parser="lalr", maybe_placeholders=True, transformer=self._tree, lexer_callbacks={"COMMENT": self._tree.keep}
+        )
+
+    def read(self, text: str, file: str) -> FilterFile:
+        """Raises lark's UnexpectedInput."""
+        with self._lock:
+            comments = self._tree.begin(file)
+            found = self._parser.parse(text)
+        assert isinstance(found, FilterFile)
+        return replace(found, comments=tuple(map(_words_of, comments.waiting)))
+
+
+_reader = functools.cache(_Reader)
+
+
 def read(text: str, file: str = "") -> FilterFile:
-    """The filters of a text; `file` is its name in messages. Raises ConfigurationError with line and column."""
-    comments = _Comments()
-    parser = Lark(
-        GRAMMAR,
-        parser="lalr",
-        maybe_placeholders=True,
-        transformer=_Tree(file, comments),
-        lexer_callbacks={"COMMENT": comments.keep},
-    )
+    """The filters of a text; `file` is its name in messages. Raises ConfigurationError with line and column of all that cannot be read."""
     try:
-        found = parser.parse(text)
+        return _reader().read(text, file)
     except UnexpectedInput as wrong:
-        _explain(wrong, text, file)
-    assert isinstance(found, FilterFile)
-    return replace(found, comments=tuple(map(_words_of, comments.waiting)))
+        faults = _all_faults(wrong, text, file)
+    if len(faults) == 1:
+        raise faults[0]
+    told = "\n".join(str(fault) for fault in faults)
+    more = ", and perhaps more" if len(faults) == MOST_FAULTS else ""
+    raise ConfigurationError(f"{len(faults)} places{more} cannot be read\n{told}", where=file or None)
 
 
-def _explain(wrong: UnexpectedInput, text: str, file: str) -> NoReturn:
+def faults_in(text: str, file: str = "") -> list[ConfigurationError]:
+    """What cannot be read of a text, MOST_FAULTS at most; nothing if all can."""
+    try:
+        _reader().read(text, file)
+    except UnexpectedInput as wrong:
+        return _all_faults(wrong, text, file)
+    return []
+
+
+def _all_faults(wrong: UnexpectedInput, text: str, file: str) -> list[ConfigurationError]:
+    """The first fault, and those that are found when reading goes on with the next filter, again and again."""
+    faults = [_explained(wrong, text, file)]
+    begins = [(found.start(), found.end()) for found in _BEGIN.finditer(text)]
+    at = 0
+    while len(faults) < MOST_FAULTS:
+        place = _offset(text, wrong)
+        # where a brace is missing, the name of the next filter is what cannot stand there: it is whole itself
+        at = next((start for start, end in begins if start > at and (start <= place < end or start > place)), -1)
+        if at < 0:
+            break
+        before = text.count("\n", 0, at)
+        rest = "\n" * before + text[at:]
+        try:
+            _reader().read(rest, file)
+            break
+        except UnexpectedInput as another:
+            wrong = another
+            faults.append(_explained(wrong, rest, file))
+    return faults
+
+
+def _offset(text: str, wrong: UnexpectedInput) -> int:
+    """Where something wrong stands in the whole text."""
+    if isinstance(wrong, UnexpectedToken) and wrong.token.type == "$END":
+        return len(text)
+    at = 0
+    for _ in range(wrong.line - 1):
+        at = text.index("\n", at) + 1
+    return at + wrong.column - 1
+
+
+def _explained(wrong: UnexpectedInput, text: str, file: str) -> ConfigurationError:
     if isinstance(wrong, UnexpectedCharacters):
         what, mend = _odd_character(text[wrong.pos_in_stream or 0], wrong)
-        raise ConfigurationError(what, where=str(At(file, wrong.line, wrong.column)), mend=mend) from None
+        return ConfigurationError(what, where=str(At(file, wrong.line, wrong.column)), mend=mend)
     assert isinstance(wrong, UnexpectedToken)
     expected = sorted(wrong.accepts or wrong.expected)
     found = str(wrong.token)
     if wrong.token.type == "$END":
         at = At(file, text.count("\n") + 1, len(text) - text.rfind("\n"))
-        raise ConfigurationError("the filters end in the midst of one", where=str(at), mend=f"write {_one_of(expected)}") from None
+        return ConfigurationError("the filters end in the midst of one", where=str(at), mend=f"write {_one_of(expected)}")
     keywords = [word for word in _KEYWORDS if word.upper() in expected]
     close = difflib.get_close_matches(found.lower(), keywords, n=1, cutoff=0.5) if wrong.token.type == "WORD" else []
     mend = f"did you mean {close[0]!r}?" if close else f"write {_one_of(expected)}"
-    raise ConfigurationError(f"{_shown(found)} cannot stand here", where=str(At(file, wrong.line, wrong.column)), mend=mend) from None
+    return ConfigurationError(f"{_shown(found)} cannot stand here", where=str(At(file, wrong.line, wrong.column)), mend=mend)
 
 
 def _odd_character(char: str, wrong: UnexpectedCharacters) -> tuple[str, str]:

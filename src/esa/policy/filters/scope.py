@@ -48,6 +48,17 @@ class Listener:
         return Finding({COUNTS: evidence.matches})
 
 
+class Fact(StrEnum):
+    """What has to be found out beforehand, only if filters ask for it."""
+
+    NAMES = "names"  # of the client, verified
+    REPUTATION = "reputation"
+    QUEUE = "queue"  # messages in work
+
+
+_ASKED_BY = {"$remotehost": Fact.NAMES, "$reputation": Fact.REPUTATION}
+
+
 class Severity(StrEnum):
     ERROR = "error"  # the configuration cannot be used while the filter is active
     INVALID = "invalid"  # the filter does not run: it names what is not there
@@ -88,12 +99,31 @@ class Scope:
     terms: Terms = field(default_factory=Terms)
     dictionaries: frozenset[str] | None = None
     listeners: frozenset[str] | None = None
+    interfaces: frozenset[str] | None = None
     texts: Mapping[str, str] | None = None
     groups: set[str] = field(default_factory=set)  # directory groups that filters ask for: filled while compiling
     dns_lists: set[str] = field(default_factory=set)  # and DNS lists
+    facts: set[Fact] = field(default_factory=set)  # and other facts
+    redirections: set[str] = field(default_factory=set)  # addresses that messages may be redirected to
     is_left_to_right: bool = False
     is_lenient: bool = False
     witness: Witness | None = None  # is told what filters do
+
+    def note_variables(self, call: Call) -> None:
+        """Variables in the texts of an action may ask for facts."""
+        for value in call.arguments:
+            if isinstance(value, Text):
+                self._note(value.value)
+
+    def note_redirection(self, text: str) -> None:
+        """Whose mail policies may be asked for, though they are no recipients of the message as it came."""
+        if "$" not in text:
+            self.redirections.update(part.strip(" <>") for part in text.split(","))
+
+    def _note(self, text: str) -> None:
+        if "$" in text:
+            plain = text.lower().replace("_", "")
+            self.facts.update(fact for name, fact in _ASKED_BY.items() if name in plain)
 
     def resource(self, call: Call, index: int) -> Writer:
         """What writes the text resource that an argument names. Raises Unusable if there is none of that name."""
@@ -103,4 +133,5 @@ class Scope:
         if text is None:
             mend = f"write the file {name.value}.txt, or name one of: {', '.join(self.texts or ()) or 'there are none'}"
             raise Unusable(Severity.INVALID, name.at, f"there is no text resource {name.value!r}", mend)
+        self._note(text)
         return writer_of(text, has_lines=True)

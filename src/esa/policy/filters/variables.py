@@ -77,6 +77,27 @@ VARIABLES: Mapping[str, Writer] = {
     "threatdescription": lambda run: "",
     "threatlevel": lambda run: "",
 }
+OF_CONTENT = frozenset(  # those that the message is needed for; and $Header[...]
+    {
+        "allheaders",
+        "bodysize",
+        "certificatesigners",
+        "droppedfilename",
+        "droppedfilenames",
+        "droppedfiletypes",
+        "filenames",
+        "filesizes",
+        "filetypes",
+        "mid",
+        "subject",
+        "url",
+        "threatverdict",
+        "threatcategory",
+        "threattype",
+        "threatdescription",
+        "threatlevel",
+    }
+)
 _LINES: Mapping[str, Writer] = {"allheaders": _headers}  # of several lines
 
 
@@ -95,6 +116,18 @@ def writer_of(text: str, *, has_lines: bool = False) -> Writer:
         return lambda run: text
     pieces.append(text[end:])
     return lambda run: "".join([piece if isinstance(piece, str) else piece(run) for piece in pieces])
+
+
+def reads_content(text: str) -> bool:
+    """Whether a variable of a text says something of the message itself, not only of its session and envelope."""
+    for found in _VARIABLE.finditer(text):
+        name = found.group(3)
+        if name is None:
+            return True
+        _, length = _named(name)
+        if length and name[: length - 1].lower().replace("_", "") in OF_CONTENT:
+            return True
+    return False
 
 
 def _named(name: str) -> tuple[Writer | None, int]:

@@ -40,6 +40,7 @@ class Kind(Enum):
     ADDRESS = "an address"
     DICTIONARY = "the name of a dictionary"
     LISTENER = "the name of a listener"
+    INTERFACE = "the name of an interface"
     RESOURCE = "the name of a text resource"
     TEXTS = "a list of texts in square brackets"
     TEXT_OR_NUMBER = "a text or a number"
@@ -96,7 +97,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A word of conditions. `refused`: why no message can be tested for it here. `waits_for`: the fact that is not found out yet; it is unscanned."""
+    """A word of conditions. `refused`: why no message can be tested for it here. `waits_for`: the fact that is not found out yet; it is unscanned.
+
+    `is_early`: it asks for nothing but the session, the reverse-path and one recipient, so that it can be told at RCPT.
+    """
 
     word: str
     signature: Signature
@@ -104,6 +108,7 @@ class Condition:
     build: Callable[[Test, Scope], Rule] | None = None
     refused: str = ""
     waits_for: str = ""
+    is_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A word of actions. `refused` and `waits_for` as for conditions; an action that waits for something does nothing but say so in the trail."""
+    """A word of actions. `refused` and `waits_for` as for conditions; an action that waits for something does nothing but say so in the trail.
+
+    `outlives`: what it does stays though the message is refused later (copies, notices), or it changes who is asked.
+    """
 
     word: str
     signature: Signature
@@ -126,6 +134,7 @@ class Action:
     refused: str = ""
     waits_for: str = ""
     is_final: bool = False
+    outlives: bool = False
 
 
 def usage_of(word: Condition | Action) -> str:
