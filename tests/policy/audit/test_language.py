@@ -46,7 +46,7 @@ def _of(expression: str) -> Language:
     return Language(expression)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(expressions, expressions)
 def test_a_proof_of_inclusion_holds_for_every_short_text(first: str, second: str) -> None:
     one, other = _of(first), _of(second)
@@ -59,7 +59,7 @@ def test_a_proof_of_inclusion_holds_for_every_short_text(first: str, second: str
         pytest.fail(f"unknown: {first!r} {second!r}")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(expressions, expressions, expressions)
 def test_a_proof_of_exclusion_holds_for_every_short_text(first: str, second: str, third: str) -> None:
     found = find_text([_of(first), _of(second)], [_of(third)])

@@ -1,0 +1,122 @@
+"""Whether filters before and after a merge treat mail alike, and what each side costs: both run over the same messages, one after the other.
+
+Called by `esa filters merge`. Names of filters that were merged are told as the new one's; all else of an outcome has to be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from esa.engine.dictionary import Dictionary
+from esa.engine.scanner import Scanner
+from esa.message.envelope import Envelope, Session
+from esa.policy.audit.facts import TextLiteral
+from esa.policy.audit.merging import Merge
+from esa.policy.filters.ledger import Ledger
+from esa.policy.filters.plan import FilterPlan
+from esa.policy.filters.scope import Listener, Scope
+from esa.policy.filters.tree import Filter
+from esa.policy.outcome import Outcome, Step
+from esa.policy.view import View
+
+MakeView = Callable[["Side"], View]
+_DIFFERENCES_KEPT = 5
+
+
+class Side:
+    """Filters with a scanner that listens for them, and a ledger that measures every message."""
+
+    def __init__(self, filters: Iterable[Filter], dictionaries: Sequence[Dictionary], scope: Scope) -> None:
+        self._scope = replace(
+            scope, terms=type(scope.terms)(), groups=set(), dns_lists=set(), dictionaries=frozenset(one.name for one in dictionaries)
+        )
+        self.plan = FilterPlan(filters, self._scope)
+        checks = ["dictionaries"] if dictionaries else []
+        self.scanner = Scanner(checks=[*checks, Listener(self._scope.terms.listed)], dictionaries=dictionaries)
+        self.ledger: Ledger = self.plan.ledger(every=1)
+
+    def microseconds(self) -> float:
+        """Of one message: choosing filters and running them."""
+        return self.ledger.microseconds(self.ledger.choosing + sum(entry.nanoseconds for entry in self.ledger.entries()))
+
+
+@dataclass(slots=True)
+class Comparison:
+    """`differences`: identifiers of the first messages that were treated otherwise."""
+
+    names: Mapping[str, str]  # of filters that were merged → of the new one
+    messages: int = 0
+    acted: int = 0  # messages for which a merged filter acted
+    different: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def compare(self, before: Side, after: Side, view_of: MakeView, identifier: str) -> None:
+        """Run both sides over one message, by turns who is first: what is asked twice is known the second time."""
+        pair = (before, after) if self.messages % 2 == 0 else (after, before)
+        outcomes = {id(side): side.plan.run(view_of(side), ledger=side.ledger) for side in pair}
+        old, new = outcomes[id(before)], outcomes[id(after)]
+        self.messages += 1
+        self.acted += any(step.filter in self.names for step in old.trail)
+        if self._told(old) != new:
+            self.different += 1
+            if len(self.differences) < _DIFFERENCES_KEPT:
+                self.differences.append(identifier)
+
+    def _told(self, old: Outcome) -> Outcome:
+        trail = [Step(self.names.get(step.filter, step.filter), step.action) for step in old.trail]
+        trail = [step for place, step in enumerate(trail) if step.filter not in self.names.values() or step not in trail[:place]]
+        return replace(old, trail=trail, final_filter=self.names.get(old.final_filter, old.final_filter))
+
+
+def comparison_of(merges: Iterable[Merge]) -> Comparison:
+    return Comparison({name: one.filter.name for one in merges for name in one.names})
+
+
+def neighbours(merges: Iterable[Merge]) -> list[str]:
+    """Addresses that the merged filters are about, and such as are nearly these: in other case, with a character more or less, above and below."""
+    found: dict[str, None] = {}
+    for merge in merges:
+        for member in merge.members:
+            (literal,) = member.case
+            assert isinstance(literal, TextLiteral)
+            text = member.entry.text
+            if member.word == "subject":
+                continue
+            whole = f"someone{text}" if text.startswith("@") else text
+            local_part, _, domain = whole.rpartition("@")
+            near = [
+                whole,
+                whole.upper(),
+                whole.title(),
+                f"x{whole}",
+                f"{whole}x",
+                whole[1:],
+                whole[:-1],
+                f"{local_part}@x.{domain}",
+                f"{local_part}@x{domain}",
+            ]
+            near += [
+                f"{local_part}@{domain.upper()}",
+                f"{local_part.upper()}@{domain}",
+                f"{local_part}@{domain}.example",
+                f"{local_part}+x@{domain}",
+            ]
+            near += [f"{domain}@{domain}", f"{local_part}.x@{domain}", f"{local_part}-{whole}", f"{whole}.{domain}", domain, local_part]
+            found.update(dict.fromkeys(near))
+    return list(found)
+
+
+def try_neighbours(merges: Sequence[Merge], before: Side, after: Side) -> Comparison:
+    """Both sides over addresses at the edge of what the merged filters take, as senders and as recipients."""
+    compared = comparison_of(merges)
+    raw = b"Subject: x\r\n\r\nx\r\n"
+    reports = {id(side): side.scanner.scan(raw) for side in (before, after)}
+    for text in neighbours(merges):
+        for envelope in (Envelope(text, ("anyone@here.example",)), Envelope("someone@elsewhere.example", (text,))):
+
+            def view_of(side: Side, envelope: Envelope = envelope) -> View:
+                return View(raw, Session(listener="mail"), envelope, reports[id(side)], lookup=side.scanner.lookup, identifier="x")
+
+            compared.compare(before, after, view_of, text)
+    return compared
