@@ -12,6 +12,7 @@ import click
 
 from esa.cli.filter_audit import audit
 from esa.cli.filter_cost import cost
+from esa.cli.filter_merge import merge
 from esa.cli.terminal import counted, json_option, print_json, print_table, say
 from esa.errors import ConfigurationError
 
@@ -77,6 +78,7 @@ def command() -> None:
       esa filters import appliance.txt          take over what an appliance exported, unchanged
       esa filters cost ~/Maildir                what each costs on your own mail, and how often it fires
       esa filters audit                         those that are of no use any more, with proofs
+      esa filters merge                         filters of one address each, made one filter and one dictionary
       esa filters set spoof active 0            keep a filter, and do not run it
       esa filters words body-contains           what a condition or an action takes and means
 
@@ -430,6 +432,7 @@ def words(words: tuple[str, ...], as_json: bool) -> None:
 
 command.add_command(audit)
 command.add_command(cost)
+command.add_command(merge)
 
 
 # --- what they share ------------------------------------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from esa.policy.audit.machine import FOUND, Machine
-from esa.policy.audit.pattern import Unreadable, read_pattern
+from esa.policy.audit.pattern import Unreadable, read_pattern, sample
 from esa.policy.audit.ranges import LAST
 from esa.policy.filters.expression import Plain, matcher, plain_of, split_case
 
+LONGEST_SAMPLE = 10_000  # characters of a text that is tried before a search
 MOST_PAIRED = 10_000  # states of all machines together that one question looks at: about half a second
 
 
@@ -94,9 +95,20 @@ def _guesses(wanted: Sequence[Language]) -> Iterator[str]:
     """Texts that are likely in all: an answer that needs no search."""
     if not wanted:
         yield ""
-    for one in wanted[:1]:
+    for one in wanted:
         if one.plain is not None:
             yield one.plain.text
+        elif (text := _sample(one.expression)) is not None:
+            yield text
+
+
+@functools.lru_cache(maxsize=32_768)
+def _sample(expression: str) -> str | None:
+    try:
+        text = sample(read_pattern(expression))
+    except (Unreadable, RecursionError):
+        return None
+    return text if len(text) <= LONGEST_SAMPLE else None
 
 
 def _is_in_plainly(one: Language, other: Language) -> bool:

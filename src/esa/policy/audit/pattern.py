@@ -96,6 +96,27 @@ def read_pattern(expression: str, *, ignores_case: bool = False) -> Node:
     return node
 
 
+def sample(node: Node) -> str:
+    """A short text that is likely to match: the first of all choices, as few repetitions as there may be. What must be true between characters is not heeded."""
+    match node:
+        case Chars(ranges):
+            return next(
+                (letter for letter in _USUAL if any(low <= ord(letter) <= high for low, high in ranges)),
+                chr(ranges[0][0]) if ranges else "",
+            )
+        case Run(items):
+            return "".join(map(sample, items))
+        case Choice(items):
+            return sample(items[0])
+        case Repeat(inner, least, _):
+            return sample(inner) * least
+        case Assertion():
+            return ""
+
+
+_USUAL = "xaX0 -."
+
+
 class _Reader:
     def __init__(self, text: str, ignores_case: bool) -> None:
         self._text, self.at = text, 0
