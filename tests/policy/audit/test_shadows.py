@@ -36,14 +36,6 @@ TESTS = [
     'mail-from-dictionary-match("bad", 2)', 'rcpt-to-dictionary-match("bad")', 'mail-from-group == "staff"', 'random(2) == 1', 'true',
     'attachment-size > 10', 'addr-count("To") > 1', 'workqueue-count > 5', 'valid', 'malformed-header', 'sendergroup == "W"',
 ]  # fmt: skip
-conditions = st.recursive(
-    st.sampled_from(TESTS),
-    lambda inner: st.one_of(
-        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"),
-        inner.map(lambda one: f"not ({one})"),
-    ),
-    max_leaves=3,
-)
 ENDS = [
     "",
     "",
@@ -53,14 +45,34 @@ ENDS = [
     'strip-header("X-A");',
     'edit-header-text("subject", "cheap", "dear");',
 ]
-blocks = st.recursive(
-    st.sampled_from(ENDS).map(lambda end: f'log-entry("?"); {end}'),
-    lambda inner: st.tuples(conditions, inner, st.one_of(st.none(), inner), st.sampled_from(ENDS)).map(
-        lambda one: f'log-entry("?"); if ({one[0]}) {{ {one[1]} }} ' + (f"else {{ {one[2]} }} " if one[2] else "") + one[3]
-    ),
-    max_leaves=2,
-)
-chains = st.lists(st.tuples(conditions, blocks, st.one_of(st.none(), blocks)), min_size=2, max_size=5)
+Chain = list[tuple[str, str, str | None]]
+
+
+def _conditions(tests: list[str]) -> st.SearchStrategy[str]:
+    return st.recursive(
+        st.sampled_from(tests),
+        lambda inner: st.one_of(
+            st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"),
+            inner.map(lambda one: f"not ({one})"),
+        ),
+        max_leaves=3,
+    )
+
+
+def _chains(tests: list[str]) -> st.SearchStrategy[Chain]:
+    """Filters over few tests, so that they have to do with one another."""
+    conditions = _conditions(tests)
+    blocks = st.recursive(
+        st.sampled_from(ENDS).map(lambda end: f'log-entry("?"); {end}'),
+        lambda inner: st.tuples(conditions, inner, st.one_of(st.none(), inner), st.sampled_from(ENDS)).map(
+            lambda one: f'log-entry("?"); if ({one[0]}) {{ {one[1]} }} ' + (f"else {{ {one[2]} }} " if one[2] else "") + one[3]
+        ),
+        max_leaves=2,
+    )
+    return st.lists(st.tuples(conditions, blocks, st.one_of(st.none(), blocks)), min_size=3, max_size=6)
+
+
+chains = st.lists(st.sampled_from(TESTS), min_size=2, max_size=4, unique=True).flatmap(_chains)
 RAWS = [
     b"%bTo: %b\r\nSubject: %b\r\n\r\n%b\r\n" % parts
     for parts in itertools.product(
@@ -92,7 +104,7 @@ def _messages(running: Running) -> Iterator[View]:
         )  # fmt: skip
 
 
-def _written(chain: list[tuple[str, str, str | None]]) -> str:
+def _written(chain: Chain) -> str:
     text = "\n".join(
         f"f{number}: if ({condition}) {{ {then} }}" + (f" else {{ {otherwise} }}" if otherwise else "")
         for number, (condition, then, otherwise) in enumerate(chain)
@@ -107,7 +119,7 @@ def _fates(text: str, running: Running) -> list[FilterFate]:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chains)
-def test_what_is_said_never_to_act_acts_for_no_message(chain: list[tuple[str, str, str | None]]) -> None:
+def test_what_is_said_never_to_act_acts_for_no_message(chain: Chain) -> None:
     text = _written(chain)
     running = Running(text, BAD)
     assert not running.plan.problems or all("final action" in problem.what for problem in running.plan.problems)
@@ -174,6 +186,12 @@ e: if (reputation < 0) { drop(); } else { deliver(); }
 f: if (true) { log-entry("never"); }
 """
     assert _of(text) == {"a": "-", "b": "-", "c": "-", "d": "a,c", "e": "-", "f": "e"}
+
+
+@pytest.mark.parametrize("test", ['dnslist("x")', 'mail-from-group == "x"', "workqueue-count > 5", 'spf-status == "Pass"'])
+def test_neither_true_nor_false_is_a_third_thing(test: str) -> None:
+    text = f"a: if ({test}) {{ drop(); }}\nb: if (not {test}) {{ drop(); }}\nc: if (true) {{ drop(); }}\nd: if ({test}) {{ drop(); }}"
+    assert _of(text) == {"a": "-", "b": "-", "c": "-", "d": "a"}
 
 
 def test_nothing_is_said_over_an_edit_of_what_conditions_read() -> None:

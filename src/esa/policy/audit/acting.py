@@ -6,6 +6,7 @@ those that are known in which it ends are still right.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,10 +14,10 @@ from typing import NamedTuple
 from esa.policy.audit.facts import Case
 from esa.policy.audit.meaning import Reader
 from esa.policy.filters.scope import Scope, Unusable
-from esa.policy.filters.tree import And, Block, Call, Condition, Filter, If, Not, Or, Test
+from esa.policy.filters.tree import And, Block, Call, Condition, Filter, If, Not, Or, Test, flat
 from esa.policy.filters.words import actions
 
-MOST_CASES = 1_000  # of one filter: people write some tens; a condition of n parts may have 2^n
+MOST_CASES = 4_000  # of one filter: people write some tens, long lists by or some thousands; a condition of n parts may have 2^n
 
 
 class Group(NamedTuple):
@@ -128,27 +129,28 @@ class _Walk:
             case Not(inner):
                 true, false = self._condition(inner)
                 return false, true
-            case And(left, right):
-                (true, false), (its_true, its_false) = self._condition(left), self._condition(right)
-                return _both(true, its_true), _either(false, its_false)
-            case Or(left, right):
-                (true, false), (its_true, its_false) = self._condition(left), self._condition(right)
-                return _either(true, its_true), _both(false, its_false)
+            case And():
+                sides = [self._condition(one) for one in flat(condition)]
+                return _both(*(true for true, _ in sides)), _either(*(false for _, false in sides))
+            case Or():
+                sides = [self._condition(one) for one in flat(condition)]
+                return _either(*(true for true, _ in sides)), _both(*(false for _, false in sides))
 
 
-def _both(one: _Cases, other: _Cases) -> _Cases:
-    found: dict[Case, None] = {}
-    for case in one.cases:
-        for its_case in other.cases:
-            if len(found) >= MOST_CASES:
-                return _Cases(tuple(found), False)
-            found[case | its_case] = None
-    return _Cases(tuple(found), one.are_all and other.are_all)
+def _both(*sides: _Cases) -> _Cases:
+    """Cases of which one of each side holds."""
+    found: dict[Case, None] = {frozenset(): None}
+    are_all = True
+    for side in sides:
+        pairs = ((case, its_case) for case in found for its_case in side.cases)
+        found = {case | its_case: None for case, its_case in itertools.islice(pairs, MOST_CASES)}
+        are_all = are_all and side.are_all and len(found) < MOST_CASES
+    return _Cases(tuple(found), are_all)
 
 
-def _either(one: _Cases, other: _Cases) -> _Cases:
-    found = dict.fromkeys((*one.cases, *other.cases))
-    return _Cases(tuple(found)[:MOST_CASES], one.are_all and other.are_all and len(found) <= MOST_CASES)
+def _either(*sides: _Cases) -> _Cases:
+    found = dict.fromkeys(case for side in sides for case in side.cases)
+    return _Cases(tuple(found)[:MOST_CASES], all(side.are_all for side in sides) and len(found) <= MOST_CASES)
 
 
 def _what(call: Call, scope: Scope) -> tuple[frozenset[str], bool]:
