@@ -1,6 +1,6 @@
 """Whether filters before and after a merge treat mail alike, and what each side costs: both run over the same messages, one after the other.
 
-Called by `esa filters merge`. Names of filters that were merged are told as the new one's; all else of an outcome has to be equal.
+Called by `esa filters merge`. All of an outcome has to be equal, but for the names of the filters that brought it about.
 """
 
 from __future__ import annotations
@@ -58,15 +58,17 @@ class Comparison:
         old, new = outcomes[id(before)], outcomes[id(after)]
         self.messages += 1
         self.acted += any(step.filter in self.names for step in old.trail)
-        if self._told(old) != new:
+        if self._told(old) != self._told(new):
             self.different += 1
             if len(self.differences) < _DIFFERENCES_KEPT:
                 self.differences.append(identifier)
 
-    def _told(self, old: Outcome) -> Outcome:
-        trail = [Step(self.names.get(step.filter, step.filter), step.action) for step in old.trail]
-        trail = [step for place, step in enumerate(trail) if step.filter not in self.names.values() or step not in trail[:place]]
-        return replace(old, trail=trail, final_filter=self.names.get(old.final_filter, old.final_filter))
+    def _told(self, outcome: Outcome) -> Outcome:
+        """Without names: what ended by one filter may end by another that does the same, and what several merged ones did is done once."""
+        steps = [Step(self.names.get(step.filter, step.filter), step.action) for step in outcome.trail]
+        merged = set(self.names.values())
+        once = [step for place, step in enumerate(steps) if step.filter not in merged or step not in steps[:place]]
+        return replace(outcome, trail=[Step("", step.action) for step in once], final_filter="")
 
 
 def comparison_of(merges: Iterable[Merge]) -> Comparison:
