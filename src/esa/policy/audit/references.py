@@ -18,7 +18,7 @@ from esa.policy.filters.expression import plain_of, split_case
 from esa.policy.filters.gates import network_atoms
 from esa.policy.filters.tree import At, Filter, Test, Text, calls_of, statements_of, tests_of
 
-_LOOKING_UP = frozenset({"rcpt-to-dictionary-match", "mail-from-dictionary-match", "header-dictionary-match"})
+_LOOKING_UP = frozenset({"rcpt-to-dictionary-match", "mail-from-dictionary-match", "header-dictionary-match", "remote-ip-dictionary-match"})
 _TO_PEOPLE = ("alt-rcpt-to", "bcc", "bcc-scan", "notify", "notify-copy")  # actions whose first argument is addresses
 
 
