@@ -1,4 +1,4 @@
-"""`esa filters merge`: filters of one address or subject each made one filter and one dictionary, with a certificate that nothing changes."""
+"""`esa filters merge`: filters of one address, client or subject each made one filter and one dictionary, with a certificate that nothing changes."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ BACKUP = ".before-merge"  # ends the name of what a file was before
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration, instead of esa.toml.")
 @json_option
 def merge(paths: tuple[str, ...], fewest: int, writes: bool, recordings: Path | None, config_file: Path | None, as_json: bool) -> None:
-    """Make one filter and one dictionary of many filters that differ in an address or a subject only.
+    """Make one filter and one dictionary of many filters that differ in an address, a client or a subject only.
 
-    Merged are filters with one test (mail-from or rcpt-to with a whole address or @domain, or subject with plain text), the same actions, and case
-    counted alike. A filter is moved up to the first of its like only over filters that can act on none of its messages, or that do the very same:
-    what any message meets stays as it was. Names and comments of the old filters become comments of the entries.
+    Merged are filters with one test (mail-from or rcpt-to with a whole address or @domain, remote-ip with a network or a host, or subject with plain
+    text), the same actions, and case counted alike. A filter is moved up to the first of its like only over filters that can act on none of its
+    messages, or that do the very same: what any message meets stays as it was. Names and comments of the old filters become comments of the entries.
 
     \b
     What is printed is a proposal with its certificate:
       proved     each entry takes exactly what its filter took (automata, in both directions; addresses in ASCII)
-      tried      addresses at the edges of every entry, through both sets of filters
+      tried      addresses and clients at the edges of every entry, through both sets of filters
       compared   the mail in PATHs, given as for `esa scan`, and all that the recorder kept: outcomes are equal but for names
       measured   µs of one message before and after, on that mail. Filters that ask for one address each cost little here: a merge is for people
                  who look after one list in the place of hundreds of filters, and the figure says what that costs or saves
@@ -67,7 +67,7 @@ def merge(paths: tuple[str, ...], fewest: int, writes: bool, recordings: Path | 
     from esa.config.audited import audited
     from esa.config.load import DEFAULT_FILE
     from esa.engine.dictionary import Dictionary
-    from esa.policy.audit.certificate import Side, try_neighbours
+    from esa.policy.audit.certificate import Side, try_edges
     from esa.policy.audit.merging import merged, propose, proved_equal
 
     opened = open_filters(config_file)
@@ -82,7 +82,7 @@ def merge(paths: tuple[str, ...], fewest: int, writes: bool, recordings: Path | 
         return
     before = Side(filters, dictionaries, what.scope)
     after = Side(merged(filters, merges), [*dictionaries, *(one.dictionary for one in merges)], what.scope)
-    tried = try_neighbours(merges, before, after)
+    tried = try_edges(merges, before, after)
     before.ledger, after.ledger = before.plan.ledger(every=1), after.plan.ledger(every=1)
     compared = _compare(merges, before, after, paths, recordings, configuration)
     _print(merges, tried, compared, before, after, as_json=as_json)
@@ -200,7 +200,9 @@ def _print(merges: Sequence[Merge], tried: Comparison, compared: Comparison, bef
         click.echo(f"# dictionary {one.dictionary.name}.txt\n{one.dictionary.to_text()}")
     merged_filters = sum(len(one.members) for one in merges)
     say(f"{counted(merged_filters, 'filter')} become {len(merges)}. Proved: each entry takes what its filter took.")
-    say(f"Tried: {counted(tried.messages, 'address', 'addresses')} at their edges, {tried.different} treated otherwise.")
+    say(
+        f"Tried: {counted(tried.messages, 'sender, recipient or client', 'senders, recipients and clients')} at their edges, {tried.different} treated otherwise."
+    )
     if was is None or becomes is None:
         say("Compared with no mail: give PATHs, or let the recorder run.")
         return

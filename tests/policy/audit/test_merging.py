@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from esa.engine.dictionary import Dictionary
 from esa.engine.verdict import Report
 from esa.message.envelope import Envelope, Session
-from esa.policy.audit.certificate import Side, comparison_of, try_neighbours
+from esa.policy.audit.certificate import Side, comparison_of, try_edges
 from esa.policy.audit.merging import Merge, merged, propose, proved_equal
 from esa.policy.filters.read import read
 from esa.policy.filters.scope import Scope
@@ -46,7 +46,7 @@ def test_filters_of_one_address_each_become_one_filter_and_one_dictionary() -> N
     assert merge.dictionary.entries[7].comment == "u7: asked by 7"
     assert [one.name for one in merged(filters, [merge])] == ["drop_by_mail_from"]
     assert proved_equal(merge)
-    compared = try_neighbours([merge], *_sides(filters, [merge]))
+    compared = try_edges([merge], *_sides(filters, [merge]))
     assert compared.different == 0, compared.differences
     assert compared.acted >= 300
 
@@ -60,7 +60,32 @@ def test_each_kind_is_proved_equal(condition: str, flag: str) -> None:
     merges = propose(filters, Scope())
     assert [len(one.members) for one in merges] == [4]
     assert all(map(proved_equal, merges))
-    assert try_neighbours(merges, *_sides(filters, merges)).different == 0
+    assert try_edges(merges, *_sides(filters, merges)).different == 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("192.0.2.1", "192.0.2.0/25", "198.51.100.7/24", "10.0.0.0/8"),
+        ("2001:db8::1", "2001:db8:1::/48", "2001:db8:2::7/64"),
+        ("mx.bad.example", "mx1.bad.example", "MX2.bad.example", "a-b.bad.example"),
+    ],
+)
+def test_clients_are_merged_by_networks_and_by_names(values: tuple[str, ...]) -> None:
+    filters = _filters("\n".join(f"f{n}: if (remote-ip == '{value}') {{ drop(); }}" for n, value in enumerate(values)))
+    merges = propose(filters, Scope())
+    assert [len(one.members) for one in merges] == [len(values)]
+    assert all(map(proved_equal, merges))
+    compared = try_edges(merges, *_sides(filters, merges))
+    assert compared.different == 0, compared.differences
+    assert compared.acted >= len(values)
+
+
+@pytest.mark.parametrize(
+    "values", [("::/0", "::ffff:0:0/97", "::ffff:10.0.0.1"), (".a.example", ".b.example", ".c.example"), ("10.0.0.1-10.0.0.9",) * 3]
+)
+def test_clients_that_a_dictionary_takes_otherwise_are_left_alone(values: tuple[str, ...]) -> None:
+    assert _proposed("\n".join(f"f{n}: if (remote-ip == '{value}') {{ drop(); }}" for n, value in enumerate(values))) == []
 
 
 @pytest.mark.parametrize(
@@ -172,11 +197,18 @@ def test_the_merged_filters_are_equal_to_the_old_ones_for_every_message(chain: l
         for sender in ADDRESSES
         for recipients in (("a@x.example",), ("b@x.example", "A@y.example"), ("z@z.example",))
     ]
-    for raw, envelope in itertools.product(RAWS, envelopes):
+    clients = itertools.cycle(
+        [("10.0.0.7", ""), ("10.0.0.9", "mx.x.example"), ("192.0.2.1", "my.x.example"), ("192.0.2.1", ""), ("", "x.example")]
+    )
+    for (raw, envelope), (client, host) in zip(itertools.product(RAWS, envelopes), clients, strict=False):
+        session = Session(client_address=client, listener="mail")
         reports = {id(side): side.scanner.scan(raw) for side in (before, after)}
 
-        def view_of(side: Side, raw: bytes = raw, envelope: Envelope = envelope, reports: Mapping[int, Report] = reports) -> View:
-            return View(raw, Session(listener="mail"), envelope, reports[id(side)], lookup=side.scanner.lookup, identifier="x")
+        facts = raw, session, envelope, host
 
-        compared.compare(before, after, view_of, f"{raw!r} {envelope}")
+        def view_of(side: Side, facts: tuple[bytes, Session, Envelope, str] = facts, reports: Mapping[int, Report] = reports) -> View:
+            raw, session, envelope, host = facts
+            return View(raw, session, envelope, reports[id(side)], lookup=side.scanner.lookup, identifier="x", remote_host=host)
+
+        compared.compare(before, after, view_of, f"{facts}")
     assert compared.different == 0, compared.differences

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from esa.engine.dictionary import Dictionary
 from esa.engine.scanner import Scanner
-from esa.message.envelope import Envelope, Session
-from esa.policy.audit.facts import TextLiteral
+from esa.policy.audit.edges import Edge, edges
 from esa.policy.audit.merging import Merge
 from esa.policy.filters.ledger import Ledger
 from esa.policy.filters.plan import FilterPlan
@@ -75,50 +74,16 @@ def comparison_of(merges: Iterable[Merge]) -> Comparison:
     return Comparison({name: one.filter.name for one in merges for name in one.names})
 
 
-def neighbours(merges: Iterable[Merge]) -> list[str]:
-    """Addresses that the merged filters are about, and such as are nearly these: in other case, with a character more or less, above and below."""
-    found: dict[str, None] = {}
-    for merge in merges:
-        for member in merge.members:
-            (literal,) = member.case
-            assert isinstance(literal, TextLiteral)
-            text = member.entry.text
-            if member.word == "subject":
-                continue
-            whole = f"someone{text}" if text.startswith("@") else text
-            local_part, _, domain = whole.rpartition("@")
-            near = [
-                whole,
-                whole.upper(),
-                whole.title(),
-                f"x{whole}",
-                f"{whole}x",
-                whole[1:],
-                whole[:-1],
-                f"{local_part}@x.{domain}",
-                f"{local_part}@x{domain}",
-            ]
-            near += [
-                f"{local_part}@{domain.upper()}",
-                f"{local_part.upper()}@{domain}",
-                f"{local_part}@{domain}.example",
-                f"{local_part}+x@{domain}",
-            ]
-            near += [f"{domain}@{domain}", f"{local_part}.x@{domain}", f"{local_part}-{whole}", f"{whole}.{domain}", domain, local_part]
-            found.update(dict.fromkeys(near))
-    return list(found)
-
-
-def try_neighbours(merges: Sequence[Merge], before: Side, after: Side) -> Comparison:
-    """Both sides over addresses at the edge of what the merged filters take, as senders and as recipients."""
+def try_edges(merges: Sequence[Merge], before: Side, after: Side) -> Comparison:
+    """Both sides over addresses, clients and hosts at the edges of what the merged filters take."""
     compared = comparison_of(merges)
     raw = b"Subject: x\r\n\r\nx\r\n"
     reports = {id(side): side.scanner.scan(raw) for side in (before, after)}
-    for text in neighbours(merges):
-        for envelope in (Envelope(text, ("anyone@here.example",)), Envelope("someone@elsewhere.example", (text,))):
+    for edge in edges(merges):
 
-            def view_of(side: Side, envelope: Envelope = envelope) -> View:
-                return View(raw, Session(listener="mail"), envelope, reports[id(side)], lookup=side.scanner.lookup, identifier="x")
+        def view_of(side: Side, edge: Edge = edge) -> View:
+            facts = raw, edge.session, edge.envelope, reports[id(side)]
+            return View(*facts, lookup=side.scanner.lookup, identifier="x", remote_host=edge.remote_host)
 
-            compared.compare(before, after, view_of, text)
+        compared.compare(before, after, view_of, edge.name)
     return compared

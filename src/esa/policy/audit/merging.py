@@ -1,4 +1,4 @@
-"""Filters that differ in one address or subject only, made one filter and one dictionary; nothing that any message meets is changed by it.
+"""Filters that differ in one address, client or subject only, made one filter and one dictionary; nothing that any message meets is changed by it.
 
 Called by `esa filters merge`. A filter is moved up to the first of those it is merged with only where nothing in between can act on the same message,
 or does the very same; so order and finality stay as they were.
@@ -10,19 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from esa.engine.dictionary import Dictionary, Entry, Options, key_of, write_entry
-from esa.errors import SyntaxFault
+from esa.engine.dictionary import Dictionary, Entry, key_of
 from esa.policy.audit.acting import Acting, acting
-from esa.policy.audit.facts import Case, Fact, TextLiteral
-from esa.policy.audit.language import Answer, Language, ending, exactly, find_text
+from esa.policy.audit.entries import WORDS, entry_of, is_as_it_came, options_of, takes_the_same, typed
+from esa.policy.audit.facts import Case, Fact
+from esa.policy.audit.language import Answer
 from esa.policy.audit.solving import solve
-from esa.policy.filters.expression import Plain, plain_of, split_case
 from esa.policy.filters.scope import Scope
 from esa.policy.filters.tree import Block, Call, Filter, If, Test, Text
 from esa.policy.filters.words import actions
 
 FEWEST = 3  # filters that are worth a dictionary
-_WORDS = {"mail-from": "mail-from-dictionary-match", "rcpt-to": "rcpt-to-dictionary-match", "subject": "subject-dictionary-match"}
 _OF_ITSELF = (
     "$FilterName",
     "$MatchedContent",
@@ -110,59 +108,27 @@ def _names(run: Sequence[Member]) -> Iterator[str]:
 
 
 def member_of(one: Acting) -> Member | None:
-    """The filter as a member of merges, or None if it is no single test of an address or a subject with actions of its own."""
+    """The filter as a member of merges, or None if it is no single test of an address, a client or a subject with actions."""
     statement = one.filter.statement
     test = statement.condition
     if statement.otherwise is not None or not isinstance(test, Test) or test.operator != "==" or len(one.groups) != 1:
         return None
     word, value = test.word.lower(), test.value
-    if word not in _WORDS or not isinstance(value, Text) or one.groups[0].cases is None:
+    if word not in WORDS or not isinstance(value, Text) or one.groups[0].cases is None:
         return None
     if not all(isinstance(item, Call) for item in statement.then.items) or any(map(_tells_of_itself, one.groups[0].calls)):
         return None
-    text, is_cased = split_case(value.value)
-    plain = plain_of(text)
-    if plain is None or not plain.text.isascii() or not plain.text.strip():
-        return None
     (case,) = one.groups[0].cases
-    if len(case) != 1 or not isinstance(literal := next(iter(case)), TextLiteral) or literal.fact.version:
-        return None  # scores of dictionaries are those of the message as it came: behind an edit they are not what the test reads
-    entry = _subject(text) if word == "subject" else _address(plain)
-    if entry is None or not _can_be_written(entry, _options(word, is_cased, (entry,))):
+    found = entry_of(word, value.value)
+    if found is None or len(case) != 1 or not is_as_it_came(next(iter(case))):
         return None
+    entry, is_cased = found
     calls = tuple((call.word.lower(), call.arguments) for call in one.groups[0].calls)
     return Member(one, word, is_cased, entry._replace(comment=_comment(one.filter)), calls, case)
 
 
-def _options(word: str, is_cased: bool, entries: Sequence[Entry]) -> Options:
-    """Of the dictionary. One of addresses ignores case, and takes for `@example.org` the bare domain too: then they are terms."""
-    is_subject = word == "subject"
-    are_terms = is_subject or is_cased or any(entry.text.startswith("@") for entry in entries)
-    return Options("terms" if are_terms else "addresses", whole_words=not is_subject, case_sensitive=is_cased)
-
-
-def _can_be_written(entry: Entry, options: Options) -> bool:
-    try:
-        write_entry(_typed(entry, options), options.kind)
-    except SyntaxFault:
-        return False
-    return True
-
-
 def _tells_of_itself(call: Call) -> bool:
     return any(mark in value.value for value in call.arguments if isinstance(value, Text) for mark in _OF_ITSELF)
-
-
-def _address(plain: Plain) -> Entry | None:
-    """Of an expression that is a whole address, or a whole domain with its @."""
-    local_part, at, domain = plain.text.rpartition("@")
-    is_whole = bool(at and domain and plain.at_end) and plain.at_start == bool(local_part)
-    return Entry(plain.text) if is_whole and not any(char in ' "<>\\(),;:[]#' for char in plain.text) else None
-
-
-def _subject(expression: str) -> Entry | None:
-    """As the expression that it is, so that it is looked for in the same way."""
-    return Entry(expression, kind="expression") if not expression.startswith("^") and not expression.endswith("$") else None
 
 
 def _comment(one: Filter) -> str:
@@ -243,13 +209,13 @@ def _never_both(one: Case, other: Case) -> bool:
 
 def _merge(run: Sequence[Member], name: str) -> Merge:
     first = run[0]
-    options = _options(first.word, first.is_cased, [member.entry for member in run])
+    options = options_of(first.word, first.is_cased, [member.entry for member in run])
     entries: dict[object, Entry] = {}
     for member in run:
-        entry = _typed(member.entry, options)
+        entry = typed(member.entry, options)
         before = entries.get(key_of(entry, options))
         entries[key_of(entry, options)] = entry if before is None else before._replace(comment=f"{before.comment}; {entry.comment}")
-    test = Test(_WORDS[first.word], (Text(name),))
+    test = Test(WORDS[first.word], (Text(name),))
     old = first.acting.filter.statement
     calls = tuple(Call(call.word, call.arguments) for call in old.then.items if isinstance(call, Call))
     comments = (f"takes the place of {len(run)} filters: {run[0].name} to {run[-1].name}",)
@@ -257,27 +223,12 @@ def _merge(run: Sequence[Member], name: str) -> Merge:
     return Merge(tuple(run), new, Dictionary(name, list(entries.values()), options.whole_words, options.case_sensitive, options.kind))
 
 
-def _typed(entry: Entry, options: Options) -> Entry:
-    return entry._replace(text=entry.text.lower(), kind="address") if options.kind == "addresses" else entry
-
-
-def language_of(entry: Entry, *, is_cased: bool) -> Language:
-    """The addresses that an entry of such a dictionary takes, or the subjects; as `docs/dictionaries.md` says it, for ASCII."""
-    if entry.kind == "expression":
-        return Language(entry.text if is_cased else f"(?i){entry.text}")
-    language = ending(entry.text) if entry.text.startswith("@") else exactly(entry.text)
-    return language if is_cased else Language(f"(?i){language.expression}")
-
-
 def proved_equal(merge: Merge) -> bool:
-    """Whether each entry takes exactly what its filter took, by automata in both directions."""
+    """Whether each entry takes exactly what its filter took."""
     options = merge.dictionary.options
     entries: Mapping[object, Entry] = {key_of(entry, options): entry for entry in merge.dictionary.entries}
     for member in merge.members:
         (literal,) = member.case
-        assert isinstance(literal, TextLiteral)
-        its = language_of(entries[key_of(_typed(member.entry, options), options)], is_cased=member.is_cased)
-        old = literal.language
-        if find_text([old], [its]) is not Answer.NONE or find_text([its], [old]) is not Answer.NONE:
+        if not takes_the_same(entries[key_of(typed(member.entry, options), options)], literal, is_cased=member.is_cased):
             return False
     return True
