@@ -152,13 +152,18 @@ conditions = ['rcpt-to == "^staff1@mycompany\\\\.example$"']
 actions = ['quarantine("x")']
 
 [[content_filter]]
+name = "asks_nothing"
+conditions = ['rcpt-to-dictionary-match("gone")']
+actions = ['quarantine("x")']
+
+[[content_filter]]
 name = "nobody_names_me"
 actions = ['quarantine("x")']
 
 [[mail_policy]]
 name = "all"
 recipients = ["mycompany.example"]
-content_filters = ["first", "second"]
+content_filters = ["asks_nothing", "first", "second"]
 
 [[mail_policy]]
 name = "one"
@@ -173,6 +178,7 @@ recipients = ["staff1@mycompany.example"]
         ("shadowed", "outgoing mail policy", "one"),
         ("shadowed", "content filter", "second"),
         ("dead", "content filter", "nobody_names_me"),
+        ("dead", "content filter", "asks_nothing"),
         ("expired", "dictionary", "bad"),
         ("advice", "message filter", "spoof"),
         ("dead", "message filter", "spoof"),

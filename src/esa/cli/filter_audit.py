@@ -218,7 +218,9 @@ def _unused(what: Audited, folder: Path | None, told: set[tuple[str, str]], days
     from esa.store.recorder_folder import FOLDER
 
     place = folder or Path(what.configuration.gateway.state) / FOLDER
-    evidence = gather(recordings(place, contents=False) if place.is_dir() else (), most_entries=TERMS_TOLD)
+    recorded = recordings(place, contents=False)
+    evidence = gather(recorded if place.is_dir() else (), most_entries=TERMS_TOLD)
+    evidence.lost = recorded.lost + recorded.damaged
     if not evidence.is_enough(days=days, messages=messages):
         return evidence, []
     rules = [rule for rule in rules_of(what) if (rule.table, rule.name) not in told]

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from esa.engine.dictionary import Dictionary
+from esa.engine.scanner import Scanner
+from esa.message.edits import InsertHeader, TagSubject
 from esa.message.envelope import Envelope, Session
 from esa.policy.audit.acting import acting
 from esa.policy.audit.example import example_of
 from esa.policy.audit.language import Answer
 from esa.policy.audit.shadows import Covered, FilterFate, fates
 from esa.policy.audit.solving import World
+from esa.policy.content_filter import ContentPlan
 from esa.policy.filters.read import read
-from esa.policy.filters.scope import Scope
+from esa.policy.filters.scope import Listener, Scope
+from esa.policy.filters.tree import Text
 from esa.policy.view import View
 from tests.policy.filters.running import Running
 
@@ -117,24 +121,49 @@ def _fates(text: str, running: Running) -> list[FilterFate]:
     return list(fates(acting(read(text).filters, Scope()), running.scanner.lookup))
 
 
+def _dead(found: Iterable[FilterFate]) -> set[str]:
+    """What blocks that never run would log."""
+    calls = (call for fate in found for group in fate.groups if isinstance(group.fate, Covered) for call in group.group.calls)
+    return {call.arguments[0].value for call in calls if call.word == "log-entry" and isinstance(call.arguments[0], Text)}
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(chains)
 def test_what_is_said_never_to_act_acts_for_no_message(chain: Chain) -> None:
     text = _written(chain)
     running = Running(text, BAD)
     assert not running.plan.problems or all("final action" in problem.what for problem in running.plan.problems)
-    dead = {
-        str(call.arguments[0].value)  # type: ignore[union-attr]
-        for fate in _fates(text, running)
-        for group in fate.groups
-        if isinstance(group.fate, Covered)
-        for call in group.group.calls
-        if call.word == "log-entry"
-    }
+    dead = _dead(_fates(text, running))
     if not dead:
         return
     for view in _messages(running):
         assert dead.isdisjoint(running.plan.run(view).log_entries), text
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(chains, st.booleans())
+def test_content_filters_that_are_said_never_to_act_act_for_no_recipient(chain: Chain, is_edited: bool) -> None:
+    text = _written(chain)
+    scope = Scope(dictionaries=frozenset({"bad"}))
+    plan = ContentPlan(read(text).filters, scope)
+    scanner = Scanner(checks=["dictionaries", Listener(scope.terms.listed)], dictionaries=[BAD])
+    ready = acting(read(text).filters, Scope(), is_for_one=True, edited_before=True)
+    dead = _dead(fates(ready, scanner.lookup))
+    if not dead:
+        return
+    before = (InsertHeader("X-A", "1"), TagSubject("cheap ")) if is_edited else ()
+    reports = {raw: scanner.scan(raw) for raw in RAWS}
+    for view in itertools.islice(_messages(Running("x: if (true) { no-op(); }", BAD)), 80):
+
+        def view_of(envelope: Envelope, view: View = view) -> View:
+            raw = bytes(view.content)
+            return View(
+                raw, view.session, envelope, reports[raw], lookup=scanner.lookup, reputation=view.reputation,
+                groups=view.groups, dns_lists=view.dns_lists, queue_length=view.queue_length, remote_host=view.remote_host, sender_group=view.sender_group, identifier=view.identifier,
+            )  # fmt: skip
+
+        for _, outcome in plan.run(view.envelope, view.envelope.recipients, view_of, before):
+            assert dead.isdisjoint(outcome.log_entries), text
 
 
 def _of(text: str, *dictionaries: Dictionary) -> dict[str, str]:

@@ -70,6 +70,7 @@ class Evidence:
     times: list[float] = field(default_factory=list)  # when messages came that filters have judged
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     are_entries_whole: bool = True  # False: of some message not all dictionary entries were recorded
+    lost: int = 0  # messages that the recorder says it could not keep, or that cannot be read any more
 
     @property
     def messages(self) -> int:
@@ -85,7 +86,8 @@ class Evidence:
     def __str__(self) -> str:
         if not self.times:
             return "no recorded messages"
-        return f"{self.messages:,} recorded message{'s' if self.messages != 1 else ''} from {_day(self.times[0])} to {_day(self.times[-1])}"
+        lost = f" ({self.lost:,} more were lost)" if self.lost else ""
+        return f"{self.messages:,} recorded message{'s' if self.messages != 1 else ''} from {_day(self.times[0])} to {_day(self.times[-1])}{lost}"
 
     def after(self, moment: float) -> int:
         """Messages that came later."""
