@@ -159,7 +159,8 @@ def test_content_filters_that_are_said_never_to_act_act_for_no_recipient(chain: 
             raw = bytes(view.content)
             return View(
                 raw, view.session, envelope, reports[raw], lookup=scanner.lookup, reputation=view.reputation,
-                groups=view.groups, dns_lists=view.dns_lists, queue_length=view.queue_length, remote_host=view.remote_host, sender_group=view.sender_group, identifier=view.identifier,
+                groups=view.groups, dns_lists=view.dns_lists, queue_length=view.queue_length,
+                remote_host=view.remote_host, sender_group=view.sender_group, identifier=view.identifier,
             )  # fmt: skip
 
         for _, outcome in plan.run(view.envelope, view.envelope.recipients, view_of, before):
