@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from esa.policy.audit.language import ANYTHING, Answer, Language, ending, exactly, find_text
 from esa.policy.audit.machine import Machine
 from esa.policy.audit.pattern import Unreadable, read_pattern
+from esa.policy.audit.widening import is_wider
 
 LETTERS = "aAkK1_ \n\u212a"
 TEXTS = ["".join(letters) for length in range(5) for letters in itertools.product("ak1 \n", repeat=length)]
@@ -97,6 +98,26 @@ def test_texts_that_are_given_whole_or_by_their_end() -> None:
     assert find_text([exactly("a+b@c.example")], [ending("@c.example")]) is Answer.NONE
     assert find_text([exactly("é.example")], [ending(".example")]) is Answer.NONE
     assert find_text([ANYTHING], [ANYTHING]) is Answer.NONE
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    expressions,
+    st.sampled_from(["a", "k", "[ak]", "\\w", "a{1,2}", "a*", "(?:a|k)", "\\b", "^"]),
+    st.sampled_from(["a", "[ak]", ".", "\\w", "a{0,3}", "a+", "(?:a|1)", "\\b"]),
+)
+def test_an_expression_with_wider_parts_matches_all_that_the_narrow_one_does(around: str, narrow: str, wide: str) -> None:
+    for pattern in ("{}1", "1{}", "(?:{}|1)", "(?:k{})?1", "(?:{}){{1,2}}"):
+        inner, outer = around + pattern.format(narrow), around + pattern.format(wide)
+        _of(inner), _of(outer)
+        if is_wider(read_pattern(outer), read_pattern(inner)):
+            assert _texts_in(inner) <= _texts_in(outer), (inner, outer)
+
+
+def test_wider_parts_are_seen_where_automata_would_be_too_large() -> None:
+    narrow = Language("(?i)(viagra|cialis|xanax).{0,40}(cheap|free)\\b")
+    assert find_text([narrow], [Language("(?i)(viagra|cialis|levitra|xanax).{0,80}(cheap|discount|free)\\b")]) is Answer.NONE
+    assert find_text([narrow], [Language("(?i)(viagra|cialis|xanax).{0,39}(cheap|free)\\b")]) is not Answer.NONE
 
 
 @pytest.mark.parametrize("odd", ["\\pL", "\\Ba", "(?i)é", "\\Qa\\E", "^(?:a|b)*a(?:a|b){14}$"])

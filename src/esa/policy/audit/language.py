@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from esa.policy.audit.machine import FOUND, Machine
-from esa.policy.audit.pattern import Unreadable, read_pattern, sample
+from esa.policy.audit.pattern import Node, Unreadable, read_pattern, sample
 from esa.policy.audit.ranges import LAST
+from esa.policy.audit.widening import is_wider
 from esa.policy.filters.expression import Plain, matcher, plain_of, split_case
 
 LONGEST_SAMPLE = 10_000  # characters of a text that is tried before a search
@@ -64,10 +65,20 @@ ANYTHING = Language("")
 
 
 @functools.lru_cache(maxsize=32_768)
-def _machine(expression: str) -> Machine | None:
+def _tree(expression: str) -> Node | None:
     """None if it cannot be read."""
     try:
-        return Machine(read_pattern(expression))
+        return read_pattern(expression)
+    except (Unreadable, RecursionError):
+        return None
+
+
+@functools.lru_cache(maxsize=32_768)
+def _machine(expression: str) -> Machine | None:
+    """None if it cannot be read, or is too large."""
+    tree = _tree(expression)
+    try:
+        return None if tree is None else Machine(tree)
     except (Unreadable, RecursionError):
         return None
 
@@ -82,6 +93,8 @@ def find_text(wanted: Sequence[Language], unwanted: Sequence[Language]) -> str |
     for text in _guesses(wanted):
         if all(one.holds(text) for one in wanted) and not any(one.holds(text) for one in unwanted):
             return text
+    if any(_is_in_by_structure(one, other) for other in unwanted for one in wanted):
+        return Answer.NONE
     machines = [_machine(one.expression) for one in (*wanted, *unwanted)]
     if any(one is None for one in machines):
         return Answer.UNKNOWN
@@ -102,13 +115,10 @@ def _guesses(wanted: Sequence[Language]) -> Iterator[str]:
             yield text
 
 
-@functools.lru_cache(maxsize=32_768)
 def _sample(expression: str) -> str | None:
-    try:
-        text = sample(read_pattern(expression))
-    except (Unreadable, RecursionError):
-        return None
-    return text if len(text) <= LONGEST_SAMPLE else None
+    tree = _tree(expression)
+    text = None if tree is None else sample(tree)
+    return text if text is not None and len(text) <= LONGEST_SAMPLE else None
 
 
 def _is_in_plainly(one: Language, other: Language) -> bool:
@@ -125,6 +135,11 @@ def _is_in_plainly(one: Language, other: Language) -> bool:
     if outer.at_end:
         return inner.at_end and inner.text.endswith(outer.text)
     return outer.text in inner.text
+
+
+def _is_in_by_structure(one: Language, other: Language) -> bool:
+    narrow, wide = _tree(one.expression), _tree(other.expression)
+    return narrow is not None and wide is not None and is_wider(wide, narrow)
 
 
 def _search(machines: Sequence[Machine], n_wanted: int) -> str | Answer:
