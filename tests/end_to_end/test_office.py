@@ -35,7 +35,7 @@ from tests.policy.filters.running import Running
 pytestmark = pytest.mark.servers
 SENT = [case for case in CASES if case.facts.get("queue_length", 0) < 1_000]  # no queue is that long here
 CHANCE = {"one_in_three", "one_in_two"}  # fire by the identifier of the message, which the gateway makes
-BY_NAME = {"out1.partner.example": "192.0.2.11", "mx.supplier.example": "192.0.2.12"}
+BY_NAME = {"out1.partner.example": "192.0.2.11", "mx.supplier.example": "192.0.2.12", "mx.bad.example": "192.0.2.16"}
 BY_SCORE = {-7.5: "192.0.2.13", 5.0: "192.0.2.14"}
 LISTED = "192.0.2.15"
 ZONE = {

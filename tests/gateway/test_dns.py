@@ -15,6 +15,8 @@ ZONE = {
     ("5.0.0.127.in-addr.arpa", "PTR"): ("MX.example.net", "other.example.net"),
     ("mx.example.net", "A"): ("127.0.0.5", "192.0.2.1"),
     ("mx.example.net", "AAAA"): ("2001:db8::5",),
+    ("example.net", "MX"): ("10 MX.example.net", "20 other.example.net"),
+    ("nomail.example.net", "MX"): ("0 .",),
 }
 
 
@@ -34,6 +36,12 @@ async def test_names_and_addresses_are_found() -> None:
         assert await resolver.look_up("5.0.0.127.in-addr.arpa", "PTR") == Lookup(Outcome.FOUND, ("mx.example.net", "other.example.net"))
         assert await resolver.look_up("mx.example.net", "A") == Lookup(Outcome.FOUND, ("127.0.0.5", "192.0.2.1"))
         assert await resolver.look_up("mx.example.net", "AAAA") == Lookup(Outcome.FOUND, ("2001:db8::5",))
+
+
+async def test_hosts_that_take_the_mail_of_a_domain_are_found_and_a_null_mx_is_an_empty_name() -> None:
+    async with asking() as (_, resolver):
+        assert await resolver.look_up("example.net", "MX") == Lookup(Outcome.FOUND, ("mx.example.net", "other.example.net"))
+        assert await resolver.look_up("nomail.example.net", "MX") == Lookup(Outcome.FOUND, ("",))
 
 
 async def test_what_is_not_there_is_nothing_and_no_failure() -> None:

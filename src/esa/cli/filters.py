@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esa.cli.filter_audit import audit
 from esa.cli.filter_cost import cost
+from esa.cli.filter_merge import merge
 from esa.cli.terminal import counted, json_option, print_json, print_table, say
 from esa.errors import ConfigurationError
 
@@ -75,6 +77,8 @@ def command() -> None:
       esa filters check                         what is wrong with them, with line and column
       esa filters import appliance.txt          take over what an appliance exported, unchanged
       esa filters cost ~/Maildir                what each costs on your own mail, and how often it fires
+      esa filters audit                         those that are of no use any more, with proofs
+      esa filters merge                         filters of one address each, made one filter and one dictionary
       esa filters set spoof active 0            keep a filter, and do not run it
       esa filters words body-contains           what a condition or an action takes and means
 
@@ -426,7 +430,9 @@ def words(words: tuple[str, ...], as_json: bool) -> None:
             click.echo()
 
 
+command.add_command(audit)
 command.add_command(cost)
+command.add_command(merge)
 
 
 # --- what they share ------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,12 @@ from esa.engine.resolver import FAILED, NOTHING, Lookup, Outcome, RecordType
 TRIES = 2
 ANSWERS = 20  # records of one answer that are looked at; more is an attack
 _NOTHING_CODES = frozenset({pycares.errno.ARES_ENODATA, pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME})
-_TYPES: dict[RecordType, int] = {"A": pycares.QUERY_TYPE_A, "AAAA": pycares.QUERY_TYPE_AAAA, "PTR": pycares.QUERY_TYPE_PTR}
+_TYPES: dict[RecordType, int] = {
+    "A": pycares.QUERY_TYPE_A,
+    "AAAA": pycares.QUERY_TYPE_AAAA,
+    "MX": pycares.QUERY_TYPE_MX,
+    "PTR": pycares.QUERY_TYPE_PTR,
+}
 
 
 class Dns:
@@ -34,13 +39,21 @@ class Dns:
         except (ValueError, UnicodeError):  # a name that cannot stand in a question
             return NOTHING
         records = [record for record in answer.answer[: 2 * ANSWERS] if record.type == _TYPES[kind]][:ANSWERS]
-        values = tuple(
-            data.dname.rstrip(".").lower() if isinstance(data, pycares.PTRRecordData) else data.addr
-            for data in (record.data for record in records)
-            if isinstance(data, pycares.PTRRecordData | pycares.ARecordData | pycares.AAAARecordData)
-        )
+        values = tuple(value for record in records if (value := _value(record.data)) is not None)
         return Lookup(Outcome.FOUND, values, min(record.ttl for record in records)) if values else NOTHING
 
     async def close(self) -> None:
         await self._resolver.close()
         await asyncio.sleep(0)  # what was cancelled is told to the loop before it goes
+
+
+def _value(data: object) -> str | None:
+    match data:
+        case pycares.PTRRecordData():
+            return str(data.dname.rstrip(".").lower())
+        case pycares.MXRecordData():
+            return str(data.exchange.rstrip(".").lower())
+        case pycares.ARecordData() | pycares.AAAARecordData():
+            return str(data.addr)
+        case _:
+            return None

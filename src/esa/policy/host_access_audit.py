@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from esa.policy.address_table import AddressTable
 from esa.policy.host_access import SenderGroup
@@ -32,13 +32,14 @@ WIDE_V4, WIDE_V6 = 1 << 24, 1 << 96  # addresses: a /8 and a /32
 class Finding:
     """One thing to look at. `group` is the name of the sender group it stands at; empty for the groups together.
 
-    `table` is what the name is of, where it is none of a sender group.
+    `table` is what the name is of, where it is none of a sender group. `is_shadowed`: what it tells of never holds, because of what stands before it.
     """
 
     group: str
     what: str
     advice: str
     table: str = "sender group"
+    is_shadowed: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         place = f"{self.table} {self.group}" if self.group else f"{self.table}s"
@@ -83,7 +84,7 @@ def _shadowed(group: SenderGroup, entry: SenderEntry, by: str, because: str) -> 
     own = " itself" if by == group.name else ""
     what = f"{entry.text} never matches: {because} stands before it in {by}{own}"
     advice = "take it out, it is there twice" if own else f"take it out, or move {group.name} before {by}"
-    return Finding(group.name, what, advice)
+    return Finding(group.name, what, advice, is_shadowed=True)
 
 
 def _covered_networks(placed: Sequence[Placed]) -> dict[int, tuple[str, str]]:

@@ -17,7 +17,7 @@ Placed = tuple[str, Members]  # the name of a policy, and whom it is for
 def audit(policies: Sequence[Placed], table: str) -> list[Finding]:
     """Findings of one table, in its order."""
     return [
-        Finding(name, f"never matches: {other} stands before it and takes all that it names", _advice(other), f"{table} mail policy")
+        Finding(name, f"never matches: {other} stands before it and takes all that it names", _advice(other), f"{table} mail policy", True)
         for number, (name, members) in enumerate(policies)
         for other in _covering(members, policies[:number])
     ]

@@ -16,7 +16,8 @@ _TABLE = "recipient access of"
 
 def audit(entries: Sequence[Placed], listener: str) -> list[Finding]:
     """All findings for the entries of one listener, in order; none for a table without entries."""
-    return [Finding(listener, what, advice, _TABLE) for what, advice in (*_unreachable(entries), *_reach(entries))]
+    shadowed = [Finding(listener, what, advice, _TABLE, True) for what, advice in _unreachable(entries)]
+    return [*shadowed, *(Finding(listener, what, advice, _TABLE) for what, advice in _reach(entries))]
 
 
 def _unreachable(entries: Sequence[Placed]) -> Iterator[tuple[str, str]]:

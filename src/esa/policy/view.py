@@ -45,6 +45,11 @@ class Lookup(Protocol):
 
     def text(self, text: str) -> Mapping[str, Score]:
         """By name of a dictionary; those of which nothing stands there are left out."""
+        ...
+
+    def client(self, address: Address) -> Mapping[str, Score]:
+        """The same of networks that an address is in."""
+        ...
 
     def content(self, content: bytes) -> Mapping[str, Score]:
         """The same for a file, by its hashes."""

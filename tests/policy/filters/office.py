@@ -16,6 +16,8 @@ from tests.policy.filters.running import MAIL, WITH_ATTACHMENTS
 TEXT = Path(__file__).with_name("office.filters").read_text("utf-8")
 FILTERS = read(TEXT, "office.filters").filters
 DICTIONARIES = (
+    Dictionary.from_text("bad_hosts", "# esa: kind = domains\nmx.bad.example, 2\n"),
+    Dictionary.from_text("bad_networks", "# esa: kind = networks\n203.0.113.0/25\n2001:db8:bad::/48\n"),
     Dictionary.of("bad_senders", {"eve@bad.example": 1, "mallory@bad.example": 5}),
     Dictionary.of("ex_employees", {"gone@example.org": 1, "left@example.org": 2}),
     Dictionary.of("finance", {"budget": 2, "ledger": 3}),
@@ -69,6 +71,8 @@ CASES = (
     Case("null_sender_to_many", facts={"sender": "", "recipients": ("a@example.org", "b@example.org")}),
     Case("former_staff", facts={"recipients": ("gone@example.org", "bob@example.org")}),
     Case("former_staff_many", facts={"recipients": ("left@example.org",)}),
+    Case("bad_networks", facts={"client_address": "2001:db8:bad::7"}),
+    Case("bad_hosts", facts={"remote_host": "mx.bad.example"}),
     Case("bad_senders", facts={"sender": "eve@bad.example"}),
     Case("bad_senders_of_weight", facts={"sender": "mallory@bad.example"}),
     Case("subject_tag", mail(subject="Re: Invoice 7")),

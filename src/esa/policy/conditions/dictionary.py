@@ -73,6 +73,26 @@ def _looked_up(field: str) -> Callable[[Test, Scope], Rule]:
     return build
 
 
+def _client(test: Test, scope: Scope) -> Rule:
+    """By the networks that hold the client's address, and what its confirmed name is; no word of AsyncOS's."""
+    name, least = text_of(test.arguments[0]), _threshold(test)
+
+    def evaluate(view: View) -> bool | None:
+        if view.lookup is None:
+            return None
+        score = 0
+        if view.client is not None and (found := view.lookup.client(view.client).get(name)) is not None:
+            score = found.score
+        if view.remote_host and (found := view.scores(view.remote_host).get(name)) is not None:
+            score += found.score
+        if score < least:
+            return False
+        view.matched.append(lambda: str(view.client or view.remote_host))
+        return True
+
+    return Rule(evaluate, Cost.NETWORK)
+
+
 conditions = (
     Condition(
         "dictionary-match",
@@ -117,5 +137,11 @@ conditions = (
         "Entries found in the envelope sender weigh so much at least: 1, unless said.",
         _looked_up("mail-from"),
         is_early=True,
+    ),
+    Condition(
+        "remote-ip-dictionary-match",
+        _WEIGHED,
+        "Networks that the client is in, and entries that are its name, weigh so much at least: 1, unless said.",
+        _client,
     ),
 )

@@ -15,7 +15,24 @@ from esa.policy.filters.expression import fault_of
 from esa.policy.filters.gates import Clause, either, rarer
 from esa.policy.filters.run import Run
 from esa.policy.filters.scope import Problem, Scope, Severity, Unusable
-from esa.policy.filters.tree import And, At, Block, Call, Condition, Filter, If, Not, Number, Or, Test, Text, Texts, Value, statements_of
+from esa.policy.filters.tree import (
+    And,
+    At,
+    Block,
+    Call,
+    Condition,
+    Filter,
+    If,
+    Not,
+    Number,
+    Or,
+    Test,
+    Text,
+    Texts,
+    Value,
+    flat,
+    statements_of,
+)
 from esa.policy.filters.words import Kind, Rule, Signature, Step, actions, conditions
 from esa.policy.outcome import Step as Trace
 from esa.policy.view import View
@@ -156,9 +173,9 @@ class _Compiler:
             case Not(inner):
                 return inverted(self.condition(inner))
             case And():
-                return self._joined([self.condition(one) for one in _flat(condition, And)], is_and=True)
+                return self._joined([self.condition(one) for one in flat(condition)], is_and=True)
             case Or():
-                return self._joined([self.condition(one) for one in _flat(condition, Or)], is_and=False)
+                return self._joined([self.condition(one) for one in flat(condition)], is_and=False)
 
     def _joined(self, rules: Sequence[Rule], *, is_and: bool) -> Rule:
         """Cheapest first, unless the order is to be as written; the answer is the same."""
@@ -302,23 +319,10 @@ def _is_too_deep(statement: If) -> bool:
             case Not(inner):
                 waiting.append((inner, depth + 1))
             case And() | Or():
-                waiting += [(side, depth + 1) for side in _flat(one, type(one))]
+                waiting += [(side, depth + 1) for side in flat(one)]
             case _:
                 pass
     return False
-
-
-def _flat(condition: And | Or, kind: type[And] | type[Or]) -> list[Condition]:
-    """The sides of nested operators of one kind, from left to right."""
-    found: list[Condition] = []
-    waiting: list[Condition] = [condition]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, kind):
-            waiting += (one.right, one.left)
-        else:
-            found.append(one)
-    return found
 
 
 def _every(tests: tuple[Callable[[View], bool | None], ...]) -> Callable[[View], bool | None]:

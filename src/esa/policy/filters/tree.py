@@ -161,6 +161,19 @@ def tests_of(condition: Condition) -> Iterator[Test]:
                 waiting += (right, left)
 
 
+def flat(condition: And | Or) -> list[Condition]:
+    """The sides of nested operators of one kind, from left to right."""
+    found: list[Condition] = []
+    waiting: list[Condition] = [condition]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, And | Or) and type(one) is type(condition):
+            waiting += (one.right, one.left)
+        else:
+            found.append(one)
+    return found
+
+
 def statements_of(statement: If) -> Iterator[If]:
     """A statement and all that are nested in it, in the order that they stand in."""
     waiting = [statement]
