@@ -66,7 +66,7 @@ class Task:
     ready: int  # descriptor to write one octet to when the work has begun; -1: nobody asks
     sockets: tuple[tuple[str, int], ...]  # listener name, descriptor of its bound socket
     rates: tuple[int, int] | None = None  # descriptor of the counts that receivers share, and the number of this one among them
-    compiled: str = ""  # name of the file of compiled dictionaries
+    compiled: str = ""  # name of the file of compiled dictionaries and filters
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -243,15 +243,15 @@ class Service:
                 await self._all_ready(storekeepers)
 
     async def _compile(self, configuration: Configuration) -> str:
-        """Have the dictionaries compiled, in a process of its own: a million terms would hold up the event loop of this one.
+        """Have the dictionaries and filters compiled, in a process of its own: a million terms would hold up the event loop of this one.
 
-        Returns the name of the file, which is not in force yet; empty if there are no dictionaries.
+        Returns the name of the file, which is not in force yet; empty if there is nothing to compile.
         """
-        if not configuration.scan.dictionaries:
+        if not patterns.is_wanted(configuration):
             return ""
         if await run_to_end(patterns.__name__, self._descriptor):
             raise EsaError(
-                "the dictionaries cannot be used", mend="what is wrong stands in the log, in the line event=dictionaries.refused"
+                "the filters or dictionaries cannot be used", mend="what is wrong stands in the log, in the line event=dictionaries.refused"
             )
         return patterns.made_last(configuration.state)
 
