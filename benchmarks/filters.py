@@ -43,6 +43,7 @@ _LETTERS = "bcdfghjklmnprstvwz"
 
 
 class Prepared(NamedTuple):
+    scope: Scope
     plan: FilterPlan
     scanner: Scanner
     text: str
@@ -127,7 +128,7 @@ def prepare(text: str, dictionaries: Sequence[Dictionary]) -> Prepared:
     plan = FilterPlan(read_filters(text).filters, scope)
     if plan.problems:
         raise SystemExit(str(plan.problems[0]))
-    return Prepared(plan, Scanner(checks=["spam", "dictionaries", Listener(scope.terms.listed)], dictionaries=dictionaries), text)
+    return Prepared(scope, plan, Scanner(checks=["spam", "dictionaries", Listener(scope.terms.listed)], dictionaries=dictionaries), text)
 
 
 SESSION = Session(client_address="192.0.2.1", listener="InboundMail")

@@ -6,10 +6,10 @@
     compiled/current             a link to the one in force
 
 service.py runs this module as a process of its own at the start and on SIGHUP, so that a million terms hold up no event loop. It makes the file
-if it is absent or cannot be used, checks it, and has `next` lead to it; where nothing is looked for there is no `next`. Receivers are started with its name; when they are ready service.py puts
-it in force and the others go, and if they cannot be started it is taken back. Promises: a dictionary that cannot be compiled changes nothing and
-is told in the log; a receiver that is started again takes what it was first started with, whatever stands in the dictionary files by then.
-Exit status 0: made; 3: failed, told on stderr.
+if it is absent or cannot be used, checks it, and has `next` lead to it; where nothing is looked for there is no `next`. Receivers are started with
+its name; when they are ready service.py puts it in force and the others go, and if they cannot be started it is taken back. Promises: a dictionary
+that cannot be compiled changes nothing and is told in the log; a receiver that is started again takes what it was first started with, whatever
+stands in the dictionary files by then. Exit status 0: made; 3: failed, told on stderr.
 """
 
 from __future__ import annotations
