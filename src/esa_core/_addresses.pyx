@@ -4,8 +4,6 @@ Called by the policy, for senders and recipients of each message. A look costs a
 Python object where there is nothing, which is nearly always. Tables are filled when they are built; mail only looks them up.
 """
 
-from cpython.unicode cimport PyUnicode_CheckExact
-
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp
 

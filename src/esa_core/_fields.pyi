@@ -5,6 +5,7 @@ from typing import final
 
 from esa_core import Parsed
 
+def has_field(parsed: Parsed, name: bytes) -> bool: ...
 @final
 class FieldGate:
     def __new__(cls, fields: Sequence[tuple[bytes, bool]], literals: Sequence[bytes]) -> FieldGate: ...

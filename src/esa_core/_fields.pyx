@@ -20,6 +20,18 @@ from esa_core._types cimport Part as EsaPart
 import numpy as np
 
 
+def has_field(Parsed parsed not None, bytes name not None):
+    """Whether a message's own header has a field of this name, given in lower case."""
+    cdef EsaPart *part = &parsed.document.parts[0]
+    cdef const char *wanted = name
+    cdef Py_ssize_t length = len(name)
+    cdef uint32_t at
+    for at in range(part.field_first, part.field_first + part.field_count):
+        if parsed.document.fields[at].name_length == length and equals_caseless(parsed.document.raw + parsed.document.fields[at].name_start, wanted, length):
+            return True
+    return False
+
+
 cdef class FieldGate:
     """`fields` are names in lower case, each with whether its values are searched; `literals` are folded texts, not empty. Read-only, shared by threads.
 

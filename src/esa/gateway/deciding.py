@@ -15,7 +15,7 @@ from typing import NamedTuple
 from esa.engine.verdict import Report, Verdict
 from esa.gateway.backscatter import Backscatter
 from esa.gateway.visit import Visit
-from esa.message.author import mailbox_of
+from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
 from esa.policy.content_filter import Rules
 from esa.policy.disposition import NOTHING, Disposition, Plan, plan
@@ -48,6 +48,7 @@ class Decided(NamedTuple):
 
 
 UNDECIDED = Decided(NOTHING, Verdict.CLEAN)
+WHOLE = 128 << 10  # octets; of a longer message the header alone is read for the addresses in it
 _GRAVITY = {Verdict.CLEAN: 0, Verdict.SUSPECT: 1, Verdict.POSITIVE: 2}
 
 
@@ -75,8 +76,7 @@ class Decider:
         """The addresses whose groups matter: of the envelope and, where policies look there, of the header."""
         found = [reverse_path, *recipients]
         if self._policies.incoming.asks_authors or self._policies.outgoing.asks_authors:
-            head = header.lower()
-            found += [mailbox_of(header, head, "from"), mailbox_of(header, head, "reply-to")]
+            found += _authors(Message(header))
         return found
 
     def decide(self, case: Case) -> Decided:
@@ -85,21 +85,22 @@ class Decider:
         if table.is_plain and self._rules is None:
             one = treat(case.report, case.envelope.recipients, table.default, spam_check=case.spam_check)
             return Decided(plan((one,)), one.verdict or Verdict.CLEAN)
+        message = Message(case.content)
         found = decide(
             case.report,
-            senders_of(case, table),
+            senders_of(case, table, message),
             case.envelope,
             table,
             groups=case.groups,
             spam_check=case.spam_check,
             rules=self._rules,
-            view_of=lambda envelope, mail_policy="": self._view(case, envelope, mail_policy),
+            view_of=lambda envelope, mail_policy="": self._view(case, envelope, mail_policy, message),
         )
         verdict = _gravest(found.dispositions) or verdict_of(case.report, table.default)
         planned = plan(found.dispositions, found.messages)
         return Decided(self._backscatter.mark(planned, case.envelope.reverse_path, is_known=case.is_outgoing), verdict)
 
-    def _view(self, case: Case, envelope: Envelope, mail_policy: str) -> View:
+    def _view(self, case: Case, envelope: Envelope, mail_policy: str, message: Message) -> View:
         visit = case.visit
         sender = visit.sender if visit is not None else None
         return View(
@@ -116,15 +117,26 @@ class Decider:
             remote_host=sender.names[0] if sender is not None and sender.names else "",
             groups=case.groups if case.groups is not NO_GROUPS else None,
             lookup=self._lookup,
+            message=message,
         )
 
 
-def senders_of(case: Case, table: PolicyTable) -> Senders:
-    """The addresses that the message names as its sender, as far as the table asks for them."""
+def senders_of(case: Case, table: PolicyTable, message: Message | None = None) -> Senders:
+    """The addresses that the message names as its sender, as far as the table asks for them. `message`: its content, where somebody reads it anyway."""
     if not table.asks_authors:
         return Senders(case.envelope.reverse_path)
-    return Senders(case.envelope.reverse_path, mailbox_of(case.content, case.head, "from"), mailbox_of(case.content, case.head, "reply-to"))
+    if message is None or len(case.content) > WHOLE:
+        message = Message(bytes(case.content[: len(case.head)]))
+    return Senders(case.envelope.reverse_path, *_authors(message))
+
+
+def _authors(message: Message) -> tuple[str, str]:
+    """The addresses in From and Reply-To; empty where there is none."""
+    parsed = message.parsed
+    return parsed.from_address, parsed.reply_to_address
 
 
 def _gravest(dispositions: tuple[Disposition, ...]) -> Verdict | None:
+    if len(dispositions) == 1:  # most mail
+        return dispositions[0].verdict
     return max((one.verdict for one in dispositions if one.verdict is not None), key=_GRAVITY.__getitem__, default=None)

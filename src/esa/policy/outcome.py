@@ -92,3 +92,6 @@ class Outcome:
     def is_empty(self) -> bool:
         """Whether nothing happened."""
         return not self.trail
+
+
+NOTHING_DONE = Outcome()  # of most messages, shared by all of them: nobody adds to an outcome when its filters have run

@@ -59,6 +59,9 @@ def decide(
     edits: tuple[Edit, ...] = ()
     if rules is not None and view_of is not None and not rules.messages.is_empty:
         messages = rules.messages.run(view_of(envelope))
+        if messages.is_empty:
+            messages = None
+    if messages is not None:
         if messages.final is Final.DROP or messages.final in _REFUSALS:
             whole = Disposition(Action.DELIVER, tuple(recipients), "", verdict=None)
             return Decision((_ended(whole, messages, "message filter"),), messages)

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from esa_core import parse
+from esa.message.content import Message
 
 if TYPE_CHECKING:
     from esa.engine.verdict import Report
     from esa.message.envelope import Envelope, Session
-    from esa.message.content import Message
     from esa_core import Parsed, Part
 
 CHECK = "filters"  # name of the check that listens for what filters look for; its facts stand in `Report.checks`
@@ -58,7 +57,7 @@ class View:
     __slots__ = (
         "_attachments",
         "_looked_up",
-        "_parsed",
+        "_message",
         "content",
         "counts",
         "dictionaries",
@@ -124,7 +123,7 @@ class View:
         self.matched: list[Callable[[], str | None]] = []  # of conditions that were true: what gives the text they found
         self.dropped: list[Part] = []  # attachments that earlier actions took away
         self._looked_up: dict[str, Mapping[str, Score]] = {}
-        self._parsed: Parsed | None = None if message is None else message.parsed
+        self._message = message
         self._attachments: list[Part] | None = None
 
     # --- the session ------------------------------------------------------------------------------------------------------------------
@@ -146,13 +145,13 @@ class View:
     def replace(self, content: Content, counts: Mapping[int, int]) -> None:
         """Go on with an edited message and the counts of its terms."""
         self.content, self.counts = content, counts
-        self._parsed = self._attachments = None
+        self._message = self._attachments = None
 
     @property
     def parsed(self) -> Parsed:
-        if self._parsed is None:
-            self._parsed = parse(self.content)
-        return self._parsed
+        if self._message is None:
+            self._message = Message(self.content)
+        return self._message.parsed
 
     @property
     def size(self) -> int:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from esa.engine.listening import Listening
 from esa.message import edits as editing
 from esa.message.content import Message
-from esa.policy.filters.compile import Branch, Compiled, Deed, compile_filter
+from esa.policy.filters.compile import Compiled, Deed, Item, compile_filter
 from esa.policy.filters.gates import Gates
 from esa.policy.filters.ledger import EVERY, Ledger
 from esa.policy.filters.run import Run
 from esa.policy.filters.scope import Listener, Problem, Scope, Severity, Terms
-from esa.policy.outcome import Outcome
+from esa.policy.outcome import NOTHING_DONE, Outcome
 from esa_core import Engine, flag_names
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ class FilterPlan:
 
         `before` are edits of an earlier stage that the view does not show yet; they are not in the outcome again. `ledger` takes down what it costs.
         """
-        outcome = Outcome()
-        run = Run(view, outcome, self._show)
+        run: Run | None = None
         if before:
+            run = Run(view, Outcome(), self._show)
             run.pending += before
             run.changed = frozenset(map(change_of, before))
             if not run.changed.isdisjoint(self._last_reader):
@@ -103,21 +103,28 @@ class FilterPlan:
         waiting = self._gates.candidates(view)
         if clock is not None and ledger is not None:
             ledger.choosing += clock() - began
+        if not waiting:
+            return NOTHING_DONE
+        if run is None:
+            run = Run(view, Outcome(), self._show)
+        outcome = run.outcome
         at = acted = 0
+        filters, matched, trail = self.filters, view.matched, outcome.trail
         while at < len(waiting):
             number = waiting[at]
             at += 1
-            one = self.filters[number]
+            one = filters[number]
             run.filter = one.name
-            if view.matched:
-                view.matched.clear()
+            if matched:
+                matched.clear()
             began = clock() if clock is not None else 0
-            is_over = self._execute(one.branch, run)
+            found = one.branch.evaluate(view)
+            is_over = found is not None and self._act(one.branch.then if found else one.branch.otherwise, run)
             if ledger is not None:
                 if clock is not None:
                     ledger.spend(number, clock() - began)
-                if len(outcome.trail) > acted:
-                    acted = len(outcome.trail)
+                if len(trail) > acted:
+                    acted = len(trail)
                     ledger.hit(number, view.now)
             if is_over:
                 break
@@ -126,12 +133,9 @@ class FilterPlan:
                 waiting, at = [later for later in self._gates.candidates(view) if later > number], 0
         return outcome
 
-    def _execute(self, branch: Branch, run: Run) -> bool:
-        """Evaluate and act; whether an action was final."""
-        found = branch.evaluate(run.view)
-        if found is None:
-            return False
-        for item in branch.then if found else branch.otherwise:
+    def _act(self, items: Sequence[Item], run: Run) -> bool:
+        """Do what a branch says; whether an action was final."""
+        for item in items:
             if isinstance(item, Deed):
                 item.run(run)
                 if item.changes and run.pending:
@@ -139,11 +143,12 @@ class FilterPlan:
                 run.outcome.trail.append(item.trace)
                 if item.is_final:
                     return True
-            else:
-                if run.changed and not run.changed.isdisjoint(item.reads):
-                    self._show(run)
-                if self._execute(item, run):
-                    return True
+                continue
+            if run.changed and not run.changed.isdisjoint(item.reads):
+                self._show(run)
+            found = item.evaluate(run.view)
+            if found is not None and self._act(item.then if found else item.otherwise, run):
+                return True
         return False
 
     def _show(self, run: Run) -> None:
