@@ -1,7 +1,8 @@
-"""Real gateways: what filters look for is compiled once, and mapped by every receiver."""
+"""Real gateways: what filters look for is compiled once and mapped by every receiver, and what filters cost is counted and kept."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -72,3 +73,37 @@ def test_expressions_that_cannot_be_compiled_together_keep_a_gateway_from_starti
     ):
         gateway.start()
     gateway.end()
+
+
+def costs(gateway: Gateway) -> dict[str, dict[str, object]]:
+    lines = gateway.command("filters", "check", "--cost", "--json").splitlines()
+    return {str(one["name"]): one for one in map(json.loads, lines) if "hits" in one}
+
+
+def test_hits_and_costs_of_filters_are_told_and_kept_over_restarts(tmp_path: Path, filters: Path) -> None:
+    more = "second: if (subject == 'minutes' and rcpt-count > 0) { log-entry('second'); }\nnever: if (subject == 'hours') { drop(); }\n"
+    filters.write_text(filters.read_text() + more)
+    for gateway in running(tmp_path, workers=1, more=MORE):
+        for _ in range(200):
+            gateway.send(MAIL)
+        gateway.stop()
+        kept = costs(gateway)
+        assert {name: one["hits"] for name, one in kept.items()} == {"first": 200, "second": 200, "never": 0}
+        assert kept["first"]["last_hit"]
+        assert kept["second"]["evaluated"]
+        assert {str(one["condition"]) for one in kept["second"]["conditions"]} == {'subject == "minutes"', "rcpt-count > 0"}  # type: ignore[attr-defined]
+        gateway.start()
+        metrics = gateway.http("/metrics")[1]
+        assert 'esa_filter_hits_total{filter="second",stage="message filters"} 200.0' in metrics
+        assert 'esa_policy_microseconds_total{stage="message filters"}' in metrics
+        gateway.send(MAIL)
+        gateway.stop()
+        assert costs(gateway)["first"]["hits"] == 201
+        filters.write_text(filters.read_text().replace("'confidential'", "'secret'"))
+        changed = costs(gateway)  # another text is another filter, and the times of before are of others
+        assert {name: (one["hits"], one["evaluated"]) for name, one in changed.items()} == {
+            "first": (0, 0),
+            "second": (201, 0),
+            "never": (0, 0),
+        }
+        gateway.start()

@@ -28,6 +28,7 @@ from esa.gateway.rates import NodeRates
 from esa.gateway.reception import KnowsGroups, ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
 from esa.policy.content_filter import Rules
+from esa.policy.filters.ledger import Ledger
 from esa.policy.host_access import HostAccess
 from esa.policy.incoming_relay import IncomingRelays
 from esa.policy.recipient_access import RecipientAccess
@@ -70,13 +71,16 @@ class Assembly:
         )
 
 
-def assemble(configuration: Configuration, scanner: Scanner, rules: Rules | None, histories: Histories | None) -> Assembly:
-    """Open it. `scanner` hears for these `rules`. `histories`: what was learned of senders. Raises ConfigurationError for files."""
+def assemble(
+    configuration: Configuration, scanner: Scanner, rules: Rules | None, histories: Histories | None, ledger: Ledger | None = None
+) -> Assembly:
+    """Open it. `scanner` hears for these `rules`. `histories`: what was learned of senders; `ledger` takes down what deciding
+    costs. Raises ConfigurationError for files."""
     policies = policies_of(configuration.mail_policy, anti_spam=configuration.scan.anti_spam)
     names = [listener.name for listener in configuration.listener]
     return Assembly(
         configuration,
-        Decider(policies, rules, lookup=scanner.lookup, hostname=configuration.gateway.hostname),
+        Decider(policies, rules, lookup=scanner.lookup, hostname=configuration.gateway.hostname, ledger=ledger),
         {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in names},
         {listener.name: make_recipient_access(configuration, listener) for listener in configuration.listener},
         IncomingRelays(relays_of(configuration.incoming_relay)),

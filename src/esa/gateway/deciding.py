@@ -19,6 +19,8 @@ from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
 from esa.policy.content_filter import Rules
 from esa.policy.disposition import NOTHING, Disposition, Plan, plan
+from esa.policy.filters.costs import POLICIES, REST
+from esa.policy.filters.ledger import FILTERS, Ledger
 from esa.policy.mail_policy import treat, verdict_of
 from esa.policy.policy_table import MailPolicies, PolicyTable, Senders
 from esa.policy.splinters import NO_GROUPS, decide
@@ -55,12 +57,21 @@ _GRAVITY = {Verdict.CLEAN: 0, Verdict.SUSPECT: 1, Verdict.POSITIVE: 2}
 class Decider:
     """Asks the mail policies and the filters."""
 
-    def __init__(self, policies: MailPolicies, rules: Rules | None = None, *, lookup: Lookup | None = None, hostname: str = "") -> None:
-        """`lookup` finds entries of dictionaries in addresses; None: conditions that ask for it are unscanned."""
+    def __init__(
+        self,
+        policies: MailPolicies,
+        rules: Rules | None = None,
+        *,
+        lookup: Lookup | None = None,
+        hostname: str = "",
+        ledger: Ledger | None = None,
+    ) -> None:
+        """`lookup` finds entries of dictionaries in addresses; None: conditions that ask for it are unscanned. `ledger` takes down what it costs."""
         self._policies = policies
         self._rules = None if rules is None or rules.is_empty else rules
         self._lookup, self._hostname = lookup, hostname
         self._backscatter = Backscatter()
+        self._ledger = ledger
 
     @property
     def policies(self) -> MailPolicies:
@@ -81,20 +92,33 @@ class Decider:
 
     def decide(self, case: Case) -> Decided:
         """One plan for all recipients of a message."""
+        ledger = self._ledger
+        if ledger is None or not ledger.begin():
+            return self._decide(case)
+        decided = self._decide(case)
+        ledger.lap(REST)
+        ledger.finish()
+        return decided
+
+    def _decide(self, case: Case) -> Decided:
         table = self._policies.of(is_outgoing=case.is_outgoing)
         if table.is_plain and self._rules is None:
             one = treat(case.report, case.envelope.recipients, table.default, spam_check=case.spam_check)
             return Decided(plan((one,)), one.verdict or Verdict.CLEAN)
-        message = Message(case.content)
+        message, ledger = Message(case.content), self._ledger
+        senders = senders_of(case, table, message)
+        if ledger is not None and ledger.timing == FILTERS:
+            ledger.lap(POLICIES)
         found = decide(
             case.report,
-            senders_of(case, table, message),
+            senders,
             case.envelope,
             table,
             groups=case.groups,
             spam_check=case.spam_check,
             rules=self._rules,
             view_of=lambda envelope, mail_policy="": self._view(case, envelope, mail_policy, message),
+            ledger=ledger,
         )
         verdict = _gravest(found.dispositions) or verdict_of(case.report, table.default)
         planned = plan(found.dispositions, found.messages)

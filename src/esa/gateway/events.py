@@ -55,6 +55,7 @@ class Event(StrEnum):
     COMPILED_DAMAGED = "compiled.damaged"
     DICTIONARIES_COMPILED = "dictionaries.compiled"
     DICTIONARIES_LOADED = "dictionaries.loaded"
+    COSTS_NOT_KEPT = "costs.not_kept"
     DICTIONARIES_REFUSED = "dictionaries.refused"
     DICTIONARY_HITS_LOST = "dictionaries.hits_lost"
     RECIPIENT_REFUSED = "recipient.refused"

@@ -21,6 +21,7 @@ from typing import Any
 from esa.config.schema import Configuration
 from esa.errors import ConfigurationError, EsaError, StoreError
 from esa.gateway import events, patterns
+from esa.gateway.cost_metrics import CostCollector
 from esa.gateway.events import Event as Log
 from esa.gateway.health import Health, HealthServer
 from esa.gateway.metrics import ROLES, Counter, Counters
@@ -92,7 +93,7 @@ class Service:
                 patterns.put_in_force(state)
             self._sockets, self._lock, self._rates = sockets, children_lock, rates
             self._children = [self._child(Job("deliver", 0)), self._child(Job("keep", 1)), *self._receivers(0, compiled)]
-            health = HealthServer(counters, lambda: self._health(counters))
+            health = HealthServer(counters, lambda: self._health(counters), [CostCollector(state)])
             self.health_place = await self._serve_health(health)
             try:
                 await self._supervise(counters, started)
