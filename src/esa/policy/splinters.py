@@ -132,6 +132,8 @@ def _ended(one: Disposition, outcome: Outcome, stage: str, copies: Outcome | Non
 
 def _joined(one: Disposition, outcome: Outcome, stage: str, *, edits: tuple[Edit, ...]) -> Disposition:
     """With what filters added to a message that goes on."""
+    if outcome.only_tells and edits == one.edits:
+        return one
     must_encrypt = outcome.encrypts or outcome.final is Final.ENCRYPT
     holds = (*outcome.quarantines, *((ENCRYPTION_QUARANTINE,) if must_encrypt else ()))
     held_by = [step.filter for step in outcome.trail if step.action in ("quarantine", "encrypt", "encrypt-deferred")]

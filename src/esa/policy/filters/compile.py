@@ -18,7 +18,7 @@ from esa.policy.filters.run import Run
 from esa.policy.filters.scope import Problem, Scope, Severity, Unusable
 from esa.policy.filters.tree import And, At, Block, Call, Condition, Filter, If, Not, Number, Or, Test, Text, Texts, Value, statements_of
 from esa.policy.filters.words import Kind, Rule, Signature, Step, actions, conditions
-from esa.policy.filters.write import write_condition, write_statement
+from esa.policy.filters.write import write_call, write_condition
 from esa.policy.outcome import Step as Trace
 from esa.policy.view import View
 
@@ -84,7 +84,23 @@ def compile_filter(one: Filter, scope: Scope) -> tuple[Compiled | None, list[Pro
 
 
 def _digest_of(statement: If) -> str:
-    return hashlib.blake2b(write_statement(statement).encode(), digest_size=8).hexdigest()
+    """Of the text of a filter without its comments, whatever its layout; a chain of tests may be longer than recursion goes deep."""
+    words: list[str] = []
+    for one in statements_of(statement):
+        waiting: list[Condition] = [one.condition]
+        while waiting:
+            match condition := waiting.pop():
+                case Test():
+                    words.append(write_condition(condition))
+                case Not(inner):
+                    words.append("not")
+                    waiting.append(inner)
+                case And(left, right) | Or(left, right):
+                    words.append("and" if isinstance(condition, And) else "or")
+                    waiting += (right, left)
+        for block in (one.then, *((one.otherwise,) if one.otherwise is not None else ())):
+            words += ["{", *(write_call(item) if isinstance(item, Call) else "if" for item in block.items), "}"]
+    return hashlib.blake2b("\n".join(words).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _branches(branch: Branch) -> Iterator[Branch]:

@@ -29,11 +29,6 @@ def write_filter(one: Filter) -> str:
     return "".join(f"{line}\n" for line in _filter(one))
 
 
-def write_statement(statement: If) -> str:
-    """The text of an `if`, without comments."""
-    return "".join(f"{line}\n" for line in _if(statement, "") if not line.lstrip().startswith("#"))
-
-
 def write_condition(condition: Condition) -> str:
     """A condition in one line, with the parentheses that it needs and no others."""
     match condition:
