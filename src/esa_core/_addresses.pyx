@@ -81,9 +81,24 @@ cdef class AddressIndex:
             slot = slot + 1 & self.mask
         return -1
 
+    def finds_none(self, addresses, others):
+        """Whether no key names any address of two sequences, of which empty ones are no address. False where one is not so simple, see `find`."""
+        cdef str address
+        for given in (addresses, others):
+            for address in given:
+                if not address:
+                    continue
+                found = self._find(address)
+                if found is None or found:
+                    return False
+        return True
+
     def find(self, str address not None):
         """Numbers of the keys that an address is or is of, in no order; None for one that is not so simple: without or with several @, quoted, too long,
         or not in ASCII."""
+        return self._find(address)
+
+    cdef object _find(self, str address):
         cdef uint8_t text[320]
         cdef const uint8_t *given
         cdef const uint8_t *sign

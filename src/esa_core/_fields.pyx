@@ -6,7 +6,7 @@ stands in the value of another field than it was given for is told too: the answ
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memchr
+from libc.string cimport memchr, memcpy
 
 from esa_core._automaton cimport Automaton, count_matches
 from esa_core._buffer cimport append, append_octet, equals_caseless, reserve
@@ -135,20 +135,75 @@ cdef class FieldGate:
             free(folded.data)
 
 
+cdef bint _is_plain(const uint8_t *value, uint32_t length) noexcept nogil:
+    """Whether a value is ASCII without encoded words, so that it is its own decoded text."""
+    cdef uint32_t at = 0
+    cdef uint64_t word, high = 0
+    cdef const uint8_t *sign = value
+    while length - at >= 8:
+        memcpy(&word, value + at, 8)
+        high |= word
+        at += 8
+    while at < length:
+        high |= value[at]
+        at += 1
+    if high & <uint64_t> 0x8080808080808080:
+        return False
+    while length:
+        sign = <const uint8_t *> memchr(sign, c'=', value + length - sign)
+        if sign == NULL:
+            return True
+        if sign + 1 < value + length and sign[1] == c'?':
+            return False
+        sign += 1
+        if sign == value + length:
+            return True
+    return True
+
+
+cdef int _add_unfolded(const uint8_t *value, uint32_t length, Buffer *out) noexcept nogil:
+    """Append a value without its line breaks. 0, or -1 for no memory."""
+    cdef const uint8_t *end = value + length
+    cdef const uint8_t *stop
+    cdef const uint8_t *returned
+    cdef uint8_t *put
+    cdef size_t kept
+    if reserve(out, length) < 0:
+        return -1
+    put = out.data + out.length
+    while value < end:
+        stop = <const uint8_t *> memchr(value, 10, end - value)
+        if stop == NULL:
+            stop = end
+        returned = <const uint8_t *> memchr(value, 13, stop - value)
+        if returned == NULL or returned == stop - 1:         # of a line end, as nearly all are
+            kept = (stop if returned == NULL else returned) - value
+            memcpy(put, value, kept)
+            put += kept
+        else:
+            while value < stop:
+                if value[0] != 13:
+                    put[0] = value[0]
+                    put += 1
+                value += 1
+        value = stop + 1
+    out.length = <uint32_t> (put - out.data)
+    return 0
+
+
 cdef int _add_value(
     Parsed parsed, const uint8_t *value, uint32_t length, Buffer *work, Buffer *plain, Buffer *out
 ) noexcept nogil:
     """Append the decoded value of a field, and a line feed. 0, or -1 for no memory."""
-    cdef uint32_t at
     cdef uint64_t flags = 0
+    if _is_plain(value, length):
+        if _add_unfolded(value, length, out) < 0:
+            return -1
+        return append_octet(out, 10)
     if memchr(value, 10, length) != NULL or memchr(value, 13, length) != NULL:
         plain.length = 0
-        if reserve(plain, length) < 0:
+        if _add_unfolded(value, length, plain) < 0:
             return -1
-        for at in range(length):
-            if value[at] != 10 and value[at] != 13:
-                plain.data[plain.length] = value[at]
-                plain.length += 1
         value, length = plain.data, plain.length
     if length and decode_words(&parsed.document, value, length, work, out, &flags) < 0:
         return -1

@@ -39,11 +39,14 @@ def test_an_address_finds_the_entries_that_name_it() -> None:
             found = index.find(address)
             assert found is not None
             assert {listed[number] for number in found} == {key for key in listed if _names(key, address)}
+            assert index.finds_none([address], ()) == index.finds_none((), ("", address)) == (not found)
 
 
 @pytest.mark.parametrize("address", ["", "no.sign", "a@b@c", '"a"@b.example', "ä@b.example", "a@" + "b" * 400])
 def test_an_address_that_is_not_plain_is_left_to_the_caller(address: str) -> None:
-    assert AddressIndex([b"a@b", b"@b.example"]).find(address) is None
+    index = AddressIndex([b"a@b", b"@b.example"])
+    assert index.find(address) is None
+    assert index.finds_none([address], ()) is (address == "")
 
 
 def test_a_hundred_thousand_entries_are_told_apart() -> None:

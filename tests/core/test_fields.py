@@ -18,9 +18,22 @@ FIELDS = [
     b"Subject: =?utf-8?q?caf=C3=A9_au?= =?utf-8?q?_lait?=\r\n",
     b"X-Eight: caf\xc3\xa9\r\n",
     b"X-Empty:\r\n",
+    b"X-Odd: out\rlook \r\r\n express\n\twith\r SMTP; Mon=\r\n",
     b"X-" + b"L" * 70 + b": long\r\n",
 ]
-NAMES = [b"from", b"x-mailer", b"received", b"subject", b"x-eight", b"x-empty", b"x-absent", b"x-" + b"l" * 70, b"x-" + b"m" * 70, b"x"]
+NAMES = [
+    b"from",
+    b"x-mailer",
+    b"received",
+    b"subject",
+    b"x-eight",
+    b"x-empty",
+    b"x-odd",
+    b"x-absent",
+    b"x-" + b"l" * 70,
+    b"x-" + b"m" * 70,
+    b"x",
+]
 LITERALS = [
     b"outlook",
     b"express",

@@ -117,6 +117,11 @@ class _Entries:
         self._index = AddressIndex([key.encode() for key in plain])
         self._indexed = tuple(self._exact[key] for key in plain)
 
+    @property
+    def keys(self) -> Iterable[str]:
+        """What they name, groups left out."""
+        return self._exact
+
     def rows(self, address: str, groups: frozenset[str]) -> Sequence[list[int]]:
         """Lists of rows whose entries name an address, each ascending. `groups` are those it is in."""
         keys = self._index.find(address) if address else ()
@@ -188,6 +193,10 @@ class PolicyTable:
             for row, members in enumerate(who)
             if self._rows[row].asks_sender and (not members.senders or any(map(_is_everyone, members.senders)))
         )
+        # whether a policy holds only for those that an entry names; and what all entries name
+        self._is_named = not (self._everyone or self._any_sender)
+        entries = (self._recipients, *(one.named for one in self._senders))
+        self._named = AddressIndex([key.encode() for key in dict.fromkeys(key for one in entries for key in one.keys) if key.isascii()])
         given = [member for _, one in policies for member in (*one.recipients, *one.senders, *one.except_recipients, *one.except_senders)]
         self.groups = frozenset(member.group for member in given if member.group)
         asked = [one for _, one in policies if one.senders or one.except_senders]
@@ -205,6 +214,8 @@ class PolicyTable:
         `groups`: by address in lower case the groups it is in, of those that the table asks about.
         """
         if not self._rows:
+            return (Match(self.default, tuple(recipients)),)
+        if self._is_named and not groups and self._named.finds_none(senders if self.asks_senders else (), recipients):  # most mail
             return (Match(self.default, tuple(recipients)),)
         of_sender = self._of_sender(senders, groups) if self.asks_senders else _NO_ROWS
         everyone = [self._everyone] if self._everyone else []

@@ -157,9 +157,10 @@ class _Networks:
             self._starts.append(edge)
             self._filters.append(tuple(covering))
 
-    def at(self, place: int) -> tuple[int, ...]:
+    def at(self, place: int) -> tuple[tuple[int, ...], ...]:
+        """The filters whose ranges cover a place, as one run or none."""
         index = bisect_right(self._starts, place) - 1
-        return self._filters[index] if index >= 0 else ()
+        return (self._filters[index],) if index >= 0 and self._filters[index] else ()
 
 
 class Gates:
@@ -212,53 +213,61 @@ class Gates:
             {field.removeprefix("header:"): ShortTexts(expressions) for field, expressions in texts.items()},
             [one for one in (self._mail_from, self._recipients, self._media_types) if one is not None],
         )
+        self._asks_attachments = self._attachments is not None or self._media_types is not None
+        self._reads_texts = any(one is not None and one.literals for one in (self._mail_from, self._recipients, self._media_types))
         of_envelope = [one.always for one in (self._mail_from, self._recipients) if one is not None]
         self.always = tuple(sorted({*self.always, *(number for numbers in of_envelope for number in numbers)}))
 
-    def candidates(self, view: View) -> list[int]:
+    def candidates(self, view: View) -> Sequence[int]:
         """The filters that may fire, in their order."""
-        found: set[int] = set(self.always)
-        pieces: list[str] = []  # texts in which literals are looked for
+        told: list[Sequence[int]] = []  # numbers of filters that may
         if view.counts:
-            for term in view.counts.keys() & self._terms.keys():
-                found.update(self._terms[term])
+            told += [self._terms[term] for term in view.counts.keys() & self._terms.keys()]
         for field, filters in self._equal:
             if (numbers := filters.get(getattr(view, field))) is not None:
-                found.update(numbers)
+                told.append(numbers)
         if self._networks and (place := view.client) is not None and (networks := self._networks.get(place[0])) is not None:
-            found.update(networks.at(place[1]))
+            told += networks.at(place[1])
+        envelope = view.envelope
         if self._mail_from is not None:
-            self._mail_from.find(view.envelope.reverse_path, found)
-            if self._mail_from.literals:
-                pieces.append(view.envelope.reverse_path)
+            self._mail_from.find(envelope.reverse_path, told)
         if self._recipients is not None:
-            for recipient in view.envelope.recipients:
-                self._recipients.find(recipient, found)
-            if self._recipients.literals:
-                pieces += view.envelope.recipients
+            for recipient in envelope.recipients:
+                self._recipients.find(recipient, told)
         if self._dictionaries and view.dictionaries:
-            for name in view.dictionaries.keys() & self._dictionaries.keys():
-                found.update(self._dictionaries[name])
+            told += [self._dictionaries[name] for name in view.dictionaries.keys() & self._dictionaries.keys()]
         for field, books in self._lookups:
             for text in view.texts(field):
                 if scores := view.scores(text):
-                    for name in scores.keys() & books.keys():
-                        found.update(books[name])
-        if self._sizes is not None:
-            found.update(self._sizes.below(view.size))
-        if (self._attachments is not None or self._media_types is not None) and view.attachments:
-            self._by_attachments(view, found, pieces)
-        if pieces or self._fields.has_names:
-            self._fields.find(view, pieces, found)
+                    told += [books[name] for name in scores.keys() & books.keys()]
+        if self._sizes is not None and (of_size := self._sizes.below(view.size)):
+            told.append(of_size)
+        if self._asks_attachments and view.attachments:
+            self._by_attachments(view, told)
+        if self._reads_texts or self._fields.has_names:
+            self._fields.find(view, self._texts(view) if self._reads_texts else (), told)
+        if not told:
+            return self.always
+        found = set(self.always)
+        found.update(*told)
         return sorted(found)
 
-    def _by_attachments(self, view: View, found: set[int], pieces: list[str]) -> None:
+    def _by_attachments(self, view: View, told: list[Sequence[int]]) -> None:
         if self._attachments is not None:
-            found.update(self._attachments.below(max(part.end - part.body_start for part in view.attachments)))
+            told.append(self._attachments.below(max(part.end - part.body_start for part in view.attachments)))
         if self._media_types is not None:
-            found.update(self._media_types.always)
-            if self._media_types.literals:
-                pieces += [part.media_type for part in view.attachments]
+            told.append(self._media_types.always)
+
+    def _texts(self, view: View) -> list[str]:
+        """The short texts beside header fields in which literals are looked for."""
+        texts: list[str] = []
+        if self._mail_from is not None and self._mail_from.literals:
+            texts.append(view.envelope.reverse_path)
+        if self._recipients is not None and self._recipients.literals:
+            texts += view.envelope.recipients
+        if self._media_types is not None and self._media_types.literals:
+            texts += [part.media_type for part in view.attachments]
+        return texts
 
 
 class _Fields:
@@ -279,11 +288,13 @@ class _Fields:
             [(name.encode("latin-1", "replace"), name in values and bool(values[name].literals)) for name in names], list(literals)
         )
 
-    def find(self, view: View, pieces: Sequence[str], found: set[int]) -> None:
-        more = "\n".join(pieces).encode("utf-8", "surrogatepass") if pieces else b""
-        told = self._gate.find(view.parsed, more)
-        for number in told if told is not None else range(len(self._told)):
-            found.update(self._told[number])
+    def find(self, view: View, texts: Sequence[str], told: list[Sequence[int]]) -> None:
+        more = "\n".join(texts).encode("utf-8", "surrogatepass") if texts else b""
+        found = self._gate.find(view.parsed, more)
+        if found is None:
+            told += self._told
+        elif found:
+            told += [self._told[number] for number in found]
 
 
 def network_atoms(text: str) -> Clause | None:

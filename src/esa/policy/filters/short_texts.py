@@ -75,22 +75,21 @@ class Addresses(ShortTexts):
             return self._above
         return None
 
-    def find(self, address: str, found: set[int]) -> None:
+    def find(self, address: str, told: list[Numbers]) -> None:
         """Add the numbers of expressions that are looked up and may match."""
         keys = self._index.find(address)
         if keys is None:
-            self._find_odd(address, found)
+            self._find_odd(address, told)
         elif keys:
-            for key in keys:
-                found.update(self._told[key])
+            told += [self._told[key] for key in keys]
 
-    def _find_odd(self, address: str, found: set[int]) -> None:
+    def _find_odd(self, address: str, told: list[Numbers]) -> None:
         """The same for an address that the index does not read."""
         folded = address.casefold()
-        found.update(self._whole.get(folded, ()))
-        found.update(self._local_parts.get(folded[: folded.find("@") + 1], ()))
-        found.update(self._domains.get(folded[folded.rfind("@") :], ()))
+        told.append(self._whole.get(folded, ()))
+        told.append(self._local_parts.get(folded[: folded.find("@") + 1], ()))
+        told.append(self._domains.get(folded[folded.rfind("@") :], ()))
         dot = folded.find(".") if self._above else -1
         while dot >= 0:
-            found.update(self._above.get(folded[dot:], ()))
+            told.append(self._above.get(folded[dot:], ()))
             dot = folded.find(".", dot + 1)
