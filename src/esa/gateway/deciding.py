@@ -19,7 +19,7 @@ from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
 from esa.policy.content_filter import Rules
 from esa.policy.disposition import NOTHING, Disposition, Plan, plan
-from esa.policy.filters.costs import POLICIES, REST
+from esa.policy.filters.costs import MESSAGES, POLICIES, REST
 from esa.policy.filters.ledger import FILTERS, Ledger
 from esa.policy.mail_policy import treat, verdict_of
 from esa.policy.policy_table import MailPolicies, PolicyTable, Senders
@@ -72,6 +72,8 @@ class Decider:
         self._lookup, self._hostname = lookup, hostname
         self._backscatter = Backscatter()
         self._ledger = ledger
+        if ledger is not None and self._rules is not None:
+            ledger.tally(MESSAGES, self._rules.messages.filters)  # made now, not with the first message
 
     @property
     def policies(self) -> MailPolicies:
