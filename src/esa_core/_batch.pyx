@@ -20,13 +20,15 @@ from esa_core._facts cimport N_FACTS, extract_facts_of
 from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, features_init, hash_features, hash_more
 from esa_core._lexicon cimport Lexicon
 from esa_core._linear cimport LinearModel, mean_weight
-from esa_core._document cimport document_free, document_init, document_reset
+from esa_core._buffer cimport append
+from esa_core._document cimport document_free, document_init, document_reset, give_back, lend
+from esa_core._html cimport add_region
 from esa_core._mime cimport parse_structure
 from esa_core._program cimport Compiled, Program, RowSink, match_document, rows_free, rows_held, rows_init, rows_reset, rows_trim
 from esa_core._rank cimport rank
 from esa_core._results cimport Kept, Match, Results, Window, results_add, results_free, results_held, results_init, results_reset, results_trim
 from esa_core._text cimport decode_text, fold_text
-from esa_core._types cimport TOO_MANY_MATCHES, Document, HeaderField, Link, Part, Region, Source
+from esa_core._types cimport REGION_PLAIN, TOO_MANY_MATCHES, Buffer, Document, HeaderField, Link, Part, Region, Source
 from esa_core._words cimport Table
 
 from esa_core._features import N_FEATURES
@@ -317,6 +319,32 @@ cdef class Engine:
         if len(self.pool) < MAX_POOL:
             self.pool.append(workspace)  # not reached after an error: a workspace in an unknown state is thrown away
         return batch
+
+    def stands_in(self, bytes text not None):
+        """Whether any pattern stands in a text by itself, as in the plain text of a message, or a regular expression may. MemoryError only."""
+        cdef Workspace workspace
+        cdef Document *document
+        cdef RowSink *sink
+        cdef Buffer arena
+        cdef bint found
+        if self.program is None or len(text) == 0:
+            return False
+        workspace = self._workspace()
+        document, sink = &workspace.document, &workspace.sink
+        arena = lend(document)
+        if append(&arena, <const uint8_t *> PyBytes_AS_STRING(text), len(text)) < 0:
+            raise MemoryError
+        give_back(document, &arena)
+        if add_region(document, 0, REGION_PLAIN, 0, document.n_text) < 0 or fold_text(document) < 0:
+            raise MemoryError
+        if match_document(self.parts.program, document, sink) < 0:
+            raise MemoryError
+        found = sink.n_rows > 0 or sink.wakes.n_wakes > 0 or sink.capped
+        rows_reset(sink)
+        document_reset(document)
+        if len(self.pool) < MAX_POOL:
+            self.pool.append(workspace)
+        return found
 
     @property
     def nbytes(self):

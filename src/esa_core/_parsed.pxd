@@ -15,6 +15,8 @@ cdef class Parsed:
     cdef int read_texts(self) except -1
     cdef str header_text(self, const Span *where)
     cdef int fold(self) except -1
+    cdef bint may_be_named(self, const EsaPart *part) noexcept
+    cdef int read_named(self) except -1
     cdef str arena_text(self, Span where)
     cdef str source_text(self, const EsaPart *part, Span where)
     cdef bytes field_name(self, const HeaderField *field)

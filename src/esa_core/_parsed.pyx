@@ -24,7 +24,8 @@ from esa_core._reading cimport header_holder
 from esa_core._text cimport decode_body, decode_header, decode_text, decode_texts, fold_text, is_text
 from esa_core._transfer cimport decode_joined, decode_transfer, is_joined_base64
 from esa_core._types cimport (
-    ENCODING_BASE64, ENCODING_IDENTITY, ENCODING_QUOTED_PRINTABLE, ENCODING_UNKNOWN, FIELD_CONTENT_TRANSFER_ENCODING, MEDIA_MESSAGE,
+    ENCODING_BASE64, ENCODING_IDENTITY, ENCODING_QUOTED_PRINTABLE, ENCODING_UNKNOWN, FIELD_CONTENT_DISPOSITION,
+    FIELD_CONTENT_TRANSFER_ENCODING, FIELD_CONTENT_TYPE, MEDIA_MESSAGE,
     MEDIA_MULTIPART, MEDIA_TEXT_HTML, MEDIA_TEXT_PLAIN, REGION_DISGUISED, REGION_FILE_NAME, REGION_HTML_HIDDEN, REGION_HTML_SEEN,
     REGION_PLAIN, WAIT_TEXT, Buffer, HeaderField, Region as EsaRegion, Span,
 )
@@ -419,18 +420,57 @@ cdef class Parsed:
         cdef list found = []
         cdef Part part
         cdef uint32_t index
-        with cython.critical_section(self):
-            for index in range(self.document.n_parts):
-                if self.document.parts[index].media == MEDIA_TEXT_PLAIN and (
-                        self.document.may_uuencode or self.document.parts[index].encoding == ENCODING_BASE64):
-                    self.read_texts()  # files uuencoded in a text are found there
-                    break
+        self.read_named()
         for index in range(self.document.n_parts):
             part = Part.__new__(Part)
             part.message = self
             part.index = index
             found.append(part)
         return found
+
+    @property
+    def attachments(self):
+        """The parts that are attachments and no text of the message itself: said to be so, or named, or of another type; no containers of other parts,
+        and no other readings."""
+        cdef EsaPart *part
+        cdef list found = []
+        cdef Part one
+        cdef uint32_t index
+        self.read_named()
+        for index in range(self.document.n_parts):
+            part = &self.document.parts[index]
+            if part.media == MEDIA_MULTIPART or part.another:
+                continue
+            if (part.media == MEDIA_TEXT_PLAIN or part.media == MEDIA_TEXT_HTML) and part.attachment == 0 and not self.may_be_named(part):
+                continue
+            one = Part.__new__(Part)
+            one.message = self
+            one.index = index
+            if part.attachment or one.file_name or not one.media_type.startswith(("text/", "message/")):
+                found.append(one)
+        return found
+
+    cdef bint may_be_named(self, const EsaPart *part) noexcept:
+        """Whether a text that is no attachment may have a file name: then it has a Content-Disposition, or is taken out of something."""
+        cdef uint32_t at, types = 0
+        if part.source or part.given_name.length:
+            return True
+        for at in range(part.field_first, part.field_first + part.field_count):
+            if self.document.fields[at].known == FIELD_CONTENT_DISPOSITION:
+                return True
+            types += self.document.fields[at].known == FIELD_CONTENT_TYPE
+        return types > 1
+
+    cdef int read_named(self) except -1:
+        """Files uuencoded in a text are parts afterwards."""
+        cdef uint32_t index
+        with cython.critical_section(self):
+            for index in range(self.document.n_parts):
+                if self.document.parts[index].media == MEDIA_TEXT_PLAIN and (
+                        self.document.may_uuencode or self.document.parts[index].encoding == ENCODING_BASE64):
+                    self.read_texts()
+                    break
+        return 0
 
     cdef str region_text(self, uint32_t kinds):
         """`kinds`: bit per RegionKind."""

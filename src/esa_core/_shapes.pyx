@@ -1,8 +1,8 @@
 """Where a regular expression without a literal may match: some octets of it are of small sets, side by side.
 
-Four octets at each position are looked up in four tables of 64 bits, one a bucket of shapes: the bits that all four have are the buckets of which a
-shape may stand there. It is compared with all its octets, up to 32; where it stands, the expression wakes as one whose literal was found
-(`_anchors`). Called by `_program`.
+Where the rarest of four octets may be one of a shape, all four are looked up in four tables of 64 bits, one a bucket of shapes: the bits that all four
+have are the buckets of which a shape may stand there. It is compared with all its octets, up to 32; where it stands, the expression wakes as one
+whose literal was found (`_anchors`). Called by `_program`.
 
 Hostile text: a bucket whose shapes all have woken for a whole region is not looked for in the rest of it, and comparisons count as octets looked at.
 """
@@ -24,7 +24,16 @@ cdef extern from *:
     const uint32_t ESA_SHAPE_MASKS
     uint32_t esa_lowest_bit(uint64_t bits) noexcept nogil
 
+cdef extern from "octet_set.h" nogil:
+    void esa_octet_set_fill(EsaOctetSet *set, const uint8_t *member)
+    uint32_t esa_next_of_plain(const EsaOctetSet *set, const uint8_t *text, uint32_t at, uint32_t n)
+    uint32_t esa_next_of_wide(const EsaOctetSet *set, const uint8_t *text, uint32_t at, uint32_t n)
+    bint esa_octet_sets_are_wide()
+
+cdef bint wide = esa_octet_sets_are_wide()
+
 LONGEST_SHAPE = 32
+_FREQUENT = ((b" ", 150), (b"aeinorst", 50), (b"bcdfghjklmpquvwxyz", 15), (b"0123456789.,-/:\n", 4))  # octets, how many of a thousand each is; others: 1
 _SHAPE = np.dtype([("anchor", "u4"), ("written", "u4"), ("bucket", "u4"), ("length", "u4"), ("rarest", "u4"), ("sets", "u4", LONGEST_SHAPE)])
 
 
@@ -57,15 +66,19 @@ cdef int match_shapes(
     cdef const uint32_t *starts = table.starts + written * ESA_SHAPE_BUCKETS
     cdef const Shape *shape
     cdef uint64_t alive = ~<uint64_t> 0, found
-    cdef uint32_t at, k, i, bucket, inner = n - 3 if n > 3 else 0
+    cdef uint32_t at = 0, k, i, bucket, inner = n - 3 if n > 3 else 0, place = table.place[written]
+    cdef const EsaOctetSet *rare = &table.rare[written]
     cdef bint all_awake
-    for at in range(n):
+    while at < n:
+        if at < inner:
+            at = (esa_next_of_wide(rare, text, at + place, n) if wide else esa_next_of_plain(rare, text, at + place, n)) - place
         if at < inner:
             found = masks[text[at]] & masks[256 + text[at + 1]] & masks[512 + text[at + 2]] & masks[768 + text[at + 3]] & alive
         else:
             found = alive            # shapes that are too long for the end are found by comparing
             for k in range(n - at):
                 found &= masks[256 * k + text[at + k]]
+        at += 1
         if found == 0:
             continue
         if is_spent(sink):
@@ -80,8 +93,8 @@ cdef int match_shapes(
                     continue
                 all_awake = False
                 sink.work += 8
-                if _stands(anchors, shape, text, n, at) and wake_anchor(
-                    anchors, sink, shape.anchor, region, text, n, at - shape.rarest, at - shape.rarest + shape.length
+                if _stands(anchors, shape, text, n, at - 1) and wake_anchor(
+                    anchors, sink, shape.anchor, region, text, n, at - 1 - shape.rarest, at - 1 - shape.rarest + shape.length
                 ) < 0:
                     return -1
             if all_awake:
@@ -134,4 +147,34 @@ cdef int attach_shapes(ShapeTable *table, dict sections, const AnchorTable *anch
     octets, numbers, words = sections["shapes"], starts, sections["shape_masks"].view(np.uint64)
     table.n_shapes = <uint32_t> len(shapes)
     table.shapes, table.starts, table.masks = <const Shape *> &octets[0], &numbers[0], &words[0]
+    _attach_rare(table, sections["shape_masks"].view(np.uint64).reshape(2, 4, 256))
+    return 0
+
+
+def next_of(bytes members not None, bytes text not None, uint32_t start=0, *, bint plain=False):
+    """The first place from `start` on at which an octet of `members` stands; the length of the text if there is none. For tests: `plain` by the code that
+    runs on every processor."""
+    cdef EsaOctetSet octets
+    cdef uint8_t[256] member
+    cdef uint32_t at, n = <uint32_t> len(text)
+    memset(member, 0, 256)
+    for at in range(<uint32_t> len(members)):
+        member[<uint8_t> members[at]] = 1
+    esa_octet_set_fill(&octets, member)
+    return esa_next_of_plain(&octets, text, min(start, n), n) if plain or not wide else esa_next_of_wide(&octets, text, min(start, n), n)
+
+
+cdef int _attach_rare(ShapeTable *table, masks) except -1:
+    """Choose of the four octets the one that a text has least often."""
+    cdef const uint8_t[::1] member
+    cdef uint32_t written
+    weights = np.ones(256)
+    for octets, weight in _FREQUENT:
+        weights[list(octets)] = weight
+    for written in range(2):
+        members = masks[written] != 0
+        shares = members @ weights
+        table.place[written] = place = int(shares.argmin())
+        member = members[place].astype(np.uint8)
+        esa_octet_set_fill(&table.rare[written], &member[0])
     return 0

@@ -212,4 +212,4 @@ def test_the_cost_of_each_filter_is_measured_on_the_mail_given(folder: Path) -> 
     assert done.code == 0
     told = {str(line["name"]): (line["hits"], line["evaluated"]) for line in done.lines}
     assert told == {"spoof": (1, 1), "big": (0, 0), "words": (0, 0)}  # the first one drops, and ends it
-    assert "1 message: " in done.err
+    assert "1 message, of which 1 timed: " in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from datetime import date, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -58,6 +59,15 @@ def test_what_only_looks_like_an_address_or_name_is_not_found() -> None:
     assert scores(lookup, "x!bob@example.com") == {"domains": 1}
     assert scores(lookup, "example.com@example.edu") == {}
     assert scores(lookup, "a@b.example.net") == {}
+
+
+def test_one_text_is_answered_as_many_are_whatever_stands_in_it() -> None:
+    lookup = Scanner(dictionaries=ALL).lookup
+    pieces = ["bob", "sales-12", "winner", "example.com", "example.net", "brien", "@", ".", " ", "-", "\t", "é", "Bob", "x"]
+    chance = random.Random(9)
+    texts = ["".join(chance.choices(pieces, k=chance.randint(0, 5))) for _ in range(3_000)]
+    for text, found in zip(texts, lookup.texts(texts), strict=True):
+        assert lookup.text(text) == found, text
 
 
 def test_a_sentence_is_text_and_one_line_whatever_stands_in_it() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -94,6 +95,29 @@ async def test_gathered_lines_are_written_once_an_iteration_and_errors_at_once(r
     assert stream.getvalue().splitlines()[-1].endswith("event=commit.failed")
     assert stream.getvalue().count("\n") == 7
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json", "asyncos"])
+async def test_lines_that_differ_in_one_field_are_those_that_are_written_one_by_one(
+    log_format: events.LogFormat, restored_logging: None
+) -> None:
+    entries = ["plain", "two words", 'a "quoted" one', "back\\slash", "line\nbreak", "", "ü", "x=y"]
+    stream = io.StringIO()
+    events.configure("receive-0", log_format=log_format, stream=stream)
+    events.gather(asyncio.get_running_loop())
+    for entry in entries:
+        events.info(Event.FILTER_LOG, id="an id", mid=7, entry=entry)
+    await asyncio.sleep(0)
+    expected = stream.getvalue()
+    stream.seek(stream.truncate(0))
+    events.info_each(Event.FILTER_LOG, "entry", entries, id="an id", mid=7)
+    await asyncio.sleep(0)
+
+    def without_time(text: str) -> list[str]:
+        return [re.sub(r"\d\d:\d\d:\d\d(\.\d+)?", "", line) for line in text.splitlines()]
+
+    assert without_time(stream.getvalue()) == without_time(expected)
+    assert stream.getvalue()
 
 
 def test_a_cause_of_several_lines_is_told_on_one() -> None:

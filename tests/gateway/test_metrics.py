@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from esa.errors import StoreError
+from esa.gateway.cost_metrics import MOST_FILTERS, CostCollector
 from esa.gateway.metrics import DESCRIPTIONS, Counter, Counters
+from esa.policy.filters.costs import CHOOSING, MESSAGES, Costs, FilterCost
+from esa.store.costs import FOLDER, Kept, write
 
 
 def test_every_counter_has_a_name_of_its_own_and_a_sentence() -> None:
@@ -40,3 +43,18 @@ def test_a_foreign_file_is_told_apart(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "counters").write_bytes(content)
     with pytest.raises(StoreError, match="counters"):
         Counters(tmp_path / "counters")
+
+
+def test_of_many_filters_the_dearest_are_told_as_shares_of_all_messages(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    filters = tuple(FilterCost(MESSAGES, f"f{number}", "0", number, 5.0, 2, 1_000.0 * number) for number in range(30))
+    for worker in ("receive-0", "receive-1"):
+        write(tmp_path / FOLDER, worker, Kept("a", Costs(640, 10, {MESSAGES: 50_000.0, CHOOSING: 10_000.0}, filters)))
+    text = Counters.create(tmp_path / "counters").prometheus_text(CostCollector(tmp_path)).decode()
+    told = [line for line in text.splitlines() if line.startswith("esa_filter_hits_total")]
+    assert len(told) == MOST_FILTERS < 30
+    assert told[0] == 'esa_filter_hits_total{filter="f29",stage="message filters"} 58.0'
+    assert 'esa_policy_microseconds_total{stage="message filters"} 6400.0' in text  # 100 of 20 timed messages, of 1,280
+    assert 'esa_filter_microseconds_total{filter="f29",stage="message filters"} 3712.0' in text
+    assert 'esa_filter_last_hit_seconds{filter="f29",stage="message filters"} 5.0' in text
+    assert "esa_filter" not in Counters(tmp_path / "counters").prometheus_text(CostCollector(tmp_path / "elsewhere")).decode()

@@ -127,7 +127,9 @@ def test_the_index_agrees_with_a_look_at_each_policy_in_turn() -> None:
     """Against recipient access, whose table of one policy is told apart from all others."""
     chance = random.Random(5)
     names = ["a@", "b@", "a@x.example", "b@y.example", "x.example", "y.example", ".example", ".y.example", "ALL"]
-    addresses = [f"{local}@{domain}" for local in "abc" for domain in ("x.example", "y.example", "z.y.example", "w.test")]
+    addresses = [
+        f"{local}@{domain}" for local in ("a", "b", "c", "B", '"a"') for domain in ("x.example", "Y.example", "z.y.example", "w.test")
+    ]
     for _ in range(300):
         given = [
             (

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from esa.cli.terminal import counted, json_option, print_json, print_table, progress, say
+from esa.policy.filters.costs import CHOOSING, MESSAGES, Costs, FilterCost
 
 if TYPE_CHECKING:
-    from esa.policy.filters.ledger import Ledger
+    from esa.config.schema import Configuration
 
 FAILED = 3
 
@@ -27,7 +29,8 @@ def cost(paths: tuple[str, ...], shows_all: bool, config_file: Path | None, as_j
 
     PATHs are as for `esa scan`: messages, mailboxes, archives. Each message is scanned once, and the filters decide about it; nothing is done. Envelopes
     are made from the header: the author is the sender, To the recipient; there is no client. Times are of this machine, in µs of processor time: of one
-    evaluation, and as the share of one message. What is not evaluated at all, because nothing in the message calls for it, costs nothing.
+    evaluation, and as the share of one message. In half of the messages the filters are timed, in the others their tests. `esa filters check --cost`
+    says the same of the mail that the gateway took. What is not evaluated at all, because nothing in the message calls for it, costs nothing.
 
     \b
     Example:
@@ -40,6 +43,7 @@ def cost(paths: tuple[str, ...], shows_all: bool, config_file: Path | None, as_j
     from esa.learning.corpora import iter_corpora
     from esa.message.content import Message
     from esa.message.envelope import Envelope, Session
+    from esa.policy.filters.ledger import Ledger
     from esa.policy.filters.plan import FilterPlan
     from esa.policy.filters.scope import Listener
     from esa.policy.view import View
@@ -50,7 +54,8 @@ def cost(paths: tuple[str, ...], shows_all: bool, config_file: Path | None, as_j
     dictionaries = [Dictionary.from_file(Path(name)) for name in opened.configuration.scan.dictionaries]
     checks = ["dictionaries"] if dictionaries else []
     scanner = Scanner(checks=[*checks, Listener(scope.terms.listed)], dictionaries=dictionaries)
-    ledger = plan.ledger(every=1)
+    ledger = Ledger(every=1)
+    tally = ledger.tally(MESSAGES, plan.filters)
     unread = 0
     with progress("Measuring") as meter:
         for item in iter_corpora(paths):
@@ -61,30 +66,80 @@ def cost(paths: tuple[str, ...], shows_all: bool, config_file: Path | None, as_j
             parsed = message.parsed
             session = Session(listener=opened.configuration.listener[0].name, received_at=time.time())
             envelope = Envelope(parsed.from_address, (parsed.to_address,), len(item.content))
-            view = View(item.content, session, envelope, scanner.scan(item.content), message=message, lookup=scanner.lookup)
-            plan.run(view, ledger=ledger)
+            view = View(item.content, session, envelope, scanner.scan(item.content), lookup=scanner.lookup)
+            ledger.begin()
+            plan.run(view, tally=tally)
+            ledger.lap(MESSAGES)
+            ledger.finish()
             meter.advance()
-    _print_costs(ledger, as_json=as_json, shows_all=shows_all)
-    total = sum(entry.nanoseconds for entry in ledger.entries())
-    choosing, evaluating = ledger.microseconds(ledger.choosing), ledger.microseconds(total)
-    say(f"{counted(ledger.messages, 'message')}: {choosing:.1f} µs a message to choose filters, {evaluating:.1f} µs to run those chosen")
+    print_costs(ledger.costs(), as_json=as_json, shows_all=shows_all, names=[one.name for one in plan.filters])
     if unread:
         say(f"{counted(unread, 'input')} could not be read")
         sys.exit(FAILED)
 
 
-def _print_costs(ledger: Ledger, *, as_json: bool, shows_all: bool) -> None:
-    """The dearest first."""
-    rows = []
-    for entry in sorted(ledger.entries(), key=lambda entry: -entry.nanoseconds):
-        if not (entry.evaluated or entry.hits or shows_all):
+def print_costs(costs: Costs, *, as_json: bool, shows_all: bool = False, names: Sequence[str] = ()) -> None:
+    """The dearest filter first, below each its tests if there are several; what stages cost goes to stderr. `names`: all message filters there are."""
+    rows: list[tuple[str, ...]] = []
+    seen = {one.name for one in costs.filters}
+    idle = [FilterCost(MESSAGES, name, "", 0, 0.0, 0, 0.0) for name in names if name not in seen] if shows_all else []
+    for one in (*costs.dearest(len(costs.filters)), *idle):
+        if not (one.run or one.hits or shows_all):
             continue
-        each = entry.nanoseconds / 1000 / entry.evaluated if entry.evaluated else 0.0
-        share = ledger.microseconds(entry.nanoseconds)
+        rows.append(_row(one.name, f"{one.hits:,}", _day(one.last_hit), one.run, one.nanoseconds, costs))
+        tests = one.conditions if len(one.conditions) > 1 else ()
+        rows += [_row(f"  {test.condition}", "", "", test.asked, test.nanoseconds, costs) for test in tests]
         if as_json:
-            evaluated = {"evaluated": entry.evaluated, "micros_each": round(each, 3), "micros_a_message": round(share, 4)}
-            print_json({"name": entry.name, "hits": entry.hits, **evaluated})
-        rows.append((entry.name, f"{entry.hits:,}", f"{entry.evaluated:,}", f"{each:.2f}", f"{share:.3f}"))
+            print_json(
+                {
+                    "stage": one.stage,
+                    "name": one.name,
+                    "hits": one.hits,
+                    "last_hit": one.last_hit or None,
+                    "evaluated": one.run,
+                    "micros_each": _each(one.run, one.nanoseconds),
+                    "micros_a_message": round(costs.microseconds(one.nanoseconds), 4),
+                    "conditions": [
+                        {"condition": test.condition, "asked": test.asked, "micros_each": _each(test.asked, test.nanoseconds)}
+                        for test in one.conditions
+                    ],
+                }
+            )
     if rows and not as_json:
-        columns = ("Name", "Hits", "Evaluated", "µs each", "µs a message")
-        print_table(columns, rows, right=columns[1:])
+        columns = ("Name", "Hits", "Last hit", "Evaluated", "µs each", "µs a message")
+        print_table(columns, rows, right=("Hits", "Evaluated", "µs each", "µs a message"))
+    if not costs.timed:
+        say("nothing was timed yet")
+        return
+    stages = ", ".join(f"{name} {costs.microseconds(spent):.1f}" for name, spent in costs.stages.items() if name != CHOOSING)
+    choosing = costs.microseconds(costs.stages.get(CHOOSING, 0.0))
+    say(
+        f"{counted(costs.messages, 'message')}, of which {costs.timed:,} timed: {costs.microseconds(costs.total):.1f} µs a message ({stages}; of filters "
+        f"{choosing:.1f} to find out which can fire, {costs.microseconds(sum(one.nanoseconds for one in costs.filters)):.1f} to run these)"
+    )
+
+
+def _each(times: int, nanoseconds: float) -> float:
+    return round(nanoseconds / 1000 / times, 3) if times else 0.0
+
+
+def _row(name: str, hits: str, last: str, times: int, nanoseconds: float, costs: Costs) -> tuple[str, ...]:
+    return name, hits, last, f"{times:,}", f"{_each(times, nanoseconds):.2f}", f"{costs.microseconds(nanoseconds):.3f}"
+
+
+def _day(last_hit: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(last_hit)) if last_hit else ""
+
+
+def print_kept(configuration: Configuration, *, as_json: bool) -> None:
+    """What the filters of a configuration cost on the mail that its gateway took, as the gateway counted it."""
+    from esa.config.content_filters import rules_of
+    from esa.policy.filters.costs import digest_of
+    from esa.store.costs import FOLDER, read_all
+
+    rules = rules_of(configuration)
+    if rules is None:
+        say("there are no filters")
+        return
+    kept = read_all(configuration.state / FOLDER, digest_of(rules.keys)).of(rules.keys)
+    print_costs(kept, as_json=as_json, shows_all=True, names=[one.name for one in rules.messages.filters])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esa.cli.filter_audit import audit
-from esa.cli.filter_cost import cost
+from esa.cli.filter_cost import cost, print_kept
 from esa.cli.filter_merge import merge
 from esa.cli.terminal import counted, json_option, print_json, print_table, say
 from esa.errors import ConfigurationError
@@ -143,18 +143,25 @@ def detail(filters: tuple[str, ...], config_file: Path | None, as_json: bool) ->
 
 @command.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@click.option(
+    "--cost", "shows_cost", is_flag=True, help="Show what each filter costs on the mail that the gateway took, and how often it acted."
+)
 @config_option
 @json_option
-def check(files: tuple[Path, ...], config_file: Path | None, as_json: bool) -> None:
+def check(files: tuple[Path, ...], shows_cost: bool, config_file: Path | None, as_json: bool) -> None:
     """Check the filters of the configuration, or those of FILEs without one.
 
     Told are errors (the configuration cannot be used), what makes a filter invalid (it does not run), tests that are unscanned because what they
     ask for is not found out yet, and warnings. An expression that RE2 cannot take is told with its line, its column and a rewrite. Exit code 0:
     nothing is wrong, 1: something is.
 
+    With --cost the filters of the configuration are listed, the dearest first, with µs of processor time of one evaluation and as the share of one
+    message, hits and the last one, and below each its tests. A running gateway times one message in 64 and writes the numbers down every minute.
+
     \b
-    Example:
+    Examples:
       esa filters check new.filters && esa filters new new.filters
+      esa filters check --cost
     """
     from esa.config.filters import filters_of, source_of
     from esa.policy.filters.plan import FilterPlan
@@ -174,6 +181,8 @@ def check(files: tuple[Path, ...], config_file: Path | None, as_json: bool) -> N
             click.echo(str(problem))
     wrong = sum(problem.severity in (Severity.ERROR, Severity.INVALID) for problem in problems)
     say(f"{counted(count, 'filter')}, {counted(wrong, 'fault')}, {counted(len(problems) - wrong, 'note')}")
+    if shows_cost:
+        print_kept(open_filters(config_file).configuration, as_json=as_json)
     if wrong:
         sys.exit(FOUND)
 

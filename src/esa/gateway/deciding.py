@@ -17,11 +17,13 @@ from esa.engine.verdict import Report, Verdict
 from esa.gateway.backscatter import Backscatter
 from esa.gateway.origin import Origin
 from esa.gateway.visit import Visit
-from esa.message.author import mailbox_of
+from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
 from esa.policy.content_filter import Rules
 from esa.policy.disposition import NOTHING, Disposition, Plan, plan
 from esa.policy.early import refusal_in
+from esa.policy.filters.costs import MESSAGES, POLICIES, REST
+from esa.policy.filters.ledger import FILTERS, Ledger
 from esa.policy.host_access import Needs
 from esa.policy.mail_policy import treat, verdict_of
 from esa.policy.policy_table import MailPolicies, PolicyTable, Senders
@@ -78,6 +80,7 @@ class Decided(NamedTuple):
 AnyView = TypeVar("AnyView", bound=View)
 Hits: TypeAlias = dict[tuple[str, str, str], Mapping[str, int]]  # entries of dictionaries that were found in addresses
 UNDECIDED = Decided(NOTHING, Verdict.CLEAN)
+WHOLE = 128 << 10  # octets; of a longer message the header alone is read for the addresses in it
 _GRAVITY = {Verdict.CLEAN: 0, Verdict.SUSPECT: 1, Verdict.POSITIVE: 2}
 
 
@@ -93,10 +96,11 @@ class Decider:
         hostname: str = "",
         interfaces: Mapping[str, str] = MappingProxyType({}),
         queue_length: Callable[[], int] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         """`lookup` finds entries of dictionaries in addresses; None: conditions that ask for it are unscanned.
 
-        `interfaces`: by listener the name of the interface. `queue_length`: messages in work on this node.
+        `interfaces`: by listener the name of the interface. `queue_length`: messages in work on this node. `ledger` takes down what it costs.
         """
         self._policies = policies
         self._rules = None if rules is None or rules.is_empty else rules
@@ -106,6 +110,9 @@ class Decider:
         self.refuses_recipients = self._rules is not None and self._rules.has_early  # whether `refuse_recipient` ever does
         self.needs = Needs() if self._rules is None else self._rules.needs  # that filters have of every client
         self._backscatter = Backscatter()
+        self._ledger = ledger
+        if ledger is not None and self._rules is not None:
+            ledger.tally(MESSAGES, self._rules.messages.filters)  # made now, not with the first message
 
     @property
     def policies(self) -> MailPolicies:
@@ -121,28 +128,41 @@ class Decider:
         """The addresses whose groups matter: of the envelope and, where policies look there, of the header."""
         found = [reverse_path, *recipients]
         if self._policies.incoming.asks_authors or self._policies.outgoing.asks_authors:
-            head = header.lower()
-            found += [mailbox_of(header, head, "from"), mailbox_of(header, head, "reply-to")]
+            found += _authors(Message(header))
         if self._rules is not None:
             found += self._rules.redirections
         return found
 
     def decide(self, case: Case) -> Decided:
         """One plan for all recipients of a message."""
+        ledger = self._ledger
+        if ledger is None or not ledger.begin():
+            return self._decide(case)
+        decided = self._decide(case)
+        ledger.lap(REST)
+        ledger.finish()
+        return decided
+
+    def _decide(self, case: Case) -> Decided:
         table = self._policies.of(is_outgoing=case.is_outgoing)
         if table.is_plain and self._rules is None:
             one = treat(case.report, case.envelope.recipients, table.default, spam_check=case.spam_check)
             return Decided(plan((one,)), one.verdict or Verdict.CLEAN)
         hits: Hits = {}
+        message, ledger = Message(case.content), self._ledger
+        senders = senders_of(case, table, message)
+        if ledger is not None and ledger.timing == FILTERS:
+            ledger.lap(POLICIES)
         found = decide(
             case.report,
-            senders_of(case, table),
+            senders,
             case.envelope,
             table,
             groups=case.groups,
             spam_check=case.spam_check,
             rules=self._rules,
-            view_of=lambda envelope, mail_policy="": self._view(case, envelope, mail_policy, hits),
+            view_of=lambda envelope, mail_policy="": self._view(case, envelope, mail_policy, message, hits),
+            ledger=ledger,
         )
         verdict = _gravest(found.dispositions) or verdict_of(case.report, table.default)
         planned = plan(found.dispositions, found.messages)
@@ -160,13 +180,13 @@ class Decider:
             return None
         hits: Hits = {}
         case = Case("", b"", b"", _NO_REPORT, asked.session, asked.envelope, asked.visit, asked.is_outgoing)
-        refusal = refusal_in(plan.run(self._view(case, asked.envelope, policy.name, hits)))
+        refusal = refusal_in(plan.run(self._view(case, asked.envelope, policy.name, None, hits)))
         return None if refusal is None else Refused(refusal.text, f"content filter {refusal.filter}", _by_dictionary(hits))
 
-    def _view(self, case: Case, envelope: Envelope, mail_policy: str, hits: Hits) -> View:
-        return self._make_view(View, case, envelope, mail_policy, hits)
+    def _view(self, case: Case, envelope: Envelope, mail_policy: str, message: Message | None, hits: Hits) -> View:
+        return self._make_view(View, case, envelope, mail_policy, message, hits)
 
-    def _make_view(self, kind: type[AnyView], case: Case, envelope: Envelope, mail_policy: str, hits: Hits) -> AnyView:
+    def _make_view(self, kind: type[AnyView], case: Case, envelope: Envelope, mail_policy: str, message: Message | None, hits: Hits) -> AnyView:
         visit, origin = case.visit, case.origin
         match, sender = (None, None) if visit is None else (visit.match, visit.sender)
         if origin is not None and origin.match is not None:  # the client of the relay counts
@@ -188,6 +208,7 @@ class Decider:
             dns_lists=sender.listed if sender is not None else frozenset(),
             queue_length=self._queue_length() if self._queue_length is not None else None,
             lookup=self._lookup,
+            message=message,
         )
         view.hits = hits  # of all views of the message, so that an address that several filters look at counts once
         return view
@@ -202,12 +223,22 @@ def _by_dictionary(hits: Mapping[tuple[str, str, str], Mapping[str, int]]) -> di
     return found
 
 
-def senders_of(case: Case, table: PolicyTable) -> Senders:
-    """The addresses that the message names as its sender, as far as the table asks for them."""
+def senders_of(case: Case, table: PolicyTable, message: Message | None = None) -> Senders:
+    """The addresses that the message names as its sender, as far as the table asks for them. `message`: its content, where somebody reads it anyway."""
     if not table.asks_authors:
         return Senders(case.envelope.reverse_path)
-    return Senders(case.envelope.reverse_path, mailbox_of(case.content, case.head, "from"), mailbox_of(case.content, case.head, "reply-to"))
+    if message is None or len(case.content) > WHOLE:
+        message = Message(bytes(case.content[: len(case.head)]))
+    return Senders(case.envelope.reverse_path, *_authors(message))
+
+
+def _authors(message: Message) -> tuple[str, str]:
+    """The addresses in From and Reply-To; empty where there is none."""
+    parsed = message.parsed
+    return parsed.from_address, parsed.reply_to_address
 
 
 def _gravest(dispositions: tuple[Disposition, ...]) -> Verdict | None:
+    if len(dispositions) == 1:  # most mail
+        return dispositions[0].verdict
     return max((one.verdict for one in dispositions if one.verdict is not None), key=_GRAVITY.__getitem__, default=None)

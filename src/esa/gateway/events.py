@@ -15,6 +15,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Literal, TextIO
 
@@ -55,6 +56,7 @@ class Event(StrEnum):
     COMPILED_DAMAGED = "compiled.damaged"
     DICTIONARIES_COMPILED = "dictionaries.compiled"
     DICTIONARIES_LOADED = "dictionaries.loaded"
+    COSTS_NOT_KEPT = "costs.not_kept"
     DICTIONARIES_REFUSED = "dictionaries.refused"
     DICTIONARY_HITS_LOST = "dictionaries.hits_lost"
     RECIPIENT_REFUSED = "recipient.refused"
@@ -122,6 +124,18 @@ def info(event: Event, **fields: FieldValue) -> None:
     _emit(logging.INFO, event, fields)
 
 
+def info_each(event: Event, key: str, values: Sequence[FieldValue], **fields: FieldValue) -> None:
+    """As `info` for each of these values, which is the last field: what is the same in all lines is made once."""
+    if not _logger.isEnabledFor(logging.INFO) or not values:
+        return
+    handler = _gathering()
+    if handler is not None and isinstance(handler.formatter, EventFormatter) and key not in CONTENT_FIELDS and handler.formatter.is_text:
+        handler.add(handler.formatter.each(event, fields, key, values))
+        return
+    for value in values:
+        _emit(logging.INFO, event, {**fields, key: value})
+
+
 def warning(event: Event, **fields: FieldValue) -> None:
     _emit(logging.WARNING, event, fields)
 
@@ -166,8 +180,11 @@ def quote(value: FieldValue) -> str:
     if kind is float:
         return f"{value:.3f}".rstrip("0").rstrip(".")
     text = str(value)
-    if text and text.isprintable() and not _NEEDS_QUOTING.search(text):
-        return text
+    if text and text.isprintable():
+        if not _NEEDS_QUOTING.search(text):
+            return text
+        if '"' not in text and "\\" not in text:
+            return f'"{text}"'
     return '"' + escape(text, '"') + '"'
 
 
@@ -204,11 +221,19 @@ class EventRecord(logging.LogRecord):
 def _emit(level: int, event: Event, fields: dict[str, FieldValue]) -> None:
     if not _logger.isEnabledFor(level):
         return
-    handlers = _root.handlers
-    if len(handlers) == 1 and type(handlers[0]) is GatheringHandler and threading.get_ident() == handlers[0].thread:
-        handlers[0].emit(EventRecord(level, event, fields))  # where it goes anyway, without the way through all of logging
+    handler = _gathering()
+    if handler is not None:
+        handler.emit(EventRecord(level, event, fields))  # where it goes anyway, without the way through all of logging
     else:
         _logger.handle(EventRecord(level, event, fields))
+
+
+def _gathering() -> GatheringHandler | None:
+    """The handler that all goes to, on its own thread."""
+    handlers = _root.handlers
+    if len(handlers) == 1 and type(handlers[0]) is GatheringHandler and threading.get_ident() == handlers[0].thread:
+        return handlers[0]
+    return None
 
 
 class EventFormatter(logging.Formatter):
@@ -218,14 +243,23 @@ class EventFormatter(logging.Formatter):
         super().__init__()
         self._process = process
         self._json = log_format == "json"
+        self.is_text = log_format == "text"
         self._second = -1
         self._stamp = ""
 
-    def format(self, record: logging.LogRecord) -> str:
-        second = int(record.created)
+    def _time(self, created: float) -> str:
+        second = int(created)
         if second != self._second:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        stamp = f"{self._stamp}.{int(record.msecs):03d}Z"
+        return f"{self._stamp}.{int(created % 1 * 1000):03d}Z"
+
+    def each(self, event: Event, fields: dict[str, FieldValue], key: str, values: Sequence[FieldValue]) -> list[str]:
+        """Lines of text, of level info, that differ in the last field."""
+        before = f"{self._time(time.time())} info {self._process} {line(event, fields)} {key}="
+        return [before + quote(value) for value in values]
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = self._time(record.created)
         if self._json:
             body: dict[str, object] = {"time": stamp, "level": record.levelname.lower(), "process": self._process}
             if isinstance(record, EventRecord):
@@ -274,6 +308,14 @@ class GatheringHandler(LineHandler):
                 self._loop.call_soon(self.flush)
         except Exception:
             self.handleError(record)
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Lines that are no warnings; on this handler's thread."""
+        if not self._lines and not self._loop.is_closed():
+            self._loop.call_soon(self.flush)
+        self._lines += [text + self.terminator for text in texts]
+        if self._loop.is_closed():
+            self.flush()
 
     def flush(self) -> None:
         with self.lock or contextlib.nullcontext():

@@ -1,14 +1,15 @@
-"""Compiled dictionaries in the state folder: made by one process, mapped by every receiver, changed under load.
+"""Compiled dictionaries and filters' expressions in the state folder: made by one process, mapped by every receiver, changed under load.
 
-    compiled/<digest>.patterns   what the dictionaries of that digest compile to; digest of their octets, of the model and of the program's own
+    compiled/<digest>.patterns   what the dictionaries and filters of that digest compile to; digest of the dictionaries' octets, of what filters look
+                                 for, of the model and of the program's own
     compiled/next                a link to the one that was made last and is not in force yet
     compiled/current             a link to the one in force
 
 service.py runs this module as a process of its own at the start and on SIGHUP, so that a million terms hold up no event loop. It makes the file
-if it is absent or cannot be used, checks it, and has `next` lead to it. Receivers are started with its name; when they are ready service.py puts
-it in force and the others go, and if they cannot be started it is taken back. Promises: a dictionary that cannot be compiled changes nothing and
-is told in the log; a receiver that is started again takes what it was first started with, whatever stands in the dictionary files by then.
-Exit status 0: made; 3: failed, told on stderr.
+if it is absent or cannot be used, checks it, and has `next` lead to it; where nothing is looked for there is no `next`. Receivers are started with
+its name; when they are ready service.py puts it in force and the others go, and if they cannot be started it is taken back. Promises: a dictionary
+that cannot be compiled changes nothing and is told in the log; a receiver that is started again takes what it was first started with, whatever
+stands in the dictionary files by then. Exit status 0: made; 3: failed, told on stderr.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import esa_core
 from esa.config.content_filters import rules_of
+from esa.config.filters import expand
 from esa.config.schema import Configuration
 from esa.engine.check import Check, factories
 from esa.engine.dictionary import Dictionary
@@ -45,10 +47,10 @@ _DIGITS = 32  # of a digest in a name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Compile the dictionaries of a configuration."""
+    """Compile the dictionaries and filters of a configuration."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they go to the whole group; the parent says when to stop
-    parser = argparse.ArgumentParser(prog="esa.gateway.patterns", description="Compiles dictionaries; started by `esa serve`.")
+    parser = argparse.ArgumentParser(prog="esa.gateway.patterns", description="Compiles dictionaries and filters; started by `esa serve`.")
     parser.add_argument("--configuration", type=int, required=True, metavar="FD")
     configuration = configuration_of(parser.parse_args(arguments).configuration)
     events.configure("compile", log_format=configuration.gateway.log_format)
@@ -66,15 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def make(configuration: Configuration) -> Path:
-    """Compile the dictionaries unless that is done already, and have `next` lead to the file.
+def is_wanted(configuration: Configuration) -> bool:
+    """Whether there may be anything to compile: dictionaries, or files of filters. Raises ConfigurationError for such a file that is not there."""
+    return bool(configuration.scan.dictionaries or configuration.content_filter or expand(configuration.filters.files, Path()))
 
-    Raises ConfigurationError, ModelError and StoreError; what is in force stays in any case.
+
+def make(configuration: Configuration) -> Path | None:
+    """Compile the dictionaries, and what filters look for, unless that is done already, and have `next` lead to the file.
+
+    None where nothing is looked for: there is no `next` then. Raises ConfigurationError, ModelError and StoreError; what is in force stays in any case.
     """
     folder = make_private(configuration.state / FOLDER)
     dictionaries = [(Path(name), _read(Path(name))) for name in configuration.scan.dictionaries]
     model = _model(configuration)
     checks = checks_of(rules_of(configuration))
+    if not dictionaries and checks is None:
+        with telling(folder):
+            (folder / NEXT).unlink(missing_ok=True)
+        return None
     path = folder / f"{_digest(dictionaries, model, checks)[:_DIGITS]}{SUFFIX}"
     if not _is_usable(path, model, checks):
         began = time.monotonic()
@@ -100,9 +111,10 @@ def make(configuration: Configuration) -> Path:
 
 
 def made_last(state: Path) -> str:
-    """The name of the file that `make` made, for receivers. Raises StoreError."""
+    """The name of the file that `make` made, for receivers; empty where it made none. Raises StoreError."""
+    following = state / FOLDER / NEXT
     with telling(state / FOLDER):
-        return (state / FOLDER / NEXT).readlink().name
+        return following.readlink().name if following.is_symlink() else ""
 
 
 def put_in_force(state: Path) -> None:
@@ -177,20 +189,21 @@ def _is_usable(path: Path, model: Model, checks: Sequence[str | Check] | None) -
 
 def open_scanner(configuration: Configuration, compiled: str = "", rules: Rules | None = None) -> Scanner:
     """The scanner of a receiver, which hears for these filters, with this file mapped; if it cannot be used, it says so and compiles its own.
+    Without a name it does so at once.
 
     Raises ModelError, and ConfigurationError for dictionaries that cannot be compiled.
     """
     model = _model(configuration)
     checks = checks_of(rules)
-    if not configuration.scan.dictionaries:
-        return Scanner(model=model, checks=checks)
+    if not compiled:
+        return Scanner(
+            model=model, checks=checks, dictionaries=[Dictionary.from_file(Path(name)) for name in configuration.scan.dictionaries]
+        )
     try:
         scanner = Scanner(model=model, checks=checks, compiled=configuration.state / FOLDER / compiled)
     except ConfigurationError as error:
         events.error(Log.COMPILED_DAMAGED, where=error.where, reason=error.what, consequence="this process compiles its own")
-        return Scanner(
-            model=model, checks=checks, dictionaries=[Dictionary.from_file(Path(name)) for name in configuration.scan.dictionaries]
-        )
+        return open_scanner(configuration, "", rules)
     events.info(Log.DICTIONARIES_LOADED, compiled=compiled)
     return scanner
 

@@ -28,6 +28,7 @@ from esa.gateway import events
 from esa.gateway.assembly import assemble, make_limits, make_resolver
 from esa.gateway.authentication import Users
 from esa.gateway.child import configuration_of, die_with_parent
+from esa.gateway.costing import Costing
 from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
 from esa.gateway.directory.build import directory_of, make_groups, make_sources, make_users
 from esa.gateway.events import Event as Log
@@ -68,7 +69,7 @@ class Task:
     ready: int  # descriptor to write one octet to when the work has begun; -1: nobody asks
     sockets: tuple[tuple[str, int], ...]  # listener name, descriptor of its bound socket
     rates: tuple[int, int] | None = None  # descriptor of the counts that receivers share, and the number of this one among them
-    compiled: str = ""  # name of the file of compiled dictionaries
+    compiled: str = ""  # name of the file of compiled dictionaries and filters
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -144,9 +145,9 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     scanner = open_scanner(configuration, task.compiled, rules)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
-    assembly = assemble(
-        configuration, scanner, rules, TableReader(configuration.state / TABLE), Counters(configuration.state / COUNTERS).in_work
-    )
+    costing = Costing(configuration.state, task.name, rules)
+    histories, in_work = TableReader(configuration.state / TABLE), Counters(configuration.state / COUNTERS).in_work
+    assembly = assemble(configuration, scanner, rules, histories, in_work, costing.ledger)
     groups = make_groups(configuration, assembly.decider.groups)
     loop = asyncio.get_running_loop()
     route = Route(
@@ -194,13 +195,16 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     ready()
     rotation = asyncio.create_task(_rotate(spool))
     renewal = asyncio.create_task(_renew(contexts))
+    accounts = asyncio.create_task(costing.run())
     await _first_of(stop, retired)
     if retired.is_set():
         await _first_of(stop, *(server.retire() for server in servers), patience=RETIRE_SECONDS)
     rotation.cancel()
     renewal.cancel()
+    accounts.cancel()
     await asyncio.gather(*(server.drain(configuration.gateway.drain) for server in servers))
     await route.drain()
+    await costing.close()
     if route.greylisting is not None:
         route.greylisting.close()
     for placed in sources:

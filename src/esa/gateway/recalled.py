@@ -257,10 +257,10 @@ class RecallingDecider(Decider):
 
     recorded: Recorded | None = None
 
-    def _view(self, case: Case, envelope: Envelope, mail_policy: str, hits: Hits) -> View:
+    def _view(self, case: Case, envelope: Envelope, mail_policy: str, message: Message | None, hits: Hits) -> View:
         recorded = self.recorded
         if recorded is None or recorded.content is not None:
-            return super()._view(case, envelope, mail_policy, hits)
-        view = self._make_view(RecalledView, case, envelope, mail_policy, hits)
+            return super()._view(case, envelope, mail_policy, message, hits)
+        view = self._make_view(RecalledView, case, envelope, mail_policy, None, hits)
         view.recorded = recorded
         return view

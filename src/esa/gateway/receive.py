@@ -578,8 +578,8 @@ class Route:
         events.info(event, **fields, **named)
         for line in more:
             events.info(Log.MESSAGE_RECIPIENTS, id=arrival.id, **line)
-        for entry in arrival.plan.log_entries:
-            events.info(Log.FILTER_LOG, id=arrival.id, mid=arrival.envelope.number or None, entry=entry)
+        if entries := arrival.plan.log_entries:
+            events.info_each(Log.FILTER_LOG, "entry", entries, id=arrival.id, mid=arrival.envelope.number or None)
 
 
 def _records(items: Sequence[Arrival | Record]) -> list[Record]:

@@ -84,12 +84,14 @@ class Writer:
     def accepted(self) -> list[Record]:
         """At least one record; the first carries the events and the identifier of the message. Content in a file is linked for the others."""
         arrival = self._arrival
-        if len(arrival.plan.splinters) == 1 and arrival.plan.messages is None:  # most mail
+        if len(arrival.plan.splinters) == 1:  # most mail
             one = arrival.plan.splinters[0]
             content = self._content(one.edits) if one.keeps_content else None
             self._add(_splinters(one), content, one.verdict, events=tracked(arrival, EventName.ACCEPTED, arrival.reply))
-            if one.outcome is not None:
+            if one.outcome is not None or arrival.plan.messages is not None:
                 self._beside((one,))
+            if one.notifies:
+                self._tell_sender(one)
             return self._done()
         groups: dict[Content, list[Disposition]] = {}
         for one in arrival.plan.splinters:

@@ -21,6 +21,7 @@ from typing import Any
 from esa.config.schema import Configuration
 from esa.errors import ConfigurationError, EsaError, StoreError
 from esa.gateway import events, patterns
+from esa.gateway.cost_metrics import CostCollector
 from esa.gateway.events import Event as Log
 from esa.gateway.health import Health, HealthServer
 from esa.gateway.metrics import ROLES, Counter, Counters
@@ -92,7 +93,7 @@ class Service:
                 patterns.put_in_force(state)
             self._sockets, self._lock, self._rates = sockets, children_lock, rates
             self._children = [self._child(Job("deliver", 0)), self._child(Job("keep", 1)), *self._receivers(0, compiled)]
-            health = HealthServer(counters, lambda: self._health(counters))
+            health = HealthServer(counters, lambda: self._health(counters), [CostCollector(state)])
             self.health_place = await self._serve_health(health)
             try:
                 await self._supervise(counters, started)
@@ -243,15 +244,15 @@ class Service:
                 await self._all_ready(storekeepers)
 
     async def _compile(self, configuration: Configuration) -> str:
-        """Have the dictionaries compiled, in a process of its own: a million terms would hold up the event loop of this one.
+        """Have the dictionaries and filters compiled, in a process of its own: a million terms would hold up the event loop of this one.
 
-        Returns the name of the file, which is not in force yet; empty if there are no dictionaries.
+        Returns the name of the file, which is not in force yet; empty if there is nothing to compile.
         """
-        if not configuration.scan.dictionaries:
+        if not patterns.is_wanted(configuration):
             return ""
         if await run_to_end(patterns.__name__, self._descriptor):
             raise EsaError(
-                "the dictionaries cannot be used", mend="what is wrong stands in the log, in the line event=dictionaries.refused"
+                "the filters or dictionaries cannot be used", mend="what is wrong stands in the log, in the line event=dictionaries.refused"
             )
         return patterns.made_last(configuration.state)
 

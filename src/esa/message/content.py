@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,14 +17,19 @@ class Message:
     `parsed` is made on first use: structure at once, decoding when text is asked for. Odd input is a flag there, never an exception.
     """
 
+    __slots__ = ("_parsed", "raw")
+
     def __init__(self, raw: Buffer) -> None:
         self.raw = raw
+        self._parsed: Parsed | None = None
 
-    @cached_property
+    @property
     def parsed(self) -> Parsed:
-        from esa_core import parse  # late: a message that nobody looks into needs no core
+        if self._parsed is None:
+            from esa_core import parse  # late: a message that nobody looks into needs no core
 
-        return parse(self.raw)
+            self._parsed = parse(self.raw)
+        return self._parsed
 
     @property
     def size(self) -> int:

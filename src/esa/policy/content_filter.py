@@ -13,6 +13,9 @@ from types import MappingProxyType
 from esa.message.edits import Edit
 from esa.message.envelope import Envelope
 from esa.policy.early import early_plan, may_come_first
+from esa.policy.filters.compile import Compiled
+from esa.policy.filters.costs import CONTENT, MESSAGES, Key
+from esa.policy.filters.ledger import Ledger
 from esa.policy.filters.note import Note, Notes
 from esa.policy.filters.plan import FilterPlan
 from esa.policy.filters.scope import Fact, Listener, Problem, Scope
@@ -51,21 +54,26 @@ class ContentPlan:
         return self._plan.problems
 
     @property
+    def filters(self) -> tuple[Compiled, ...]:
+        return self._plan.filters
+
+    @property
     def is_empty(self) -> bool:
         return self._plan.is_empty
 
     def run(
-        self, envelope: Envelope, recipients: Sequence[str], view_of: MakeView, before: Sequence[Edit] = ()
+        self, envelope: Envelope, recipients: Sequence[str], view_of: MakeView, before: Sequence[Edit] = (), *, ledger: Ledger | None = None
     ) -> list[tuple[tuple[str, ...], Outcome]]:
         """What comes out for these recipients: each stands in one group. `before` are the edits of earlier stages."""
+        tally = None if ledger is None else ledger.tally(CONTENT, self._plan.filters)
         if not self._tells_recipients_apart or len(recipients) == 1:
             whole = replace(envelope, recipients=tuple(recipients))
-            return [(tuple(recipients), self._plan.run(view_of(whole), before))]
+            return [(tuple(recipients), self._plan.run(view_of(whole), before, tally=tally))]
         groups: list[tuple[list[str], Outcome]] = []
         for recipient in recipients:
             view = view_of(replace(envelope, recipients=(recipient,)))
             view.recipient_count = len(recipients)
-            outcome = self._plan.run(view, before)
+            outcome = self._plan.run(view, before, tally=tally)
             for who, other in groups:
                 if other == outcome:
                     who.append(recipient)
@@ -110,6 +118,14 @@ class Rules:
     @property
     def has_early(self) -> bool:
         return self._may_come_first and any(plan.early is not None for plan in self._content.values())
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """What the ledger knows the filters by."""
+        content = (one for plan in self._content.values() for one in plan.filters)
+        return frozenset(
+            [*((MESSAGES, one.name, one.digest) for one in self.messages.filters), *((CONTENT, one.name, one.digest) for one in content)]
+        )
 
     @property
     def is_empty(self) -> bool:

@@ -136,7 +136,7 @@ def plan(dispositions: Sequence[Disposition], messages: Outcome | None = None) -
     return Plan(Answer.ACCEPT, tuple(joined), messages=messages)
 
 
-_KEPT = frozenset((Action.DELIVER, Action.QUARANTINE, Action.DROP))
+_KEPT = (Action.DELIVER, Action.QUARANTINE, Action.DROP)  # no set: the hash of an enum's member is slow
 
 
 def _hold(disposition: Disposition) -> Disposition:

@@ -89,6 +89,15 @@ class Outcome:
     trail: list[Step] = field(default_factory=list)
 
     @property
+    def only_tells(self) -> bool:
+        """Whether nothing happened that the message or its way would show: log entries, tags, copies."""
+        changes = self.edits or self.quarantines or self.recipients or self.mailhost or self.encrypts
+        return not changes and self.final is not Final.ENCRYPT
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing happened."""
         return not self.trail
+
+
+NOTHING_DONE = Outcome()  # of most messages, shared by all of them: nobody adds to an outcome when its filters have run

@@ -7,14 +7,15 @@ Entries lie in dictionaries, so that a hundred policies cost what one costs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
 from esa.errors import SyntaxFault
 from esa.policy.mail_policy import MailPolicy
 from esa.policy.recipient_access import Form, Recipient, parse_entry, recipient_of
+from esa_core._addresses import AddressIndex
 
 GROUP = "ldap:"  # begins an entry that names a group of a directory
 FORMS = (
@@ -22,6 +23,7 @@ FORMS = (
 )
 _NO_GROUPS: Mapping[str, frozenset[str]] = {}
 _NO_GROUP: frozenset[str] = frozenset()
+_NO_ROWS: frozenset[int] = frozenset()
 
 
 class SenderField(Enum):
@@ -96,61 +98,76 @@ class Match(NamedTuple):
 class _Entries:
     """Entries by what they name: for each the numbers of the rows that they stand in, ascending."""
 
-    __slots__ = ("_below", "_everyone", "_exact", "_groups", "_users")
+    __slots__ = ("_everyone", "_exact", "_groups", "_index", "_indexed", "is_empty")
 
-    def __init__(self) -> None:
-        self._exact: dict[tuple[str, str], list[int]] = {}  # (local part, domain); (empty, domain): the whole domain
-        self._users: dict[str, list[int]] = {}
-        self._below: dict[str, list[int]] = {}
+    def __init__(self, entries: Iterable[tuple[Member, int]]) -> None:
+        """With the row of each; rows rise."""
+        self._exact: dict[str, list[int]] = {}  # by local@domain, local@, @domain, or .domain for those below it
         self._groups: dict[str, list[int]] = {}
         self._everyone: list[int] = []
-
-    def add(self, member: Member, row: int) -> None:
-        if member.group:
-            rows = self._groups.setdefault(member.group, [])
-        else:
-            match member.form:
-                case Form.USER:
-                    rows = self._users.setdefault(member.local_part, [])
-                case Form.BELOW:
-                    rows = self._below.setdefault(member.domain, [])
-                case Form.EVERYONE:
-                    rows = self._everyone
-                case _:
-                    rows = self._exact.setdefault((member.local_part, member.domain), [])
-        if row not in rows[-1:]:
-            rows.append(row)
-
-    def add_everyone(self, row: int) -> None:
-        self._everyone.append(row)
+        for member, row in entries:
+            if member.group:
+                rows = self._groups.setdefault(member.group, [])
+            else:
+                rows = self._everyone if _is_everyone(member) else self._exact.setdefault(_key_of(member), [])
+            if row not in rows[-1:]:
+                rows.append(row)
+        self.is_empty = not (self._exact or self._groups or self._everyone)
+        plain = [key for key in self._exact if key.isascii()]
+        self._index = AddressIndex([key.encode() for key in plain])
+        self._indexed = tuple(self._exact[key] for key in plain)
 
     @property
-    def is_empty(self) -> bool:
-        return not (self._exact or self._users or self._below or self._groups or self._everyone)
+    def keys(self) -> Iterable[str]:
+        """What they name, groups left out."""
+        return self._exact
 
-    def rows(self, who: Recipient, groups: frozenset[str]) -> Iterator[list[int]]:
-        """Lists of rows whose entries name an address, each ascending."""
+    def rows(self, address: str, groups: frozenset[str]) -> Sequence[list[int]]:
+        """Lists of rows whose entries name an address, each ascending. `groups` are those it is in."""
+        keys = self._index.find(address) if address else ()
+        if keys is None:
+            found = self._odd(recipient_of(address))
+        else:
+            found = [self._indexed[key] for key in keys] if keys else []
+        if groups and self._groups:
+            found += [self._groups[group] for group in groups if group in self._groups]
         if self._everyone:
-            yield self._everyone
-        local_part, domain = who.local_part, who.domain
-        for key in ((local_part, domain), ("", domain)):
-            if key in self._exact:
-                yield self._exact[key]
-        if local_part in self._users:
-            yield self._users[local_part]
-        if self._below:
-            while domain := domain.partition(".")[2]:
-                if domain in self._below:
-                    yield self._below[domain]
-        if self._groups:
-            for group in groups:
-                if group in self._groups:
-                    yield self._groups[group]
+            found.append(self._everyone)
+        return found
+
+    def _odd(self, who: Recipient) -> list[list[int]]:
+        """Of an address that the index does not read."""
+        domain = who.domain
+        keys = [f"{who.local_part}@{domain}", f"{who.local_part}@", f"@{domain}"]
+        while domain := domain.partition(".")[2]:
+            keys.append(f".{domain}")
+        return [self._exact[key] for key in dict.fromkeys(keys) if key in self._exact]
+
+
+def _key_of(member: Member) -> str:
+    if member.form is Form.BELOW:
+        return f".{member.domain}"
+    return f"{member.local_part}@{member.domain}"
 
 
 class _Row(NamedTuple):
     policy: MailPolicy
     asks_sender: bool
+
+
+class _SenderEntries(NamedTuple):
+    """Of one field in which a sender is looked for."""
+
+    named: _Entries
+    excepted: _Entries
+
+    @classmethod
+    def of(cls, who: Sequence[Members], field: SenderField) -> _SenderEntries:
+        asking = [(row, members) for row, members in enumerate(who) if field in members.sender_fields]
+        return cls(
+            _Entries((member, row) for row, members in asking for member in members.senders if not _is_everyone(member)),
+            _Entries((member, row) for row, members in asking for member in members.except_senders),
+        )
 
 
 class PolicyTable:
@@ -159,39 +176,32 @@ class PolicyTable:
     def __init__(self, policies: Sequence[tuple[MailPolicy, Members]], default: MailPolicy | None = None) -> None:
         self.default = default or MailPolicy()
         self.policies = (*(policy for policy, _ in policies), self.default)
-        self._rows: list[_Row] = []
-        self._recipients, self._except_recipients = _Entries(), _Entries()
-        self._senders = {field: _Entries() for field in SenderField}
-        self._except_senders = {field: _Entries() for field in SenderField}
-        self._any_sender: list[int] = []  # rows that ask for no sender but may except some
-        for policy, members in policies:
-            if members.any_of_both and members.recipients and members.senders:
-                self._add(policy, members, recipients=(), senders=members.senders)
-                self._add(policy, members, recipients=members.recipients, senders=())
-            else:
-                self._add(policy, members, recipients=members.recipients, senders=members.senders)
+        rows = [(policy, one) for policy, members in policies for one in _alternatives(members)]
+        self._rows = [_Row(policy, bool(members.senders or members.except_senders)) for policy, members in rows]
+        who = [members for _, members in rows]
+        self._recipients = _Entries(
+            (member, row) for row, members in enumerate(who) for member in members.recipients if not _is_everyone(member)
+        )
+        self._except_recipients = _Entries((member, row) for row, members in enumerate(who) for member in members.except_recipients)
+        everyone = [row for row, members in enumerate(who) if not members.recipients or any(map(_is_everyone, members.recipients))]
+        self._everyone = [row for row in everyone if not self._rows[row].asks_sender]
+        self._everyone_asking = frozenset(everyone).difference(self._everyone)
+        self._senders = tuple(_SenderEntries.of(who, field) for field in SenderField)
+        # rows that any sender fulfils, unless it is excepted
+        self._any_sender = frozenset(
+            row
+            for row, members in enumerate(who)
+            if self._rows[row].asks_sender and (not members.senders or any(map(_is_everyone, members.senders)))
+        )
+        # whether a policy holds only for those that an entry names; and what all entries name
+        self._is_named = not (self._everyone or self._any_sender)
+        entries = (self._recipients, *(one.named for one in self._senders))
+        self._named = AddressIndex([key.encode() for key in dict.fromkeys(key for one in entries for key in one.keys) if key.isascii()])
         given = [member for _, one in policies for member in (*one.recipients, *one.senders, *one.except_recipients, *one.except_senders)]
         self.groups = frozenset(member.group for member in given if member.group)
         asked = [one for _, one in policies if one.senders or one.except_senders]
         self.asks_senders = bool(asked)
         self.asks_authors = any(one.sender_fields - {SenderField.ENVELOPE} for one in asked)
-
-    def _add(self, policy: MailPolicy, members: Members, *, recipients: Sequence[Member], senders: Sequence[Member]) -> None:
-        row = len(self._rows)
-        self._rows.append(_Row(policy, bool(senders or members.except_senders)))
-        for member in recipients:
-            self._recipients.add(member, row)
-        if not recipients:
-            self._recipients.add_everyone(row)
-        for member in members.except_recipients:
-            self._except_recipients.add(member, row)
-        for field in members.sender_fields:
-            for member in senders:
-                self._senders[field].add(member, row)
-            for member in members.except_senders:
-                self._except_senders[field].add(member, row)
-        if members.except_senders and not senders:
-            self._any_sender.append(row)
 
     @property
     def is_plain(self) -> bool:
@@ -205,52 +215,66 @@ class PolicyTable:
         """
         if not self._rows:
             return (Match(self.default, tuple(recipients)),)
-        of_sender = self._of_sender(senders, groups) if self.asks_senders else frozenset()
+        if self._is_named and not groups and self._named.finds_none(senders if self.asks_senders else (), recipients):  # most mail
+            return (Match(self.default, tuple(recipients)),)
+        of_sender = self._of_sender(senders, groups) if self.asks_senders else _NO_ROWS
+        everyone = [self._everyone] if self._everyone else []
+        if of_sender and (asking := of_sender & self._everyone_asking):
+            everyone.append(sorted(asking))
         found: dict[int, list[str]] = {}
         names: dict[int, MailPolicy] = {}
         for forward_path in recipients:
-            policy = self._first(
-                recipient_of(forward_path), groups.get(forward_path.lower(), _NO_GROUP) if groups else _NO_GROUP, of_sender
-            )
+            its_groups = groups.get(forward_path.lower(), _NO_GROUP) if groups else _NO_GROUP
+            rows = self._recipients.rows(forward_path, its_groups)
+            policy = self._first((*rows, *everyone), forward_path, its_groups, of_sender) if rows or everyone else self.default
             found.setdefault(id(policy), []).append(forward_path)
             names[id(policy)] = policy
-        return tuple(Match(names[key], tuple(who)) for key, who in found.items())
+        return tuple([Match(names[key], tuple(who)) for key, who in found.items()])
 
     def _of_sender(self, senders: Senders, groups: Mapping[str, frozenset[str]]) -> frozenset[int]:
         """Rows that ask for a sender, and for this one."""
-        rows: set[int] = set(self._any_sender)
+        rows: set[int] = set()
         excepted: set[int] = set()
-        seen: dict[str, Recipient] = {}
-        for field, address in zip(SenderField, senders, strict=True):
-            named, excluded = self._senders[field], self._except_senders[field]
+        for (named, excluded), address in zip(self._senders, senders, strict=True):
             if named.is_empty and excluded.is_empty:
                 continue
-            who = seen.get(address)
-            if who is None:
-                who = seen[address] = recipient_of(address)
             its_groups = groups.get(address.lower(), _NO_GROUP) if groups else _NO_GROUP
-            for found in named.rows(who, its_groups):
+            for found in named.rows(address, its_groups):
                 rows.update(found)
             if not excluded.is_empty:
-                for found in excluded.rows(who, its_groups):
+                for found in excluded.rows(address, its_groups):
                     excepted.update(found)
-        return frozenset(rows - excepted if excepted else rows)
+        if not (rows or self._any_sender):
+            return _NO_ROWS
+        return (self._any_sender | rows) - excepted
 
-    def _first(self, who: Recipient, groups: frozenset[str], of_sender: frozenset[int]) -> MailPolicy:
+    def _first(self, lists: Iterable[list[int]], forward_path: str, groups: frozenset[str], of_sender: frozenset[int]) -> MailPolicy:
+        """The policy of the first of these rows, of which none but the sender and exceptions are left to ask."""
         best = end = len(self._rows)
         excepted: set[int] | None = None
-        for rows in self._recipients.rows(who, groups):
+        for rows in lists:
             for row in rows:
                 if row >= best:
                     break
                 if self._rows[row].asks_sender and row not in of_sender:
                     continue
                 if excepted is None:
-                    excepted = {one for found in self._except_recipients.rows(who, groups) for one in found}
+                    excepted = {one for found in self._except_recipients.rows(forward_path, groups) for one in found}
                 if row not in excepted:
                     best = row
                     break
         return self.default if best == end else self._rows[best].policy
+
+
+def _alternatives(members: Members) -> tuple[Members, ...]:
+    """As rows, in each of which all that is given must fit."""
+    if members.any_of_both and members.recipients and members.senders:
+        return replace(members, recipients=()), replace(members, senders=())
+    return (members,)
+
+
+def _is_everyone(member: Member) -> bool:
+    return member.form is Form.EVERYONE
 
 
 @dataclass(frozen=True, slots=True)

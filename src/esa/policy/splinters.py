@@ -17,6 +17,8 @@ from esa.message.edits import Edit
 from esa.message.envelope import Envelope
 from esa.policy.content_filter import Rules
 from esa.policy.disposition import ENCRYPTION_QUARANTINE, Action, Disposition
+from esa.policy.filters.costs import CONTENT, MESSAGES, POLICIES, REST
+from esa.policy.filters.ledger import FILTERS, Ledger
 from esa.policy.mail_policy import MailPolicy, treat
 from esa.policy.outcome import Final, Outcome, Skip
 from esa.policy.policy_table import PolicyTable, Senders
@@ -52,16 +54,24 @@ def decide(
     spam_check: bool = True,
     rules: Rules | None = None,
     view_of: MakeView | None = None,
+    ledger: Ledger | None = None,
 ) -> Decision:
     """What every recipient of a message gets.
 
-    `groups`: by address in lower case the groups of directories that it is in. `view_of` is there where there are `rules`.
+    `groups`: by address in lower case the groups of directories that it is in. `view_of` is there where there are `rules`. `ledger` has begun
+    with this message, and takes down what it costs.
     """
+    is_timed = ledger is not None and ledger.timing == FILTERS
     messages: Outcome | None = None
     recipients: Sequence[str] = envelope.recipients
     edits: tuple[Edit, ...] = ()
     if rules is not None and view_of is not None and not rules.messages.is_empty:
-        messages = rules.messages.run(view_of(envelope))
+        messages = rules.messages.run(view_of(envelope), tally=None if ledger is None else ledger.tally(MESSAGES, rules.messages.filters))
+        if is_timed and ledger is not None:
+            ledger.lap(MESSAGES)
+        if messages.is_empty:
+            messages = None
+    if messages is not None:
         if messages.final is Final.DROP or messages.final in _REFUSALS:
             whole = Disposition(Action.DELIVER, tuple(recipients), "", verdict=None)
             return Decision((_ended(whole, messages, "message filter"),), messages)
@@ -69,24 +79,35 @@ def decide(
         edits = tuple(messages.edits)
         recipients = messages.recipients or recipients  # whose mail policies hold from here on
     found: list[Disposition] = []
-    for policy, who in table.match(senders, recipients, groups):
+    matches = table.match(senders, recipients, groups)
+    if is_timed and ledger is not None:
+        ledger.lap(POLICIES)
+    for policy, who in matches:
         one = treat(report, who, policy, spam_check=spam_check)
         if messages is not None and one.action in _GOES_ON:
             one = _joined(one, messages, "message filter", edits=(*edits, *one.edits), redirects=False)
-        found += _filtered(one, policy, envelope, rules, view_of)
+        found += _filtered(one, policy, envelope, rules, view_of, ledger)
     return Decision(tuple(found), messages)
 
 
 _GOES_ON = (Action.DELIVER, Action.QUARANTINE)
 
 
-def _filtered(one: Disposition, policy: MailPolicy, envelope: Envelope, rules: Rules | None, view_of: MakeView | None) -> list[Disposition]:
+def _filtered(
+    one: Disposition, policy: MailPolicy, envelope: Envelope, rules: Rules | None, view_of: MakeView | None, ledger: Ledger | None
+) -> list[Disposition]:
     """After the content filters of the policy: one disposition or, where recipients are told apart, several."""
     plan = rules.content(policy.content_filters) if rules is not None and policy.content_filters else None
     if plan is None or view_of is None or one.action not in _GOES_ON:
         return [one]
     found: list[Disposition] = []
-    for who, outcome in plan.run(envelope, one.recipients, lambda given: view_of(given, policy.name), one.edits):
+    is_timed = ledger is not None and ledger.timing == FILTERS
+    if is_timed and ledger is not None:
+        ledger.lap(REST)
+    outcomes = plan.run(envelope, one.recipients, lambda given: view_of(given, policy.name), one.edits, ledger=ledger)
+    if is_timed and ledger is not None:
+        ledger.lap(CONTENT)
+    for who, outcome in outcomes:
         its_own = one._replace(recipients=who)
         if outcome.is_empty:
             found.append(its_own)
@@ -115,6 +136,8 @@ def _ended(one: Disposition, outcome: Outcome, stage: str, copies: Outcome | Non
 
 def _joined(one: Disposition, outcome: Outcome, stage: str, *, edits: tuple[Edit, ...], redirects: bool = True) -> Disposition:
     """With what filters added to a message that goes on."""
+    if outcome.only_tells and edits == one.edits:
+        return one
     must_encrypt = outcome.encrypts or outcome.final is Final.ENCRYPT
     holds = (*outcome.quarantines, *((ENCRYPTION_QUARANTINE,) if must_encrypt else ()))
     held_by = [step.filter for step in outcome.trail if step.action in ("quarantine", "encrypt", "encrypt-deferred")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import mmap
+import socket  # for the form of addresses alone
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -25,7 +26,7 @@ COUNTS = "counts"  # key in its facts: {number of a term in `Terms`: times it st
 DICTIONARIES = "dictionaries"  # the check of dictionaries, and its facts: dictionary → score, terms, places
 
 Content: TypeAlias = bytes | mmap.mmap
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Place: TypeAlias = tuple[int, int]  # version of IP, and the address as a number
 _NO_COUNTS: Mapping[int, int] = MappingProxyType({})
 _NO_FACTS: Mapping[str, Any] = MappingProxyType({})
 
@@ -69,7 +70,6 @@ class View:
 
     __slots__ = (
         "_attachments",
-        "_client",
         "_dictionaries",
         "_looked_up",
         "_message",
@@ -142,17 +142,14 @@ class View:
         self.hits: dict[tuple[str, str, str], Mapping[str, int]] = {}  # (where, address, dictionary): entries that conditions found
         self._looked_up: dict[str, Mapping[str, Score]] = {}
         self._message = message
-        self._client: Address | str | None = ""
         self._attachments: list[Part] | None = None
 
     # --- the session ------------------------------------------------------------------------------------------------------------------
 
     @property
-    def client(self) -> Address | None:
-        """The address of the client, or of the one that an incoming relay took the message from; IPv4 in IPv6 is IPv4."""
-        if isinstance(self._client, str):
-            self._client = _address(self.session.relayed_from or self.session.client_address)
-        return self._client
+    def client(self) -> Place | None:
+        """The address of the client, or of the one that an incoming relay took the message from; IPv4 in IPv6 is IPv4. None: it is none."""
+        return place_of(self.session.relayed_from or self.session.client_address)
 
     def scores(self, text: str) -> Mapping[str, Score]:
         """What stands in an address or the value of a header field, by dictionary. There is a lookup, or nothing is found."""
@@ -202,22 +199,23 @@ class View:
     def attachments(self) -> Sequence[Part]:
         """The parts that are attachments: said to be so, or named, and no containers of other parts."""
         if self._attachments is None:
-            self._attachments = [part for part in self.parsed.parts if is_attachment(part)]
+            self._attachments = self.parsed.attachments
         return self._attachments
 
 
-def is_attachment(part: Part) -> bool:
-    """Whether a part is an attachment and no text of the message itself."""
-    if part.media_type.startswith("multipart/") or part.another:
-        return False
-    return part.attachment or bool(part.file_name) or not part.media_type.startswith(("text/", "message/"))
+def place_of(text: str) -> Place | None:
+    """An IP address as version and number; IPv4 in IPv6 is IPv4."""
+    try:
+        return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, text))
+    except (OSError, ValueError):
+        return _odd_place_of(text)
 
 
 @functools.lru_cache(maxsize=4096)
-def _address(text: str) -> Address | None:
+def _odd_place_of(text: str) -> Place | None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    return (mapped or address).version, int(mapped or address)

@@ -28,8 +28,8 @@ def _remote_ip(test: Test, scope: Scope) -> Rule:
     assert isinstance(network, NetworkAtom)
 
     def evaluate(view: View) -> bool:
-        address = view.client
-        return address is not None and address.version == network.version and network.first <= int(address) <= network.last
+        place = view.client
+        return place is not None and place[0] == network.version and network.first <= place[1] <= network.last
 
     return by_operator(test, Rule(evaluate, Cost.NETWORK, clause))
 

@@ -10,6 +10,7 @@ from esa.policy.filters.comparing import by_operator, number_rule, text_of, text
 from esa.policy.filters.expression import found_in, matches_empty, split_case
 from esa.policy.filters.gates import HeaderAtom, TermAtom
 from esa.policy.filters.words import COMPARES, MATCHES, Condition, Cost, Kind, Rule, Signature
+from esa_core._fields import has_field
 
 if TYPE_CHECKING:
     from esa.policy.filters.scope import Scope
@@ -50,8 +51,8 @@ def _header(test: Test, scope: Scope) -> Rule:
         return _subject(test, scope)
     reads = frozenset({f"header:{name}"})
     if not test.operator:
-        names = {name.encode()}
-        return Rule(lambda view: bool(view.parsed.fields(names)), Cost.HEADER, frozenset({HeaderAtom(name)}), reads)
+        octets = name.encode()
+        return Rule(lambda view: has_field(view.parsed, octets), Cost.HEADER, frozenset({HeaderAtom(name)}), reads)
     return text_rule(test, f"header:{name}", lambda view: view.header(name), Cost.HEADER, reads=reads)
 
 

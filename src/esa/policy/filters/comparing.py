@@ -47,7 +47,7 @@ def inverted(rule: Rule) -> Rule:
         found = inner(view)
         return None if found is None else not found
 
-    return Rule(evaluate, rule.cost, None, rule.reads)
+    return Rule(evaluate, rule.cost, None, rule.reads, (rule,), "not")
 
 
 def by_operator(test: Test, rule: Rule) -> Rule:

@@ -6,9 +6,10 @@ Called by `plan` and by whoever checks filters. What is wrong is told as a list 
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from esa.policy.filters.comparing import inverted
 from esa.policy.filters.expression import fault_of
@@ -34,6 +35,7 @@ from esa.policy.filters.tree import (
     statements_of,
 )
 from esa.policy.filters.words import Kind, Rule, Signature, Step, actions, conditions
+from esa.policy.filters.write import write_call, write_condition
 from esa.policy.outcome import Step as Trace
 from esa.policy.view import View
 
@@ -60,6 +62,7 @@ class Branch:
     otherwise: tuple[Item, ...]
     reads: frozenset[str]
     cost: int
+    rule: Rule  # that is evaluated
 
 
 Item: TypeAlias = Deed | Branch
@@ -75,6 +78,7 @@ class Compiled:
     reads: frozenset[str]
     changes: frozenset[str]
     terms: frozenset[int]  # numbers of the terms that it asks for
+    digest: str  # of its text, without comments
 
 
 def compile_filter(one: Filter, scope: Scope) -> tuple[Compiled | None, list[Problem]]:
@@ -93,7 +97,27 @@ def compile_filter(one: Filter, scope: Scope) -> tuple[Compiled | None, list[Pro
         for item in (*inner.then, *inner.otherwise):
             changes |= item.changes if isinstance(item, Deed) else frozenset()
     gate = None if branch.otherwise or scope.witness is not None else clause
-    return Compiled(one.name, branch, gate, reads, changes, frozenset(scope.terms.used)), compiler.problems
+    return Compiled(one.name, branch, gate, reads, changes, frozenset(scope.terms.used), _digest_of(one.statement)), compiler.problems
+
+
+def _digest_of(statement: If) -> str:
+    """Of the text of a filter without its comments, whatever its layout; a chain of tests may be longer than recursion goes deep."""
+    words: list[str] = []
+    for one in statements_of(statement):
+        waiting: list[Condition] = [one.condition]
+        while waiting:
+            match condition := waiting.pop():
+                case Test():
+                    words.append(write_condition(condition))
+                case Not(inner):
+                    words.append("not")
+                    waiting.append(inner)
+                case And(left, right) | Or(left, right):
+                    words.append("and" if isinstance(condition, And) else "or")
+                    waiting += (right, left)
+        for block in (one.then, *((one.otherwise,) if one.otherwise is not None else ())):
+            words += ["{", *(write_call(item) if isinstance(item, Call) else "if" for item in block.items), "}"]
+    return hashlib.blake2b("\n".join(words).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _branches(branch: Branch) -> Iterator[Branch]:
@@ -143,7 +167,7 @@ class _Compiler:
             if then and one.otherwise is None and all(isinstance(item, If) for item in one.then.items):
                 clause = rarer(clause, _inner([made[id(item)] for item in one.then.items]))
             evaluate = rule.evaluate if self._witness is None else self._witness.statement(self._name, one, rule.evaluate)
-            made[id(one)] = Branch(evaluate, then, otherwise, rule.reads, rule.cost), clause
+            made[id(one)] = Branch(evaluate, then, otherwise, rule.reads, rule.cost, rule), clause
         return made[id(statement)]
 
     def _items(self, block: Block, made: dict[int, tuple[Branch, Clause | None]]) -> tuple[Item, ...]:
@@ -168,7 +192,7 @@ class _Compiler:
     def condition(self, condition: Condition) -> Rule:
         match condition:
             case Test():
-                rule = self._test(condition)
+                rule = replace(self._test(condition), parts=(), joined="", label=write_condition(condition))
                 return rule if self._witness is None else self._witness.test(self._name, condition, rule)
             case Not(inner):
                 return inverted(self.condition(inner))
@@ -185,7 +209,8 @@ class _Compiler:
             clause = rarer(clause, rule.clause) if is_and else either(clause, rule.clause)
         tests = tuple(rule.evaluate for rule in ordered)
         reads = frozenset[str]().union(*(rule.reads for rule in rules))
-        return Rule(_every(tests) if is_and else _any(tests), sum(rule.cost for rule in rules), clause, reads)
+        joined: Literal["and", "or"] = "and" if is_and else "or"
+        return Rule(_every(tests) if is_and else _any(tests), sum(rule.cost for rule in rules), clause, reads, tuple(ordered), joined)
 
     def _test(self, test: Test) -> Rule:
         word = conditions().get(test.word) or conditions().get(test.word.lower())

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from esa.policy.filters.short_texts import ShortTexts
-from esa_core import Automaton, fold
+from esa.policy.filters.short_texts import Addresses, ShortTexts
+from esa_core._fields import FieldGate
 
 if TYPE_CHECKING:
     from esa.policy.view import View
@@ -157,9 +157,10 @@ class _Networks:
             self._starts.append(edge)
             self._filters.append(tuple(covering))
 
-    def at(self, place: int) -> tuple[int, ...]:
+    def at(self, place: int) -> tuple[tuple[int, ...], ...]:
+        """The filters whose ranges cover a place, as one run or none."""
         index = bisect_right(self._starts, place) - 1
-        return self._filters[index] if index >= 0 else ()
+        return (self._filters[index],) if index >= 0 and self._filters[index] else ()
 
 
 class Gates:
@@ -201,105 +202,99 @@ class Gates:
         self._equal = tuple(equal.items())
         self._lookups = tuple(lookups.items())
         self._dictionaries = dictionaries
-        self._headers = {name.encode(): numbers for name, numbers in headers.items()}
         self._networks = {version: _Networks(ranges) for version, ranges in networks.items()}
         self._attachments = _Over(attachments) if attachments else None
         self._sizes = _Over(sizes) if sizes else None
-        of_fields = {field: ShortTexts(expressions) for field, expressions in texts.items()}
-        self._literals = _Literals(of_fields.values())
-        self._mail_from = of_fields.pop("mail-from", None)
-        self._recipients = of_fields.pop("rcpt-to", None)
-        self._media_types = of_fields.pop("media-type", None)
-        named = {field.removeprefix("header:"): short for field, short in of_fields.items()}
-        self._values = {name.encode(): short for name, short in named.items()}
-        self._names = {*self._headers, *self._values}
+        self._mail_from = Addresses(texts.pop("mail-from")) if "mail-from" in texts else None
+        self._recipients = Addresses(texts.pop("rcpt-to")) if "rcpt-to" in texts else None
+        self._media_types = ShortTexts(texts.pop("media-type")) if "media-type" in texts else None
+        self._fields = _Fields(
+            headers,
+            {field.removeprefix("header:"): ShortTexts(expressions) for field, expressions in texts.items()},
+            [one for one in (self._mail_from, self._recipients, self._media_types) if one is not None],
+        )
+        self._asks_attachments = self._attachments is not None or self._media_types is not None
+        self._reads_texts = any(one is not None and one.literals for one in (self._mail_from, self._recipients, self._media_types))
+        of_envelope = [one.always for one in (self._mail_from, self._recipients) if one is not None]
+        self.always = tuple(sorted({*self.always, *(number for numbers in of_envelope for number in numbers)}))
 
-    def candidates(self, view: View) -> list[int]:
+    def candidates(self, view: View) -> Sequence[int]:
         """The filters that may fire, in their order."""
-        found: set[int] = set(self.always)
-        pieces: list[bytes] = []  # texts in which literals are looked for
+        told: list[Sequence[int]] = []  # numbers of filters that may
         if view.counts:
-            for term in view.counts.keys() & self._terms.keys():
-                found.update(self._terms[term])
+            told += [self._terms[term] for term in view.counts.keys() & self._terms.keys()]
         for field, filters in self._equal:
             if (numbers := filters.get(getattr(view, field))) is not None:
-                found.update(numbers)
-        if self._networks:
-            address = view.client
-            if address is not None and address.version in self._networks:
-                found.update(self._networks[address.version].at(int(address)))
+                told.append(numbers)
+        if self._networks and (place := view.client) is not None and (networks := self._networks.get(place[0])) is not None:
+            told += networks.at(place[1])
+        envelope = view.envelope
         if self._mail_from is not None:
-            _look(self._mail_from, view.envelope.reverse_path, found, pieces)
+            self._mail_from.find(envelope.reverse_path, told)
         if self._recipients is not None:
-            for recipient in view.envelope.recipients:
-                _look(self._recipients, recipient, found, pieces)
+            for recipient in envelope.recipients:
+                self._recipients.find(recipient, told)
         if self._dictionaries and view.dictionaries:
-            for name in view.dictionaries.keys() & self._dictionaries.keys():
-                found.update(self._dictionaries[name])
+            told += [self._dictionaries[name] for name in view.dictionaries.keys() & self._dictionaries.keys()]
         for field, books in self._lookups:
             for text in view.texts(field):
-                for name in view.scores(text).keys() & books.keys():
-                    found.update(books[name])
-        if self._sizes is not None:
-            found.update(self._sizes.below(view.size))
-        if self._names:
-            self._by_header(view, found, pieces)
-        if self._attachments is not None or self._media_types is not None:
-            self._by_attachments(view, found, pieces)
-        if pieces:
-            self._literals.find(pieces, found)
+                if scores := view.scores(text):
+                    told += [books[name] for name in scores.keys() & books.keys()]
+        if self._sizes is not None and (of_size := self._sizes.below(view.size)):
+            told.append(of_size)
+        if self._asks_attachments and view.attachments:
+            self._by_attachments(view, told)
+        if self._reads_texts or self._fields.has_names:
+            self._fields.find(view, self._texts(view) if self._reads_texts else (), told)
+        if not told:
+            return self.always
+        found = set(self.always)
+        found.update(*told)
         return sorted(found)
 
-    def _by_header(self, view: View, found: set[int], pieces: list[bytes]) -> None:
-        for name, value in view.parsed.fields(self._names):
-            if (numbers := self._headers.get(name)) is not None:
-                found.update(numbers)
-            if (short := self._values.get(name)) is None:
-                continue
-            if short.needs_text or b"=?" in value or not value.isascii():
-                for text in view.header(name.decode("latin-1")):
-                    _look(short, text, found, pieces)
-                continue
-            if short.always:
-                found.update(short.always)
-            if short.literals:
-                pieces.append(value)
+    def _by_attachments(self, view: View, told: list[Sequence[int]]) -> None:
+        if self._attachments is not None:
+            told.append(self._attachments.below(max(part.end - part.body_start for part in view.attachments)))
+        if self._media_types is not None:
+            told.append(self._media_types.always)
 
-    def _by_attachments(self, view: View, found: set[int], pieces: list[bytes]) -> None:
-        largest = -1
-        for part in view.attachments:
-            largest = max(largest, part.end - part.body_start)
-            if self._media_types is not None:
-                _look(self._media_types, part.media_type, found, pieces)
-        if largest >= 0 and self._attachments is not None:
-            found.update(self._attachments.below(largest))
+    def _texts(self, view: View) -> list[str]:
+        """The short texts beside header fields in which literals are looked for."""
+        texts: list[str] = []
+        if self._mail_from is not None and self._mail_from.literals:
+            texts.append(view.envelope.reverse_path)
+        if self._recipients is not None and self._recipients.literals:
+            texts += view.envelope.recipients
+        if self._media_types is not None and self._media_types.literals:
+            texts += [part.media_type for part in view.attachments]
+        return texts
 
 
-class _Literals:
-    """The literals of all short texts together. One that stands in another text than it is meant for opens a gate in vain, and no more."""
+class _Fields:
+    """Filters by header fields, and by literals in the values of these and in other short texts, all together. A literal that stands in another text than
+    it is meant for opens a gate in vain, and no more."""
 
-    def __init__(self, shorts: Iterable[ShortTexts]) -> None:
+    def __init__(self, headers: Mapping[str, Sequence[int]], values: Mapping[str, ShortTexts], others: Iterable[ShortTexts]) -> None:
+        """`headers`: filters that ask whether there is a field; `values`: those that ask for its value."""
         literals: dict[bytes, list[int]] = {}
-        for short in shorts:
+        for short in (*values.values(), *others):
             for literal, numbers in short.literals.items():
                 literals.setdefault(literal, []).extend(numbers)
-        self._numbers = list(literals.values())
-        self._automaton = Automaton(list(literals)) if literals else None
+        names = sorted({*headers, *values})
+        self._told = [[*headers.get(name, ()), *(values[name].always if name in values else ())] for name in names]
+        self._told += literals.values()
+        self.has_names = bool(names)
+        self._gate = FieldGate(
+            [(name.encode("latin-1", "replace"), name in values and bool(values[name].literals)) for name in names], list(literals)
+        )
 
-    def find(self, pieces: Sequence[bytes], found: set[int]) -> None:
-        if self._automaton is not None:
-            literals, _, is_capped = self._automaton.find(fold(b"\n".join(pieces)))
-            for literal in range(len(self._numbers)) if is_capped else literals.tolist():
-                found.update(self._numbers[literal])
-
-
-def _look(short: ShortTexts, text: str, found: set[int], pieces: list[bytes]) -> None:
-    if short.always:
-        found.update(short.always)
-    if short.needs_text:
-        short.find(text, found)
-    if short.literals:
-        pieces.append(text.encode("utf-8", "surrogatepass"))
+    def find(self, view: View, texts: Sequence[str], told: list[Sequence[int]]) -> None:
+        more = "\n".join(texts).encode("utf-8", "surrogatepass") if texts else b""
+        found = self._gate.find(view.parsed, more)
+        if found is None:
+            told += self._told
+        elif found:
+            told += [self._told[number] for number in found]
 
 
 def network_atoms(text: str) -> Clause | None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from esa.engine.listening import Listening
 from esa.message import edits as editing
 from esa.message.content import Message
-from esa.policy.filters.compile import Branch, Compiled, Deed, compile_filter
+from esa.policy.filters.compile import Compiled, Deed, Item, compile_filter
 from esa.policy.filters.gates import Gates
-from esa.policy.filters.ledger import EVERY, Ledger
+from esa.policy.filters.ledger import CONDITIONS, FILTERS, UNTIMED, Tally
 from esa.policy.filters.run import Run
 from esa.policy.filters.scope import Listener, Problem, Scope, Severity, Terms
-from esa.policy.outcome import Outcome
+from esa.policy.outcome import NOTHING_DONE, Outcome
 from esa_core import Engine, flag_names
 
 if TYPE_CHECKING:
@@ -82,56 +82,58 @@ class FilterPlan:
         """Names of the filters whose conditions are evaluated for a message as it came: for trace."""
         return [self.filters[number].name for number in self._gates.candidates(view)]
 
-    def ledger(self, *, every: int = EVERY) -> Ledger:
-        """An empty ledger of the filters of this plan."""
-        return Ledger([one.name for one in self.filters], every=every)
-
-    def run(self, view: View, before: Sequence[Edit] = (), *, ledger: Ledger | None = None) -> Outcome:
+    def run(self, view: View, before: Sequence[Edit] = (), *, tally: Tally | None = None) -> Outcome:
         """What the filters bring about for a message. The view goes on with the message as edited, as far as conditions or actions looked at it.
 
-        `before` are edits of an earlier stage that the view does not show yet; they are not in the outcome again. `ledger` takes down what it costs.
+        `before` are edits of an earlier stage that the view does not show yet; they are not in the outcome again. `tally` takes down what it costs.
         """
-        outcome = Outcome()
-        run = Run(view, outcome, self._show)
+        run: Run | None = None
         if before:
+            run = Run(view, Outcome(), self._show)
             run.pending += before
             run.changed = frozenset(map(change_of, before))
             if not run.changed.isdisjoint(self._last_reader):
                 self._show(run)
-        clock = ledger.clock if ledger is not None and ledger.begin() else None
-        began = clock() if clock is not None else 0
+        timing = UNTIMED if tally is None else tally.ledger.timing
+        timed = tally if timing == FILTERS else None  # whose filters are timed
+        asked = tally if timing == CONDITIONS else None  # whose conditions are
+        last = timed.ledger.read() if timed is not None else 0
         waiting = self._gates.candidates(view)
-        if clock is not None and ledger is not None:
-            ledger.choosing += clock() - began
-        at = acted = 0
+        if timed is not None:
+            last = _chosen(timed, last)
+        if not waiting:
+            return NOTHING_DONE
+        if run is None:
+            run = Run(view, Outcome(), self._show)
+        outcome = run.outcome
+        at = 0
+        filters, matched = self.filters, view.matched
         while at < len(waiting):
             number = waiting[at]
             at += 1
-            one = self.filters[number]
+            one = filters[number]
             run.filter = one.name
-            if view.matched:
-                view.matched.clear()
-            began = clock() if clock is not None else 0
-            is_over = self._execute(one.branch, run)
-            if ledger is not None:
-                if clock is not None:
-                    ledger.spend(number, clock() - began)
-                if len(outcome.trail) > acted:
-                    acted = len(outcome.trail)
-                    ledger.hit(number, view.now)
+            if matched:
+                matched.clear()
+            found = one.branch.evaluate(view) if asked is None else asked.evaluate(number, one.branch.rule, view)
+            is_over = found is not None and self._act(one.branch.then if found else one.branch.otherwise, run)
+            if timed is not None:
+                began, last = last, timed.ledger.read()
+                timed.spend(number, last - began)
             if is_over:
                 break
             if run.changed and any(self._last_reader.get(part, -1) > number for part in run.changed):
                 self._show(run)
                 waiting, at = [later for later in self._gates.candidates(view) if later > number], 0
+                if timed is not None:
+                    last = _chosen(timed, last)
+        if tally is not None and outcome.trail:
+            tally.note(outcome.trail, view.now)
         return outcome
 
-    def _execute(self, branch: Branch, run: Run) -> bool:
-        """Evaluate and act; whether an action was final."""
-        found = branch.evaluate(run.view)
-        if found is None:
-            return False
-        for item in branch.then if found else branch.otherwise:
+    def _act(self, items: Sequence[Item], run: Run) -> bool:
+        """Do what a branch says; whether an action was final."""
+        for item in items:
             if isinstance(item, Deed):
                 item.run(run)
                 if item.changes and run.pending:
@@ -139,11 +141,12 @@ class FilterPlan:
                 run.outcome.trail.append(item.trace)
                 if item.is_final:
                     return True
-            else:
-                if run.changed and not run.changed.isdisjoint(item.reads):
-                    self._show(run)
-                if self._execute(item, run):
-                    return True
+                continue
+            if run.changed and not run.changed.isdisjoint(item.reads):
+                self._show(run)
+            found = item.evaluate(run.view)
+            if found is not None and self._act(item.then if found else item.otherwise, run):
+                return True
         return False
 
     def _show(self, run: Run) -> None:
@@ -153,6 +156,13 @@ class FilterPlan:
             run.view.replace(content, run.view.counts if COUNTED.isdisjoint(run.changed) else self._again.counts(content))
             run.pending.clear()
         run.changed = frozenset()
+
+
+def _chosen(tally: Tally, began: int) -> int:
+    """Filters have been chosen since `began`."""
+    now = tally.ledger.read()
+    tally.ledger.chose(now - began)
+    return now
 
 
 class _Again:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from esa.policy.filters.gates import Clause
 
@@ -86,13 +86,16 @@ class Rule:
     """A compiled test. `evaluate` gives None where it is unscanned: its fact was not found out.
 
     `clause`: atoms of which one is true wherever the rule is true; None if none is known. `reads`: what of the message it reads, in the words of
-    `Action.changes`.
+    `Action.changes`. A rule that is made of others has them as `parts`, and how they are `joined`; a test has its text as `label`.
     """
 
     evaluate: Callable[[View], bool | None]
     cost: int
     clause: Clause | None = None
     reads: frozenset[str] = frozenset()
+    parts: tuple[Rule, ...] = ()
+    joined: Literal["", "and", "or", "not"] = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
