@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from pathlib import Path
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from tests.cli.command import esa
 from tests.gateway.chains import HOST, SEED_END, Chains
 from tests.gateway.openssl import keys_agree, openssl
+from tests.gateway.tls_lab import LabServer, server_context
 
 
 @pytest.fixture
@@ -130,3 +132,29 @@ def test_a_certificate_that_signs_itself_is_served_and_checked(tmp_path: Path, k
     assert [one["code"] for one in found] == ["self-signed"]
     (shown,) = esa("cert", "show", "--json", chain).lines
     assert json.dumps(shown).count(done.err.rsplit(" ", 1)[1].strip()) == 1  # the TLSA record to publish has the digest of its key
+
+
+async def test_a_living_servers_certificate_is_shown_and_checked(chains: Chains) -> None:
+    async with LabServer(server_context(*chains.good("localhost"))) as server:
+        target = f"smtp://localhost:{server.port}"
+        shown = await asyncio.to_thread(esa, "cert", "show", target, "--authorities", chains.authorities)
+        checked = await asyncio.to_thread(esa, "cert", "check", target, "--authorities", chains.authorities)
+        untrusted = await asyncio.to_thread(esa, "cert", "check", target, "--json")
+        said = await asyncio.to_thread(
+            openssl, "s_client", "-starttls", "smtp", "-connect", f"127.0.0.1:{server.port}", "-showcerts", fails=True
+        )
+    assert shown.code == 0, shown.err
+    assert f"{target} (TLSv1.3 TLS_AES_256_GCM_SHA384): 2 certificates\n  1  subject      CN=localhost\n" in shown.out
+    assert (checked.code, checked.out.splitlines()[1:]) == (0, ["  OpenSSL, as a client: takes it", "  all is well"])
+    (line,) = untrusted.lines
+    assert (untrusted.code, line["openssl"]) == (1, "unable to get local issuer certificate")
+    assert said.count("BEGIN CERTIFICATE") >= 2
+
+
+async def test_a_server_without_tls_shows_nothing_and_says_why(chains: Chains) -> None:
+    async with LabServer(offers=False) as server:
+        target = f"smtp://127.0.0.1:{server.port}"
+        shown = await asyncio.to_thread(esa, "cert", "show", target)
+        checked = await asyncio.to_thread(esa, "cert", "check", target)
+    assert (shown.code, shown.err) == (3, f"{target}: the next hop does not offer STARTTLS\n")
+    assert (checked.code, checked.err.splitlines()[0]) == (3, f"esa: {target}: the next hop does not offer STARTTLS")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
-from esa.cli.program import DONE, FOUND
+from esa.cli.program import DONE, FAILED, FOUND
 from esa.cli.terminal import coloured, counted, json_option, print_json, printable, say
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from esa.gateway.certificates.checking import Checked
     from esa.gateway.certificates.making import KeyType
+    from esa.gateway.peers.probe import Look, Server
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _COLOURS = {"fault": "red", "warning": "yellow", "note": "cyan"}
@@ -39,6 +42,7 @@ def command() -> None:
     \b
     Examples:
       esa cert show mx.pem                         subject, names, validity, chain
+      esa cert show smtp://mx.example.net          those that a server shows
       esa cert check                               all certificates of esa.toml, with what to mend
       esa cert check chain.pem mx.key --name mx.example.org
       esa cert csr mx.example.org --key mx.key     a request for an authority, and a key if there is none
@@ -58,26 +62,53 @@ def show(targets: Sequence[str], as_json: bool, authorities: Path | None, passwo
     \b
     Examples:
       esa cert show mx.pem
+      esa cert show smtp://mx.example.net:25 https://www.example.net
       esa cert show appliance.p12 --password-file secret
       esa cert show --json *.pem | jq .certificates[0].days_left
 
-    A TARGET is a file in PEM, DER or PKCS#12. Exit status: 0 shown, 3 a target cannot be read.
+    A TARGET is a file in PEM, DER or PKCS#12, or a server: smtp:// (STARTTLS), smtps:// or https://. Of a server whose certificate is not
+    trusted, or whose TLS is too old, everything is shown all the same, and that is said.
+
+    Exit status: 0 shown, 3 a target cannot be read.
     """
     from esa.gateway.certificates.facts import facts_of
     from esa.gateway.certificates.files import read
+    from esa.gateway.peers.probe import Server
 
     now = datetime.now(UTC)
+    code = DONE
     for target in targets:
-        bundle = read(Path(target), password=_password(password_file))
+        certificates: tuple[x509.Certificate, ...]
+        if (server := Server.of(target)) is not None:
+            seen = _look(server, authorities)
+            certificates, form = seen.chain, " ".join(filter(None, (seen.version, seen.cipher))) or "no TLS"
+            head: dict[str, object] = {"version": seen.version, "cipher": seen.cipher, "trusted": seen.is_trusted, "reason": seen.reason}
+            notes = [why for why in (seen.reason, *seen.below_policy) if why]
+            code = code if certificates else FAILED
+        else:
+            bundle = read(Path(target), password=_password(password_file))
+            certificates, form = bundle.certificates, bundle.form
+            head, notes = (
+                {"form": bundle.form, "has_key": bundle.key is not None},
+                ["there is a key, too"] if bundle.key is not None else [],
+            )
         if as_json:
-            facts = [asdict(facts_of(one, now)) for one in bundle.certificates]
-            print_json({"target": target, "form": bundle.form, "has_key": bundle.key is not None, "certificates": facts})
+            print_json({"target": target, **head, "certificates": [asdict(facts_of(one, now)) for one in certificates]})
             continue
-        kinds = counted(len(bundle.certificates), "certificate") + (", and a key" if bundle.key is not None else "")
-        click.echo(f"{printable(target)} ({bundle.form}): {kinds}")
-        for number, certificate in enumerate(bundle.certificates, 1):
+        click.echo(f"{printable(target)} ({form}): {counted(len(certificates), 'certificate')}")
+        for number, certificate in enumerate(certificates, 1):
             click.echo(f"{number:>3}  " + "\n     ".join(_lines(certificate, now)))
-    return DONE
+        for note in notes:
+            say(printable(f"{target}: {note}"))
+    return code
+
+
+def _look(server: Server, authorities: Path | None) -> Look:
+    """What a server shows."""
+    from esa.gateway.peers.probe import Manner, look
+
+    manner = Manner(hostname=socket.gethostname(), authorities=authorities)
+    return asyncio.run(look(server.host, server.port, scheme=server.scheme, manner=manner))
 
 
 def _lines(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
@@ -101,14 +132,14 @@ def _lines(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
 
 
 @command.command()
-@click.argument("chain", required=False, type=click.Path(path_type=Path))
+@click.argument("chain", required=False)
 @click.argument("key", required=False, type=click.Path(path_type=Path))
 @click.option("--name", "names", multiple=True, metavar="HOST", help="Host name the certificate must stand for; may be given again.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration, instead of esa.toml; without CHAIN.")
 @_reading_options
 @json_option
 def check(
-    chain: Path | None,
+    chain: str | None,
     key: Path | None,
     names: Sequence[str],
     config_file: Path | None,
@@ -123,6 +154,7 @@ def check(
       esa cert check                       every [[certificate]] of esa.toml, for the host name of the gateway
       esa cert check chain.pem mx.key --name mx.example.org
       esa cert check chain.pem --authorities our-root.pem
+      esa cert check smtp://mx.example.net
 
     Looks whether the key belongs to the certificate (by public key, for RSA, ECDSA and Ed25519), at the order and completeness of the
     chain, names, times, weak keys and digests; and asks OpenSSL, in a handshake in memory, whether a client would take it. It warns 60, 30,
@@ -130,8 +162,9 @@ def check(
 
     Exit status: 0 all is well, 1 something is to be mended, 2 used wrongly, 3 a file cannot be read.
     """
-    from esa.gateway.certificates.checking import check_configuration, check_files
+    from esa.gateway.certificates.checking import check_configuration, check_files, check_peer
     from esa.gateway.certificates.files import read_authorities, system_authorities
+    from esa.gateway.peers.probe import Server
 
     trusted = read_authorities(authorities) if authorities is not None else system_authorities()
     now = datetime.now(UTC)
@@ -139,7 +172,11 @@ def check(
         if config_file is not None:
             raise click.UsageError("give either CHAIN or --config")
         password = _password(password_file)
-        checked = [check_files(chain, key, now=now, names=names, authorities=trusted, password=password)]
+        if (server := Server.of(chain)) is not None:
+            seen = _look(server, authorities)
+            checked = [check_peer(seen, now=now, names=names, authorities=trusted, target=chain)]
+        else:
+            checked = [check_files(Path(chain), key, now=now, names=names, authorities=trusted, password=password)]
     else:
         from esa.config.load import load
 
