@@ -40,6 +40,7 @@ COMMANDS = {
     "evaluate": ("esa.cli.evaluate", "Measure a model on labelled mail."),
     "train": ("esa.cli.train", "Make a local model from labelled mail."),
     "bench": ("esa.cli.bench", "Measure speed: of the library, an SMTP server, or TLS."),
+    "help": ("esa.cli.help", "Explain a topic."),
     "doctor": ("esa.cli.doctor", "Check this installation and say what to mend."),
 }
 
