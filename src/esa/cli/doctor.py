@@ -30,8 +30,8 @@ TIMEX_OCTETS = 256  # more than struct timex has on any Linux
 # extra → the modules it brings, and what they are for
 EXTRAS = {
     "gateway": (
-        ("uvloop", "aiosmtpd", "pydantic", "tomlkit", "sqlalchemy", "prometheus_client", "argon2"),
-        "esa serve, queue, quarantine, track",
+        ("uvloop", "aiosmtpd", "pydantic", "tomlkit", "sqlalchemy", "prometheus_client", "argon2", "dns"),
+        "esa serve, queue, quarantine, track, cert, tlsverify",
     ),
     "learning": (("sklearn", "zstandard"), "esa train, and archives ending in .zst"),
 }

@@ -139,13 +139,18 @@ def has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     """Whether `certificate` names `issuer` and bears its signature."""
     if issuer.subject != certificate.issuer:
         return False
-    if digest_text(certificate) in _UNVERIFIED:  # `_strength` finds it; the name has to do here, where nobody is trusted for it
+    if is_forgeable(certificate):  # `_strength` finds it; the name has to do here, where nobody is trusted for it
         return True
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+def is_forgeable(certificate: x509.Certificate) -> bool:
+    """Whether its signature proves nothing: `has_signed` cannot verify it then."""
+    return digest_text(certificate) in _UNVERIFIED
 
 
 def _order(certificates: Sequence[x509.Certificate], path: Path) -> Iterator[Finding]:

@@ -130,7 +130,7 @@ async def look(host: str, port: int, *, scheme: Scheme = "smtp", addresses: Sequ
     Never raises for what the server does; ConfigurationError or OSError if the authorities cannot be read.
     """
     how = manner or Manner()
-    strict = _context(how.authorities, how.policy, True)
+    strict = client_context(how.authorities, how.policy, True)
     began = time.monotonic()
     seen = [Look(scheme, host, port)]
     try:
@@ -150,7 +150,7 @@ async def _look(seen: list[Look], addresses: Sequence[str], strict: ssl.SSLConte
             break
     first = seen[-1]
     if first.step == "certificate":
-        again = await _session(first, first.address, _context(how.authorities, how.policy, False), how)
+        again = await _session(first, first.address, client_context(how.authorities, how.policy, False), how)
         if again.version:
             seen.append(replace(again, step="certificate", reason=first.reason, refusal=first.refusal, is_trusted=False))
             return
@@ -247,7 +247,7 @@ def below_policy(version: str, cipher: str, policy: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16)
-def _context(authorities: Path | None, policy: str, verifies: bool) -> ssl.SSLContext:
+def client_context(authorities: Path | None, policy: str, verifies: bool) -> ssl.SSLContext:
     """A client's context, made once: reading the authorities of a machine takes some 27 ms."""
     profile = profile_of(policy)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
