@@ -15,6 +15,7 @@ from tests.cli.command import esa
 from tests.gateway.chains import HOST, SEED_END, Chains
 from tests.gateway.openssl import keys_agree, openssl
 from tests.gateway.tls_lab import LabServer, server_context
+from tests.gateway.zone_server import zone_server
 
 
 @pytest.fixture
@@ -88,6 +89,28 @@ def test_check_without_arguments_checks_the_configuration_and_its_host_name(chai
     bad = esa("cert", "check", "--config", configuration, "--authorities", chains.authorities)
     assert bad.code == 1
     assert "the certificate does not stand for mail.example.net, but for www.example.net" in bad.out
+
+
+async def test_hosts_that_mx_records_name_must_be_covered(chains: Chains, tmp_path: Path) -> None:
+    chain, key = chains.good("mx1.example.org")
+    zone = {("example.org", "MX"): ["10 mx1.example.org.", "20 mx2.example.org."]}
+    async with zone_server(zone) as names:
+        configuration = tmp_path / "esa.toml"
+        text = f'[gateway]\nhostname = "mx1.example.org"\n[dns]\nservers = ["{names.address}"]\n'
+        configuration.write_text(f'{text}[[certificate]]\nchain = "{chain}"\nkey = "{key}"\n')
+        options = ("cert", "check", "--config", configuration, "--authorities", chains.authorities)
+        done = await asyncio.to_thread(esa, *options, "--mx", "example.org")
+        none = await asyncio.to_thread(esa, *options, "--mx", "none.example")
+        doctor = await asyncio.to_thread(esa, "doctor", "--config", configuration, "--json")
+    assert done.code == 1
+    assert [line for line in done.out.splitlines() if "fault" in line] == [
+        "  fault: the certificate does not stand for mx2.example.org, but for mx1.example.org"
+    ]
+    assert (none.code, none.err.splitlines()[0]) == (3, "esa: --mx none.example: none.example has neither MX records nor an address")
+    findings = doctor.lines[0]["findings"]
+    assert isinstance(findings, list)
+    (found,) = (one for one in findings if one["name"] == "certificate")
+    assert (found["state"], "no authority that is trusted here" in found["text"]) == ("bad", True)
 
 
 def test_what_is_no_certificate_is_said(tmp_path: Path, chains: Chains) -> None:

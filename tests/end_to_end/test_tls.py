@@ -78,3 +78,20 @@ def test_certificates_are_read_again_and_bad_ones_are_not_taken(gateway: Gateway
     open_before.sendmail(REVERSE_PATH, [RECIPIENT], CLEAN)
     open_before.quit()
     gateway.arrived(1)
+
+
+def test_the_end_of_a_certificate_stands_in_log_and_metrics_and_a_renewal_shows(
+    gateway: Gateway, authority: Authority, tmp_path: Path
+) -> None:
+    def ends() -> list[str]:
+        return sorted(line for line in gateway.http("/metrics")[1].splitlines() if line.startswith("esa_certificate_end_timestamp_seconds"))
+
+    until(lambda: len(ends()) == 2)
+    before = ends()
+    old = authority.certificate("mx.example.org", is_expired=True)
+    (tmp_path / "1.pem").write_bytes(old.chain.read_bytes())
+    (tmp_path / "1.key").write_bytes(old.key.read_bytes())
+    os.kill(gateway.pid, signal.SIGHUP)
+    until(lambda: "event=service.reloaded" in gateway.log.read_text())
+    assert gateway.log.read_text().count("event=certificate.expired") == 1
+    assert [one == two for one, two in zip(before, ends(), strict=True)] == [False, True]

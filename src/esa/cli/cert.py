@@ -14,10 +14,12 @@ import click
 
 from esa.cli.program import DONE, FAILED, FOUND
 from esa.cli.terminal import coloured, counted, json_option, print_json, printable, say
+from esa.errors import EsaError
 
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from esa.config.schema import Configuration
     from esa.gateway.certificates.checking import Checked
     from esa.gateway.certificates.making import KeyType
     from esa.gateway.peers.probe import Look, Server
@@ -135,6 +137,7 @@ def _lines(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
 @click.argument("chain", required=False)
 @click.argument("key", required=False, type=click.Path(path_type=Path))
 @click.option("--name", "names", multiple=True, metavar="HOST", help="Host name the certificate must stand for; may be given again.")
+@click.option("--mx", "domains", multiple=True, metavar="DOMAIN", help="Domain whose MX records must name hosts that it stands for.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration, instead of esa.toml; without CHAIN.")
 @_reading_options
 @json_option
@@ -142,6 +145,7 @@ def check(
     chain: str | None,
     key: Path | None,
     names: Sequence[str],
+    domains: Sequence[str],
     config_file: Path | None,
     authorities: Path | None,
     password_file: Path | None,
@@ -155,6 +159,7 @@ def check(
       esa cert check chain.pem mx.key --name mx.example.org
       esa cert check chain.pem --authorities our-root.pem
       esa cert check smtp://mx.example.net
+      esa cert check --mx example.org      do MX records name hosts that the certificate stands for?
 
     Looks whether the key belongs to the certificate (by public key, for RSA, ECDSA and Ed25519), at the order and completeness of the
     chain, names, times, weak keys and digests; and asks OpenSSL, in a handshake in memory, whether a client would take it. It warns 60, 30,
@@ -162,12 +167,15 @@ def check(
 
     Exit status: 0 all is well, 1 something is to be mended, 2 used wrongly, 3 a file cannot be read.
     """
+    from esa.config.load import load
     from esa.gateway.certificates.checking import check_configuration, check_files, check_peer
     from esa.gateway.certificates.files import read_authorities, system_authorities
     from esa.gateway.peers.probe import Server
 
     trusted = read_authorities(authorities) if authorities is not None else system_authorities()
     now = datetime.now(UTC)
+    configuration = None if chain is not None else load(config_file)
+    names = (*names, *_exchangers(domains, configuration))
     if chain is not None:
         if config_file is not None:
             raise click.UsageError("give either CHAIN or --config")
@@ -177,10 +185,7 @@ def check(
             checked = [check_peer(seen, now=now, names=names, authorities=trusted, target=chain)]
         else:
             checked = [check_files(Path(chain), key, now=now, names=names, authorities=trusted, password=password)]
-    else:
-        from esa.config.load import load
-
-        configuration = load(config_file)
+    elif configuration is not None:
         if not configuration.certificate:
             say("there is no [[certificate]] in the configuration: the listeners speak no TLS. See docs/certificates.md.")
             return FOUND
@@ -191,6 +196,26 @@ def check(
         else:
             _print_checked(one)
     return FOUND if any(one.needs_mending for one in checked) else DONE
+
+
+def _exchangers(domains: Sequence[str], configuration: Configuration | None) -> list[str]:
+    """The hosts that MX records of these domains name. Raises EsaError if they cannot be found out."""
+    from esa.gateway.peers.dns import QUESTION_SECONDS, ValidatingResolver
+    from esa.gateway.peers.domain import find_places
+
+    async def ask() -> list[str]:
+        resolver = ValidatingResolver(configuration.dns.servers if configuration is not None else (), timeout=QUESTION_SECONDS)
+        found: dict[str, None] = {}
+        for domain in domains:
+            places = await find_places(resolver, domain)
+            if places.fault:
+                raise EsaError(
+                    places.fault, where=f"--mx {domain}", mend="name a domain that takes mail, or look when its name servers answer"
+                )
+            found.update({place.host: None for place in places.servers})
+        return list(found)
+
+    return asyncio.run(ask()) if domains else []
 
 
 def _print_checked(checked: Checked) -> None:

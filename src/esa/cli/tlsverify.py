@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from esa.gateway.peers.domain import Place, Verified
     from esa.gateway.peers.probe import Manner
 
-QUESTION_SECONDS = 6.0  # for one question to the name servers, with all its tries
 COMPLETED = "TLS verification completed."
 NOT_NEGOTIATED = "TLS was required but could not be successfully negotiated."
 
@@ -143,7 +142,7 @@ def _domain(text: str) -> str:
 
 async def _verify(domain: str, host: str | None, all_mx: bool, wish: Wish) -> int:
     from esa.gateway.certificates.files import read_authorities, system_authorities
-    from esa.gateway.peers.dns import ValidatingResolver
+    from esa.gateway.peers.dns import QUESTION_SECONDS, ValidatingResolver
     from esa.gateway.peers.domain import Place, find_places, verify
     from esa.gateway.peers.probe import host_and_port
 
@@ -342,7 +341,7 @@ def _converse(wish: Wish) -> int:
 
 async def _best_host(domain: str, wish: Wish) -> str:
     """The best of the domain's servers, or the domain where that is not known."""
-    from esa.gateway.peers.dns import ValidatingResolver
+    from esa.gateway.peers.dns import QUESTION_SECONDS, ValidatingResolver
     from esa.gateway.peers.domain import find_places
 
     found = await find_places(ValidatingResolver(wish.servers, timeout=QUESTION_SECONDS), domain)

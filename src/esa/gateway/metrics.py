@@ -15,6 +15,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from esa.errors import StoreError
 
@@ -188,8 +189,9 @@ class Counters:
         """Nothing: names are checked when collected."""
         return iter(())
 
-    def prometheus_text(self) -> bytes:
-        """All totals in the Prometheus text format 0.0.4."""
+    def prometheus_text(self, *others: Collector) -> bytes:
+        """All totals, and what others collect, in the Prometheus text format 0.0.4."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
+        for collector in (self, *others):
+            registry.register(collector)
         return generate_latest(registry)

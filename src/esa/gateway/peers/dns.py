@@ -26,6 +26,7 @@ from esa.engine.resolver import Outcome
 from esa.gateway.certificates.names import as_a_labels
 
 PAYLOAD = 1232  # octets of an answer over UDP that no network breaks up; longer ones come over TCP
+QUESTION_SECONDS = 6.0  # for one question with all its tries, where an administrator waits
 RECORDS = 50  # of one answer that are looked at
 _Value = TypeVar("_Value")
 
