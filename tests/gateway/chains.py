@@ -59,6 +59,7 @@ def issue(
     begin: datetime | None = None,
     end: datetime | None = None,
     is_authority: bool = False,
+    extensions: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
     """A certificate for `name`; signed by itself if `by` is None."""
     own = new_key(key)
@@ -87,6 +88,8 @@ def issue(
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(one) for one in names]), critical=False)
+    for added in extensions:
+        builder = builder.add_extension(added, critical=True)
     digest = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return Issued(builder.sign(signer, digest), own)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from esa.engine.resolver import Outcome
@@ -86,6 +87,19 @@ async def test_an_authoritys_record_needs_name_time_and_an_authority(chains: Cha
     for reason, (server, anchor) in cases.items():
         one = record(2, 0, 1, anchor)
         assert dane.match([one], [server.certificate, anchor.certificate], names=[HOST], now=now) == (Dane.MISMATCHED, reason)
+        assert not await openssl_agrees(chains.files(server, anchor), one)
+
+
+async def test_an_authority_with_extensions_that_are_not_looked_into_is_not_followed(chains: Chains) -> None:
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
+    constraint = x509.NameConstraints([x509.DNSName("example.net")], None)
+    for added, oid in ((unknown, "1.3.6.1.4.1.99999.1"), (constraint, "2.5.29.30")):
+        anchor = issue("Odd", by=chains.root, is_authority=True, extensions=[added])
+        server = issue(HOST, by=anchor, names=[HOST])
+        one = record(2, 0, 1, anchor)
+        reason = f"CN=Odd has an extension that is not looked into here ({oid})"
+        verdict = dane.match([one], [server.certificate, anchor.certificate], names=[HOST], now=datetime.now(UTC))
+        assert verdict == (Dane.MISMATCHED, reason)
         assert not await openssl_agrees(chains.files(server, anchor), one)
 
 

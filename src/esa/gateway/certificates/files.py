@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,6 +26,8 @@ AUTHORITIES_LIMIT = 16 << 20  # octets; the bundle of a system has some hundred 
 CERTIFICATES = 100  # of one file that are looked at
 NEIGHBOURS = 200  # files of a folder that are looked through for a key
 Form = Literal["PEM", "DER", "PKCS#12"]
+UNREADABLE: Final = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
@@ -80,10 +82,25 @@ def system_authorities() -> tuple[x509.Certificate, ...]:
 
 
 def parse(octets: bytes) -> x509.Certificate:
-    """A certificate in PEM or DER. Raises ValueError. What it is odd in, as a serial number of 0, is told by nobody: old ones are trusted."""
+    """A certificate in PEM or DER. Raises ValueError, also for one whose names cannot be read: the library reads them late, and nobody after
+    this has to expect it. What it is odd in, as a serial number of 0, is told by nobody: old ones are trusted."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return x509.load_pem_x509_certificate(octets) if octets.startswith(b"-----BEGIN ") else x509.load_der_x509_certificate(octets)
+        pem = octets.startswith(b"-----BEGIN ")
+        try:
+            found = x509.load_pem_x509_certificate(octets) if pem else x509.load_der_x509_certificate(octets)
+        except (x509.InvalidVersion, TypeError) as error:
+            raise ValueError(str(error)) from error
+        found.subject.public_bytes(), found.issuer.public_bytes()
+        return found
+
+
+def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """An extension of a certificate; None if it has none, or none of its extensions can be read."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except UNREADABLE:
+        return None
 
 
 def public_octets(key: CertificatePublicKeyTypes | PublicKeyTypes) -> bytes:

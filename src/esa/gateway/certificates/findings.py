@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from esa.gateway.certificates.facts import days_left, digest_text, is_authority, issuer_address, key_text, name_text, openssl_time
-from esa.gateway.certificates.files import belongs
+from esa.gateway.certificates.files import belongs, extension
 from esa.gateway.certificates.names import matching_name, names_of
 
 WARNED_AT: Final = (60, 30, 14, 7, 1)  # days before the end; from 30 on somebody should act
@@ -247,11 +247,8 @@ def _purpose(certificate: x509.Certificate, *, is_alone: bool) -> Iterator[Findi
     if is_authority(certificate) and not (is_alone and certificate.issuer == certificate.subject):
         what = f"{name_text(certificate.subject)} is an authority's certificate, not a server's"
         yield Finding("authority-as-server", "fault", what, "put the server's certificate first")
-    try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return
-    if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
+    usages = extension(certificate, x509.ExtendedKeyUsage)
+    if usages is not None and not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
         yield Finding("not-for-servers", "fault", "the certificate is not for servers (extendedKeyUsage)", "request one for a TLS server")
 
 

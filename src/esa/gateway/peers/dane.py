@@ -10,20 +10,27 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from esa.engine.resolver import Outcome
 from esa.gateway.certificates.facts import digest_text, is_authority, name_text
-from esa.gateway.certificates.files import public_octets
+from esa.gateway.certificates.files import UNREADABLE, extension, public_octets
 from esa.gateway.certificates.findings import has_signed, is_forgeable
 from esa.gateway.certificates.names import matching_name
 from esa.gateway.peers.dns import Answer, PeerResolver, Tlsa
 from esa.policy.tls_modes import Dane
 
 AUTHORITY, SERVER = 2, 3
+_FOR_SERVERS: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+_LOOKED_INTO: Final = (
+    *(x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.SubjectAlternativeName),
+    *(x509.AuthorityKeyIdentifier, x509.SubjectKeyIdentifier, x509.CertificatePolicies),
+)
 Verdict = tuple[Dane, str]
 
 
@@ -113,23 +120,27 @@ def _refusal(chain: Sequence[x509.Certificate], anchor: int, names: Sequence[str
             return f"{who} is no authority"
         if below and (limit := _path_length(one)) is not None and below - 1 > limit:
             return f"{who} may have no further authorities below it"
-        if below and _constrains_names(one):
-            return f"{who} constrains names, which is not looked into here"
+        if oddity := _oddity(one, is_signer=below > 0):
+            return f"{who} {oddity}"
     return ""
 
 
 def _path_length(certificate: x509.Certificate) -> int | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return 0
+    constraints = extension(certificate, x509.BasicConstraints)
+    return constraints.path_length if constraints is not None else 0
 
 
-def _constrains_names(certificate: x509.Certificate) -> bool:
+def _oddity(certificate: x509.Certificate, *, is_signer: bool) -> str:
+    """What its extensions say against it, or that they are not looked into here; empty if nothing does (RFC 5280 section 4.2)."""
     try:
-        certificate.extensions.get_extension_for_class(x509.NameConstraints)
-    except x509.ExtensionNotFound:
-        return False
-    except (x509.DuplicateExtension, ValueError):
-        return True
-    return True
+        extensions = list(certificate.extensions)
+    except UNREADABLE:
+        return "has extensions that cannot be read"
+    for one in extensions:
+        if isinstance(one.value, x509.NameConstraints) or (one.critical and not isinstance(one.value, _LOOKED_INTO)):
+            return f"has an extension that is not looked into here ({one.oid.dotted_string})"
+        if is_signer and isinstance(one.value, x509.KeyUsage) and not one.value.key_cert_sign:
+            return "may not sign others"
+        if not is_signer and isinstance(one.value, x509.ExtendedKeyUsage) and not _FOR_SERVERS & set(one.value):
+            return "is not for servers"
+    return ""

@@ -145,12 +145,12 @@ async def _verify(
     shown = Shown(
         is_offered=seen.step != "offer",
         fault=_fault(seen),
-        refusal=seen.refusal,
+        refusal=seen.refusal or ("it cannot be read" if seen.version and not seen.chain else ""),
         matches_host=of_host is not None,
         matches_domain=of_domain is not None,
         dane=state,
     )
-    refusal = shown.fault or (f"the certificate is not trusted: {seen.refusal}" if seen.refusal else "")
+    refusal = shown.fault or (f"the certificate is not trusted: {shown.refusal}" if shown.refusal else "")
     if not shown.is_offered:
         refusal = "STARTTLS is not offered"
     sts, sts_reason = mta_sts.judge(await policy, host=place.host, refusal=refusal, matches_host=shown.matches_host)
