@@ -163,6 +163,7 @@ class Chains:
         chain_file, key_file = self.folder / f"chain-{self.made}.pem", self.folder / f"chain-{self.made}.key"
         chain_file.write_bytes(b"".join(one.pem for one in chain))
         key_file.write_bytes((key or chain[0]).key_pem)
+        key_file.chmod(0o600)
         return chain_file, key_file
 
     def good(self, *names: str, key: Key = "ecdsa") -> tuple[Path, Path]:

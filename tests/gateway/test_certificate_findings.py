@@ -197,6 +197,7 @@ def test_a_chain_file_may_hold_its_key(chains: Chains, tmp_path: Path) -> None:
     chain, key = chains.good()
     both = tmp_path / "both.pem"
     both.write_bytes(key.read_bytes() + chain.read_bytes())
+    both.chmod(0o600)
     checked = check(chains, both, None)
     assert (codes(checked), checked.openssl) == ([], "")
 
@@ -215,3 +216,12 @@ def test_fingerprints_are_those_of_openssl(chains: Chains) -> None:
     said = openssl("x509", "-noout", "-fingerprint", "-sha256", "-serial", "-in", chain)
     assert facts.fingerprint.upper() in said.replace(":", "")
     assert facts.serial.upper() in said.upper()
+
+
+def test_a_key_that_everybody_can_read_is_a_warning(chains: Chains) -> None:
+    chain, key = chains.good()
+    key.chmod(0o640)
+    assert codes(check(chains, chain, key)) == []
+    key.chmod(0o644)
+    (finding,) = check(chains, chain, key).findings
+    assert (finding.code, finding.severity, finding.mend.partition(";")[0]) == ("key-open", "warning", f"chmod 600 {key}")

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from esa.errors import ConfigurationError
 from esa.gateway.certificates.findings import examine
 from esa.gateway.certificates.names import matching_name
-from esa.gateway.peers.probe import Limits, Look, Manner, Scheme, look
+from esa.gateway.peers.probe import Limits, Look, Manner, Scheme, Server, host_and_port, look
 from tests.gateway.chains import HOST, SEED_END, Chains, Key, issue
 from tests.gateway.tls_lab import Handshake, LabServer, server_context
 
@@ -196,3 +197,40 @@ async def test_nobody_there_is_said_and_a_second_address_is_tried(chains: Chains
     async with LabServer(server_context(*chains.good())) as server:
         manner = Manner("here.example", chains.authorities, limits=QUICK)
         assert (await look(HOST, server.port, addresses=["127.0.0.2", "127.0.0.1"], manner=manner)).address == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("smtp://mx.example.org", ("smtp", "mx.example.org", 25)),
+        ("smtps://mx.example.org:4465/", ("smtps", "mx.example.org", 4465)),
+        ("https://[2001:db8::1]:8443", ("https", "2001:db8::1", 8443)),
+        ("smtp://2001:db8::1", ("smtp", "2001:db8::1", 25)),
+        ("mx.pem", None),
+        ("ftp://mx.example.org", None),
+    ],
+)
+def test_servers_are_written_as_addresses_of_the_web_are(text: str, server: tuple[str, str, int] | None) -> None:
+    assert Server.of(text) == server
+
+
+@pytest.mark.parametrize("text", ["smtp://", "smtp://mx:0", "smtp://mx:99999", "smtp://a b", "https://user@host"])
+def test_what_is_no_server_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        Server.of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("mx:26", ("mx", 26)), ("192.0.2.1", ("192.0.2.1", 25)), ("[IPv6:2001:db8::1]:26", ("2001:db8::1", 26)), ("mx:x", None), ("", None)],
+)
+def test_hosts_with_and_without_port(text: str, place: tuple[str, int] | None) -> None:
+    assert host_and_port(text, 25) == place
+
+
+async def test_authorities_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("nothing")
+    for file in (tmp_path / "none.pem", junk):
+        with pytest.raises(ConfigurationError, match="the authorities cannot be read"):
+            await look(HOST, 1, addresses=["127.0.0.1"], manner=Manner(authorities=file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -73,6 +74,12 @@ def check_files(
             )
         elif any(one.code == "key-mismatch" for one in found):
             found = _with_right_key(found, chain, key, bundle.certificates)
+    holder = key or chain
+    if secret is not None and password is None and holder.stat().st_mode & stat.S_IROTH:
+        what = f"the key in {holder} can be read by every user of this machine"
+        found.append(
+            Finding("key-open", "warning", what, f"chmod 600 {holder}; if there are other users, request a certificate for a new key")
+        )
     openssl = None
     if secret is not None and bundle.form == "PEM" and bundle.certificates and belongs(secret, bundle.certificates[0]):
         openssl = _ask_openssl(chain, key or chain, authorities, password)

@@ -29,6 +29,7 @@ Severity = Literal["fault", "warning", "note"]
 Code = Literal[
     "no-certificate",
     "key-mismatch",
+    "key-open",
     "wrong-order",
     "missing-intermediate",
     "self-signed",

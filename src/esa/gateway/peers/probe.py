@@ -127,7 +127,7 @@ class Manner:
 async def look(host: str, port: int, *, scheme: Scheme = "smtp", addresses: Sequence[str] = (), manner: Manner | None = None) -> Look:
     """Look at one server. `addresses`: where to connect to for `host`; none means those that this machine finds.
 
-    Never raises for what the server does; ConfigurationError or OSError if the authorities cannot be read.
+    Never raises for what the server does; ConfigurationError if the authorities cannot be read.
     """
     how = manner or Manner()
     strict = client_context(how.authorities, how.policy, True)
@@ -248,7 +248,7 @@ def below_policy(version: str, cipher: str, policy: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16)
 def client_context(authorities: Path | None, policy: str, verifies: bool) -> ssl.SSLContext:
-    """A client's context, made once: reading the authorities of a machine takes some 27 ms."""
+    """A client's context, made once: reading the authorities of a machine takes some 27 ms. Raises ConfigurationError."""
     profile = profile_of(policy)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -259,7 +259,11 @@ def client_context(authorities: Path | None, policy: str, verifies: bool) -> ssl
     elif authorities is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        context.load_verify_locations(authorities)
+        try:
+            context.load_verify_locations(authorities)
+        except OSError as error:  # of TLS too: a file without certificates
+            what = f"the authorities cannot be read ({error.strerror or error})"
+            raise ConfigurationError(what, where=str(authorities), mend="name a file of certificates in PEM") from error
     return context
 
 
