@@ -176,8 +176,13 @@ def test_an_unknown_root_is_refused_with_openssls_word(chains: Chains, tmp_path:
     chain, key = chains.files(chains.server(), chains.intermediate, chains.root)
     other = issue("Other Root", by=None, is_authority=True)
     checked = check_files(chain, key, now=datetime.now(UTC), authorities=[other.certificate])
-    assert codes(checked)[-1] == "refused"
+    assert [(one.code, one.severity) for one in checked.findings] == [("root-in-chain", "note"), ("unknown-authority", "warning")]
     assert checked.openssl == "self-signed certificate in certificate chain"
+    without, key = chains.files(chains.server(), chains.intermediate)
+    checked = check_files(without, key, now=datetime.now(UTC), authorities=[other.certificate])
+    assert codes(checked) == ["unknown-authority"]
+    assert "leads to CN=Test Root" in checked.findings[0].what
+    assert checked.openssl == "unable to get local issuer certificate"
 
 
 def test_one_who_may_not_sign_is_found(chains: Chains) -> None:

@@ -18,6 +18,7 @@ from esa.errors import EsaError
 
 if TYPE_CHECKING:
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
     from esa.config.schema import Configuration
     from esa.gateway.certificates.checking import Checked
@@ -232,6 +233,7 @@ def _print_checked(checked: Checked) -> None:
 
 def _making_options(function: _Command) -> _Command:
     for option in (
+        json_option,
         click.option("--force", is_flag=True, help="Overwrite the files if they are there."),
         click.option(
             "--key-type",
@@ -252,7 +254,7 @@ def _making_options(function: _Command) -> _Command:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the request goes. [default: NAME.csr]")
 @_making_options
-def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type: str, force: bool) -> None:
+def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type: str, force: bool, as_json: bool) -> None:
     """Write a request for a certificate that stands for each NAME, for an authority to sign.
 
     \b
@@ -262,15 +264,15 @@ def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type:
 
     A key is made (mode 0600) where there is none; --force never overwrites a key that is used.
     """
-    from esa.gateway.certificates.making import key_octets, make_key, read_key, request, write
+    from esa.gateway.certificates.making import request, write
 
     key_file, out = key_file or _file(names[0], ".key"), out or _file(names[0], ".csr")
-    is_new = not key_file.exists()
-    key = make_key(cast("KeyType", key_type)) if is_new else read_key(key_file)
+    key, is_new = _key(key_file, key_type)
     written = request(key, names)
     write(out, written, is_secret=False, replace=force)
-    if is_new:
-        write(key_file, key_octets(key), is_secret=True, replace=False)
+    _keep(key, key_file, is_new)
+    if as_json:
+        print_json({"request": str(out), "key": str(key_file), "is_new_key": is_new})
     say(f"wrote {out} for the {'new ' if is_new else ''}key {key_file}")
     say(f"next: have it signed, then esa cert check CHAIN {key_file} --name {names[0]}")
 
@@ -280,7 +282,9 @@ def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type:
 @click.option("--days", type=click.IntRange(1, 3_650), default=365, show_default=True, help="How long it is valid.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the certificate goes. [default: NAME.pem]")
 @_making_options
-def self_signed(names: Sequence[str], days: int, out: Path | None, key_file: Path | None, key_type: str, force: bool) -> None:
+def self_signed(
+    names: Sequence[str], days: int, out: Path | None, key_file: Path | None, key_type: str, force: bool, as_json: bool
+) -> None:
     """Write a certificate that signs itself, and its key: to begin with, or to be published by DANE (RFC 7672).
 
     \b
@@ -291,21 +295,37 @@ def self_signed(names: Sequence[str], days: int, out: Path | None, key_file: Pat
     Who only encrypts takes it; who verifies does not, but for DANE.
     """
     from esa.gateway.certificates.facts import public_key_digest
-    from esa.gateway.certificates.files import read
-    from esa.gateway.certificates.making import key_octets, make_key, read_key, write
+    from esa.gateway.certificates.files import parse
     from esa.gateway.certificates.making import self_signed as make
+    from esa.gateway.certificates.making import write
+    from esa.gateway.certificates.names import as_a_labels
 
     key_file, out = key_file or _file(names[0], ".key"), out or _file(names[0], ".pem")
-    is_new = not key_file.exists()
-    key = make_key(cast("KeyType", key_type)) if is_new else read_key(key_file)
+    key, is_new = _key(key_file, key_type)
     written = make(key, names, now=datetime.now(UTC), days=days)
     write(out, written, is_secret=False, replace=force)
-    if is_new:
-        write(key_file, key_octets(key), is_secret=True, replace=False)
-    digest = public_key_digest(read(out).certificates[0])
+    _keep(key, key_file, is_new)
+    tlsa = f"_25._tcp.{as_a_labels(names[0])}. IN TLSA 3 1 1 {public_key_digest(parse(written))}"
+    if as_json:
+        print_json({"certificate": str(out), "key": str(key_file), "is_new_key": is_new, "tlsa": tlsa})
+    else:
+        click.echo(f'[[certificate]]\nchain = "{out}"\nkey = "{key_file}"')
     say(f"wrote {out} for the {'new ' if is_new else ''}key {key_file}")
-    click.echo(f'[[certificate]]\nchain = "{out}"\nkey = "{key_file}"')
-    say(f"with DNSSEC, publish: _25._tcp.{names[0]}. IN TLSA 3 1 1 {digest}")
+    say(f"with DNSSEC, publish: {tlsa}")
+
+
+def _key(file: Path, kind: str) -> tuple[CertificateIssuerPrivateKeyTypes, bool]:
+    """The key of a file, or a new one that `_keep` has to write; and whether it is new."""
+    from esa.gateway.certificates.making import make_key, read_key
+
+    return (read_key(file), False) if file.exists() else (make_key(cast("KeyType", kind)), True)
+
+
+def _keep(key: CertificateIssuerPrivateKeyTypes, file: Path, is_new: bool) -> None:
+    from esa.gateway.certificates.making import key_octets, write
+
+    if is_new:
+        write(file, key_octets(key), is_secret=True, replace=False)
 
 
 def _file(name: str, suffix: str) -> Path:

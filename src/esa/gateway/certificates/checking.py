@@ -83,7 +83,7 @@ def check_files(
     openssl = None
     if secret is not None and bundle.form == "PEM" and bundle.certificates and belongs(secret, bundle.certificates[0]):
         openssl = _ask_openssl(chain, key or chain, authorities, password)
-        if openssl and not any(one.severity == "fault" or one.code == "self-signed" for one in found):
+        if openssl and not any(one.severity == "fault" or one.code in findings.UNTRUSTED for one in found):
             mend = "see docs/certificates.md; an authority of your own is named with --authorities"
             found.append(Finding("refused", "fault", f"clients refuse the chain: {openssl}", mend))
     return Checked(target, now, bundle.certificates, tuple(found), openssl)
@@ -97,7 +97,7 @@ def check_peer(
     if not seen.chain:
         raise CertificateError(seen.reason or "the server showed no certificate", where=target, mend="esa tlsverify tells how far it came")
     found = findings.examine(seen.chain, now=now, names=(seen.host, *names), authorities=authorities)
-    if seen.refusal and not any(one.severity == "fault" or one.code == "self-signed" for one in found):
+    if seen.refusal and not any(one.severity == "fault" or one.code in findings.UNTRUSTED for one in found):
         mend = "see docs/certificates.md; an authority of your own is named with --authorities"
         found.append(Finding("refused", "fault", f"clients refuse the chain: {seen.refusal}", mend))
     return Checked(target, now, seen.chain, tuple(found), seen.refusal)

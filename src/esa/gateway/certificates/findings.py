@@ -32,6 +32,7 @@ Code = Literal[
     "key-open",
     "wrong-order",
     "missing-intermediate",
+    "unknown-authority",
     "self-signed",
     "stranger-in-chain",
     "root-in-chain",
@@ -47,6 +48,9 @@ Code = Literal[
     "not-an-authority",
     "refused",
 ]
+
+
+UNTRUSTED: Final = frozenset({"missing-intermediate", "unknown-authority", "self-signed"})  # codes that say why OpenSSL refuses a chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +183,8 @@ def _order(certificates: Sequence[x509.Certificate], path: Path) -> Iterator[Fin
 
 def _completeness(certificates: Sequence[x509.Certificate], path: Path, authorities: Sequence[x509.Certificate]) -> Iterator[Finding]:
     top = certificates[path.links[-1]]
-    if not path.is_whole:
-        address = issuer_address(top)
+    address = issuer_address(top)
+    if not path.is_whole and len(path.links) == 1:
         yield Finding(
             "missing-intermediate",
             "fault",
@@ -189,6 +193,14 @@ def _completeness(certificates: Sequence[x509.Certificate], path: Path, authorit
             f"append it, in PEM; the authority publishes it at {address}"
             if address
             else "append it, in PEM, from where the certificate came from; if it is an authority of your own, name it with --authorities",
+        )
+    elif not path.is_whole or (len(path.links) > 1 and top.issuer == top.subject and authorities and top not in authorities):
+        yield Finding(
+            "unknown-authority",
+            "warning",
+            f"the chain leads to {name_text(top.issuer)}, which is no authority that is trusted here: who does not know it refuses the chain",
+            "if it is an authority of your own, name it with --authorities; else an intermediate certificate is missing"
+            + (f", see {address}" if address else ""),
         )
     elif len(path.links) == 1 and top.issuer == top.subject and top not in authorities:
         yield Finding(
