@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.gateway.certificates.facts import facts_of
@@ -41,6 +41,7 @@ def look_at(certificate: x509.Certificate) -> None:
     dane.match([Tlsa(2, 0, 0, octets()[2]), Tlsa(3, 1, 1, b"x"), Tlsa(2, 9, 9, b"")], [certificate, other], names=[HOST], now=now)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=3))
 def test_what_is_read_can_be_asked_everything(which: int, changes: list[tuple[int, int]]) -> None:
     altered = bytearray(octets()[which])

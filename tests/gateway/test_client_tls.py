@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from esa.gateway.client import Connection, TlsError, connect
+from esa.gateway.client import Connection, Timeouts, TlsError, connect
 from esa.gateway.tls import TlsSettings
 from esa.message.envelope import Envelope
 from tests.gateway.certificates import Authority
 from tests.gateway.scripted import ScriptedServer
 from tests.gateway.sessions import HOSTNAME, Recorder, listening
-from tests.gateway.test_client import QUICK, Message
+from tests.gateway.test_client import Message
 
+PATIENT = Timeouts(connect=10, greeting=10, command=10, data=10, block=20, end_of_data=20, handshake=10)
 LARGE = b"Subject: large\r\n\r\n" + b"".join(os.urandom(30).hex().encode() + b"\r\n" for _ in range(80_000))
 
 
@@ -34,7 +35,7 @@ async def offer(connection: Connection, content: bytes) -> list[str]:
 async def test_mail_goes_over_tls_and_is_whole(authority: Authority, content: bytes) -> None:
     recorder = Recorder()
     async with listening(recorder, tls=TlsSettings(certificates=(authority.certificate(),))) as running:
-        connection = await connect("127.0.0.1", running.port, hostname="mx.example.net", timeouts=replace(QUICK, block=20, end_of_data=20))
+        connection = await connect("127.0.0.1", running.port, hostname="mx.example.net", timeouts=PATIENT)
         await connection.start_tls(authority.client(), server_name=HOSTNAME, hostname="mx.example.net")
         assert connection.tls is not None
         assert "STARTTLS" not in connection.extensions
@@ -48,7 +49,7 @@ async def test_mail_goes_over_tls_and_is_whole(authority: Authority, content: by
 async def test_a_certificate_for_another_name_ends_the_session(authority: Authority) -> None:
     recorder = Recorder()
     async with listening(recorder, tls=TlsSettings(certificates=(authority.certificate(),))) as running:
-        connection = await connect("127.0.0.1", running.port, hostname="mx.example.net", timeouts=QUICK)
+        connection = await connect("127.0.0.1", running.port, hostname="mx.example.net", timeouts=PATIENT)
         with pytest.raises(TlsError, match="Hostname mismatch") as caught:
             await connection.start_tls(authority.client(), server_name="other.example", hostname="mx.example.net")
         assert (caught.value.step, connection.is_usable) == ("certificate", False)
@@ -67,7 +68,7 @@ async def test_a_server_that_does_not_take_it_can_be_spoken_to_in_the_clear(
     authority: Authority, extensions: tuple[str, ...], reply: bytes, step: str
 ) -> None:
     async with ScriptedServer({"STARTTLS": reply} if reply else {}, extensions=extensions) as server:
-        connection = await connect("127.0.0.1", server.port, hostname="mx.example.net", timeouts=QUICK)
+        connection = await connect("127.0.0.1", server.port, hostname="mx.example.net", timeouts=PATIENT)
         with pytest.raises(TlsError) as caught:
             await connection.start_tls(authority.client(), server_name="x", hostname="mx.example.net")
         assert (caught.value.step, connection.is_usable) == (step, True)
@@ -77,7 +78,7 @@ async def test_a_server_that_does_not_take_it_can_be_spoken_to_in_the_clear(
 
 async def test_nothing_goes_out_in_the_clear_behind_a_handshake_that_failed(authority: Authority) -> None:
     async with ScriptedServer({"STARTTLS": b"220 go\r\n"}, extensions=("STARTTLS",)) as server:
-        timeouts = replace(QUICK, handshake=0.3)
+        timeouts = replace(PATIENT, handshake=0.3)
         connection = await connect("127.0.0.1", server.port, hostname="mx.example.net", timeouts=timeouts)
         with pytest.raises(TlsError) as caught:
             await connection.start_tls(authority.client(), server_name="x", hostname="mx.example.net")
