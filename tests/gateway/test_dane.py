@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from esa.engine.resolver import Outcome
 from esa.gateway.peers import dane
-from esa.gateway.peers.dns import Answer, Exchanger, Tlsa
+from esa.gateway.peers.dns import Answer, Exchanger, Tlsa, ValidatingResolver
 from esa.policy.tls_modes import Dane
 from tests.gateway.chains import HOST, SEED_END, Chains, Issued, issue
 from tests.gateway.openssl import openssl
 from tests.gateway.tls_lab import LabServer, server_context
+from tests.gateway.zone_server import zone_server
 
 
 def record(usage: int, selector: int, matching: int, issued: Issued) -> Tlsa:
@@ -164,10 +165,22 @@ USABLE, USELESS = Tlsa(3, 1, 1, b"x"), Tlsa(1, 1, 1, b"x")
 async def test_only_validated_answers_count_and_silence_is_not_absence(
     addresses: Answer[str], tlsa: Answer[Tlsa], state: Dane | None
 ) -> None:
-    found, _, records = await dane.ask(Zone(addresses, tlsa), HOST, 25, is_host_sure=True)
-    assert (found, records) == (state, (USABLE,) if state is None else ())
+    found = await dane.ask(Zone(addresses, tlsa), HOST, 25, is_host_sure=True)
+    assert (found.state, found.records) == (state, (USABLE,) if state is None else ())
 
 
 async def test_a_server_that_unsigned_records_name_has_no_dane() -> None:
-    found, reason, _ = await dane.ask(Zone(SURE, Answer(Outcome.FOUND, (USABLE,), True)), HOST, 25, is_host_sure=False)
-    assert (found, reason) == (Dane.ABSENT, "the MX records are not signed (DNSSEC), so they may be forged")
+    found = await dane.ask(Zone(SURE, Answer(Outcome.FOUND, (USABLE,), True)), HOST, 25, is_host_sure=False)
+    assert (found.state, found.reason) == (Dane.ABSENT, "the MX records are not signed (DNSSEC), so they may be forged")
+
+
+@pytest.mark.parametrize("owner", ["real.example.org", HOST])
+async def test_records_stand_under_the_name_that_an_alias_leads_to_else_under_its_own(owner: str) -> None:
+    zone = {
+        (HOST, "CNAME"): ["real.example.org."],
+        ("real.example.org", "A"): ["192.0.2.1"],
+        (f"_25._tcp.{owner}", "TLSA"): [f"3 1 1 {'ab' * 32}"],
+    }
+    async with zone_server(zone, signed=["example.org"]) as server:
+        found = await dane.ask(ValidatingResolver([server.address], timeout=5), HOST, 25, is_host_sure=True)
+    assert (found.state, found.base, len(found.records)) == (None, owner, 1)

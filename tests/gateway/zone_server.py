@@ -40,7 +40,12 @@ class ZoneServer(asyncio.DatagramProtocol):
         else:
             if any(name == domain or name.endswith(f".{domain}") for domain in self.signed):
                 answer.flags |= dns.flags.AD
-            if values := self.zone.get((name, kind)):
+            if (alias := self.zone.get((name, "CNAME"))) and kind in ("A", "AAAA"):
+                answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", "CNAME", *alias))
+                name = alias[0].removesuffix(".")
+                if values := self.zone.get((name, kind)):
+                    answer.answer.append(dns.rrset.from_text(alias[0], 60, "IN", kind, *values))
+            elif values := self.zone.get((name, kind)):
                 answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", kind, *values))
             elif not any(owner == name for owner, _ in self.zone):
                 answer.set_rcode(dns.rcode.NXDOMAIN)

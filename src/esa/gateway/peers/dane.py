@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -34,34 +34,48 @@ _LOOKED_INTO: Final = (
 Verdict = tuple[Dane, str]
 
 
-async def ask(resolver: PeerResolver, host: str, port: int, *, is_host_sure: bool) -> tuple[Dane | None, str, tuple[Tlsa, ...]]:
-    """The usable TLSA records of a server; or what is known without any, and why.
+class Promise(NamedTuple):
+    """What TLSA records promise of a server: those of use, and the name they stand under; or `state`, what is known without any, and why."""
+
+    state: Dane | None
+    reason: str = ""
+    records: tuple[Tlsa, ...] = ()
+    base: str = ""
+
+
+async def ask(resolver: PeerResolver, host: str, port: int, *, is_host_sure: bool) -> Promise:
+    """The usable TLSA records of a server: under the name that its aliases lead to, else under its own (RFC 7672 section 2.2.2).
 
     `is_host_sure`: the name of the server comes from a validated answer, or from an administrator.
     """
     if not is_host_sure:
-        return Dane.ABSENT, "the MX records are not signed (DNSSEC), so they may be forged", ()
+        return Promise(Dane.ABSENT, "the MX records are not signed (DNSSEC), so they may be forged")
     addresses = await resolver.addresses(host)
     if addresses.outcome is Outcome.FAILED:
-        return Dane.UNKNOWN, f"the name servers do not answer for the addresses of {host}", ()
+        return Promise(Dane.UNKNOWN, f"the name servers do not answer for the addresses of {host}")
     if not addresses.is_validated:
-        return Dane.ABSENT, f"the zone of {host} is not signed (DNSSEC)", ()
-    return _usable(await resolver.tlsa(f"_{port}._tcp.{host}"), host)
+        return Promise(Dane.ABSENT, f"the zone of {host} is not signed (DNSSEC)")
+    found = Promise(Dane.ABSENT)
+    for base in filter(None, (addresses.canonical, host)):
+        found = _promise(await resolver.tlsa(f"_{port}._tcp.{base}"), base)
+        if found.state is not Dane.ABSENT:
+            break
+    return found
 
 
-def _usable(answer: Answer[Tlsa], host: str) -> tuple[Dane | None, str, tuple[Tlsa, ...]]:
+def _promise(answer: Answer[Tlsa], base: str) -> Promise:
     if answer.outcome is Outcome.FAILED:
-        return Dane.UNKNOWN, f"the name servers do not answer for the TLSA records of {host}", ()
+        return Promise(Dane.UNKNOWN, f"the name servers do not answer for the TLSA records of {base}")
     if not answer.is_validated:
-        return Dane.ABSENT, f"the TLSA records of {host} are not signed (DNSSEC)", ()
+        return Promise(Dane.ABSENT, f"the TLSA records of {base} are not signed (DNSSEC)")
     if answer.outcome is Outcome.NOTHING:
-        return Dane.ABSENT, "there are no TLSA records", ()
+        return Promise(Dane.ABSENT, "there are no TLSA records")
     usable = tuple(
         one for one in answer.values if one.usage in (AUTHORITY, SERVER) and one.selector in (0, 1) and one.matching in (0, 1, 2)
     )
     if not usable:
-        return Dane.UNUSABLE, "no TLSA record is of a kind that mail takes (2 or 3)", ()
-    return None, "", usable
+        return Promise(Dane.UNUSABLE, "no TLSA record is of a kind that mail takes (2 or 3)")
+    return Promise(None, "", usable, base)
 
 
 def match(records: Sequence[Tlsa], chain: Sequence[x509.Certificate], *, names: Sequence[str], now: datetime) -> Verdict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import dns.asyncresolver
@@ -52,11 +52,12 @@ class Tlsa(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[_Value]):
-    """`is_validated` counts for "nothing" too: it is proven then."""
+    """`is_validated` counts for "nothing" too: it is proven then. `canonical`: the name that aliases (CNAME) led to; empty if there were none."""
 
     outcome: Outcome
     values: tuple[_Value, ...] = ()
-    is_validated: bool = field(default=False)
+    is_validated: bool = False
+    canonical: str = ""
 
 
 class PeerResolver(Protocol):
@@ -97,42 +98,51 @@ class ValidatingResolver:
         self.is_trusted = is_trusted or all(ipaddress.ip_address(str(one)).is_loopback for one in self._resolver.nameservers)
 
     async def exchangers(self, domain: str) -> Answer[Exchanger]:
-        outcome, records, is_validated = await self._ask(domain, "MX")
-        found = [
+        found = await self._ask(domain, "MX")
+        values = [
             Exchanger(one.preference, one.exchange.to_text(omit_final_dot=True).lower().removesuffix("."))
-            for one in records
+            for one in found.values
             if isinstance(one, dns.rdtypes.ANY.MX.MX)
         ]
-        return Answer(outcome, tuple(sorted(found)), is_validated)
+        return Answer(found.outcome, tuple(sorted(values)), found.is_validated, found.canonical)
 
     async def addresses(self, host: str) -> Answer[str]:
         """IPv4 first: more mail servers take mail there than name a reverse record for their IPv6 clients."""
         four, six = await asyncio.gather(self._ask(host, "A"), self._ask(host, "AAAA"))
-        values = tuple(one.to_text() for _, records, _ in (four, six) for one in records)
-        is_validated = four[2] and six[2]
+        values = tuple(one.to_text() for one in (*four.values, *six.values))
+        is_validated, canonical = four.is_validated and six.is_validated, four.canonical or six.canonical
         if values:
-            return Answer(Outcome.FOUND, values, is_validated)
-        return Answer(Outcome.FAILED if Outcome.FAILED in (four[0], six[0]) else Outcome.NOTHING, (), is_validated)
+            return Answer(Outcome.FOUND, values, is_validated, canonical)
+        return Answer(Outcome.FAILED if Outcome.FAILED in (four.outcome, six.outcome) else Outcome.NOTHING, (), is_validated, canonical)
 
     async def tlsa(self, name: str) -> Answer[Tlsa]:
-        outcome, records, is_validated = await self._ask(name, "TLSA")
-        found = [Tlsa(one.usage, one.selector, one.mtype, bytes(one.cert)) for one in records if isinstance(one, dns.rdtypes.ANY.TLSA.TLSA)]
-        return Answer(outcome, tuple(found), is_validated)
+        found = await self._ask(name, "TLSA")
+        values = [
+            Tlsa(one.usage, one.selector, one.mtype, bytes(one.cert)) for one in found.values if isinstance(one, dns.rdtypes.ANY.TLSA.TLSA)
+        ]
+        return Answer(found.outcome, tuple(values), found.is_validated, found.canonical)
 
     async def texts(self, name: str) -> Answer[str]:
-        outcome, records, is_validated = await self._ask(name, "TXT")
-        found = [b"".join(one.strings).decode("utf-8", "replace") for one in records if isinstance(one, dns.rdtypes.ANY.TXT.TXT)]
-        return Answer(outcome, tuple(found), is_validated)
+        found = await self._ask(name, "TXT")
+        values = [b"".join(one.strings).decode("utf-8", "replace") for one in found.values if isinstance(one, dns.rdtypes.ANY.TXT.TXT)]
+        return Answer(found.outcome, tuple(values), found.is_validated, found.canonical)
 
-    async def _ask(self, name: str, kind: str) -> tuple[Outcome, list[dns.rdata.Rdata], bool]:
+    async def _ask(self, name: str, kind: str) -> Answer[dns.rdata.Rdata]:
+        asked = as_a_labels(name)
         try:
-            answer = await self._resolver.resolve(as_a_labels(name) + ".", kind, raise_on_no_answer=False, search=False)
+            answer = await self._resolver.resolve(asked + ".", kind, raise_on_no_answer=False, search=False)
         except dns.resolver.NXDOMAIN as error:
-            return Outcome.NOTHING, [], any(self._is_validated(one) for one in error.kwargs.get("responses", {}).values())
+            return Answer(Outcome.NOTHING, (), any(self._is_validated(one) for one in error.kwargs.get("responses", {}).values()))
         except (dns.exception.DNSException, OSError, ValueError):
-            return Outcome.FAILED, [], False
-        records: list[dns.rdata.Rdata] = list(answer.rrset)[:RECORDS] if answer.rrset is not None else []
-        return (Outcome.FOUND if records else Outcome.NOTHING), records, self._is_validated(answer.response)
+            return Answer(Outcome.FAILED)
+        records = tuple(answer.rrset)[:RECORDS] if answer.rrset is not None else ()
+        canonical = answer.canonical_name.to_text(omit_final_dot=True).lower()
+        return Answer(
+            Outcome.FOUND if records else Outcome.NOTHING,
+            records,
+            self._is_validated(answer.response),
+            canonical if canonical != asked else "",
+        )
 
     def _is_validated(self, response: dns.message.Message) -> bool:
         return self.is_trusted and bool(response.flags & dns.flags.AD)

@@ -135,13 +135,14 @@ async def _verify(
     asked = asyncio.create_task(dane.ask(resolver, place.host, place.port, is_host_sure=place.is_sure))
     addresses = (await resolver.addresses(place.host)).values
     seen = await look(place.host, place.port, addresses=addresses, manner=manner)
-    state, dane_reason, records = await asked
+    promise = await asked
     now = datetime.now(UTC)
     first = seen.chain[0] if seen.chain else None
     of_host = matching_name(first, place.host, common_name=common_name) if first is not None else None
     of_domain = matching_name(first, domain, common_name=common_name) if first is not None else None
+    state, dane_reason = promise.state, promise.reason
     if state is None:
-        state, dane_reason = dane.match(records, seen.chain, names=(place.host, domain), now=now)
+        state, dane_reason = dane.match(promise.records, seen.chain, names=(promise.base, place.host, domain), now=now)
     shown = Shown(
         is_offered=seen.step != "offer",
         fault=_fault(seen),
