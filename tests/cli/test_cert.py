@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from pathlib import Path
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from tests.cli.command import esa
 from tests.gateway.chains import HOST, SEED_END, Chains
 from tests.gateway.openssl import keys_agree, openssl
+from tests.gateway.tls_lab import LabServer, server_context
+from tests.gateway.zone_server import zone_server
 
 
 @pytest.fixture
@@ -88,6 +91,28 @@ def test_check_without_arguments_checks_the_configuration_and_its_host_name(chai
     assert "the certificate does not stand for mail.example.net, but for www.example.net" in bad.out
 
 
+async def test_hosts_that_mx_records_name_must_be_covered(chains: Chains, tmp_path: Path) -> None:
+    chain, key = chains.good("mx1.example.org")
+    zone = {("example.org", "MX"): ["10 mx1.example.org.", "20 mx2.example.org."]}
+    async with zone_server(zone) as names:
+        configuration = tmp_path / "esa.toml"
+        text = f'[gateway]\nhostname = "mx1.example.org"\n[dns]\nservers = ["{names.address}"]\n'
+        configuration.write_text(f'{text}[[certificate]]\nchain = "{chain}"\nkey = "{key}"\n')
+        options = ("cert", "check", "--config", configuration, "--authorities", chains.authorities)
+        done = await asyncio.to_thread(esa, *options, "--mx", "example.org")
+        none = await asyncio.to_thread(esa, *options, "--mx", "none.example")
+        doctor = await asyncio.to_thread(esa, "doctor", "--config", configuration, "--json")
+    assert done.code == 1
+    assert [line for line in done.out.splitlines() if "fault" in line] == [
+        "  fault: the certificate does not stand for mx2.example.org, but for mx1.example.org"
+    ]
+    assert (none.code, none.err.splitlines()[0]) == (3, "esa: --mx none.example: none.example has neither MX records nor an address")
+    findings = doctor.lines[0]["findings"]
+    assert isinstance(findings, list)
+    (found,) = (one for one in findings if one["name"] == "certificate")
+    assert (found["state"], "no authority that is trusted here" in found["text"]) == ("note", True)
+
+
 def test_what_is_no_certificate_is_said(tmp_path: Path, chains: Chains) -> None:
     junk, cut = tmp_path / "junk.pem", tmp_path / "cut.pem"
     junk.write_bytes(b"hello")
@@ -107,6 +132,8 @@ def test_a_request_holds_all_names_and_openssl_verifies_it(tmp_path: Path, kind:
     assert "verify OK" in shown
     assert "DNS:mx.example.org, DNS:xn--bcher-kva.example, IP Address:192.0.2.1" in shown
     before = key.read_bytes()
+    (line,) = esa("cert", "csr", "mx.example.org", "--key", key, "--out", wish, "--force", "--json").lines
+    assert line == {"request": str(wish), "key": str(key), "is_new_key": False}
     again = esa("cert", "csr", "mx.example.org", "--key", key, "--out", wish)
     assert (again.code, again.err.splitlines()[0]) == (3, f"esa: {wish}: there is such a file already")
     assert esa("cert", "csr", "mx.example.org", "--key", key, "--out", wish, "--force").code == 0
@@ -130,3 +157,29 @@ def test_a_certificate_that_signs_itself_is_served_and_checked(tmp_path: Path, k
     assert [one["code"] for one in found] == ["self-signed"]
     (shown,) = esa("cert", "show", "--json", chain).lines
     assert json.dumps(shown).count(done.err.rsplit(" ", 1)[1].strip()) == 1  # the TLSA record to publish has the digest of its key
+
+
+async def test_a_living_servers_certificate_is_shown_and_checked(chains: Chains) -> None:
+    async with LabServer(server_context(*chains.good("localhost"))) as server:
+        target = f"smtp://localhost:{server.port}"
+        shown = await asyncio.to_thread(esa, "cert", "show", target, "--authorities", chains.authorities)
+        checked = await asyncio.to_thread(esa, "cert", "check", target, "--authorities", chains.authorities)
+        untrusted = await asyncio.to_thread(esa, "cert", "check", target, "--json")
+        said = await asyncio.to_thread(
+            openssl, "s_client", "-starttls", "smtp", "-connect", f"127.0.0.1:{server.port}", "-showcerts", fails=True
+        )
+    assert shown.code == 0, shown.err
+    assert f"{target} (TLSv1.3 TLS_AES_256_GCM_SHA384): 2 certificates\n  1  subject      CN=localhost\n" in shown.out
+    assert (checked.code, checked.out.splitlines()[1:]) == (0, ["  OpenSSL, as a client: takes it", "  all is well"])
+    (line,) = untrusted.lines
+    assert (untrusted.code, line["openssl"]) == (1, "unable to get local issuer certificate")
+    assert said.count("BEGIN CERTIFICATE") >= 2
+
+
+async def test_a_server_without_tls_shows_nothing_and_says_why(chains: Chains) -> None:
+    async with LabServer(offers=False) as server:
+        target = f"smtp://127.0.0.1:{server.port}"
+        shown = await asyncio.to_thread(esa, "cert", "show", target)
+        checked = await asyncio.to_thread(esa, "cert", "check", target)
+    assert (shown.code, shown.err) == (3, f"{target}: the next hop does not offer STARTTLS\n")
+    assert (checked.code, checked.err.splitlines()[0]) == (3, f"esa: {target}: the next hop does not offer STARTTLS")

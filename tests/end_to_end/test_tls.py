@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.command import esa
 from tests.end_to_end.running import RECIPIENT, REVERSE_PATH, Gateway, running
 from tests.end_to_end.test_first_mail import CLEAN
 from tests.gateway.certificates import Authority
+from tests.gateway.name_server import name_server_beside
 
 MORE = '[[certificate]]\nchain = "{0}/1.pem"\nkey = "{0}/1.key"\n[[certificate]]\nchain = "{0}/2.pem"\nkey = "{0}/2.key"\n'
 
@@ -78,3 +80,30 @@ def test_certificates_are_read_again_and_bad_ones_are_not_taken(gateway: Gateway
     open_before.sendmail(REVERSE_PATH, [RECIPIENT], CLEAN)
     open_before.quit()
     gateway.arrived(1)
+
+
+def test_the_end_of_a_certificate_stands_in_log_and_metrics_and_a_renewal_shows(
+    gateway: Gateway, authority: Authority, tmp_path: Path
+) -> None:
+    def ends() -> list[str]:
+        return sorted(line for line in gateway.http("/metrics")[1].splitlines() if line.startswith("esa_certificate_end_timestamp_seconds"))
+
+    until(lambda: len(ends()) == 2)
+    before = ends()
+    old = authority.certificate("mx.example.org", is_expired=True)
+    (tmp_path / "1.pem").write_bytes(old.chain.read_bytes())
+    (tmp_path / "1.key").write_bytes(old.key.read_bytes())
+    os.kill(gateway.pid, signal.SIGHUP)
+    until(lambda: "event=service.reloaded" in gateway.log.read_text())
+    assert gateway.log.read_text().count("event=certificate.expired") == 1
+    assert [one == two for one, two in zip(before, ends(), strict=True)] == [False, True]
+
+
+def test_a_running_gateway_is_verified_by_our_own_tools(gateway: Gateway, authority: Authority) -> None:
+    with name_server_beside({}) as names:
+        options = ("--authorities", authority.file, "--resolver", names.address, "--json")
+        (line,) = esa("tlsverify", "mx.example.org", "--host", f"127.0.0.1:{gateway.port}", *options).lines
+    assert (line["verified"], line["protocol"], line["matching_name"]) == (True, "TLSv1.3", "mx.example.org")
+    target = f"smtp://127.0.0.1:{gateway.port}"
+    (shown,) = esa("cert", "show", target, "--authorities", authority.file, "--json").lines
+    assert (shown["trusted"], shown["reason"]) == (True, "")

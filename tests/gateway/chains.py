@@ -59,6 +59,7 @@ def issue(
     begin: datetime | None = None,
     end: datetime | None = None,
     is_authority: bool = False,
+    extensions: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
     """A certificate for `name`; signed by itself if `by` is None."""
     own = new_key(key)
@@ -87,6 +88,8 @@ def issue(
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_general(one) for one in names]), critical=False)
+    for added in extensions:
+        builder = builder.add_extension(added, critical=True)
     digest = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return Issued(builder.sign(signer, digest), own)
 
@@ -160,6 +163,7 @@ class Chains:
         chain_file, key_file = self.folder / f"chain-{self.made}.pem", self.folder / f"chain-{self.made}.key"
         chain_file.write_bytes(b"".join(one.pem for one in chain))
         key_file.write_bytes((key or chain[0]).key_pem)
+        key_file.chmod(0o600)
         return chain_file, key_file
 
     def good(self, *names: str, key: Key = "ecdsa") -> tuple[Path, Path]:

@@ -176,8 +176,13 @@ def test_an_unknown_root_is_refused_with_openssls_word(chains: Chains, tmp_path:
     chain, key = chains.files(chains.server(), chains.intermediate, chains.root)
     other = issue("Other Root", by=None, is_authority=True)
     checked = check_files(chain, key, now=datetime.now(UTC), authorities=[other.certificate])
-    assert codes(checked)[-1] == "refused"
+    assert [(one.code, one.severity) for one in checked.findings] == [("root-in-chain", "note"), ("unknown-authority", "warning")]
     assert checked.openssl == "self-signed certificate in certificate chain"
+    without, key = chains.files(chains.server(), chains.intermediate)
+    checked = check_files(without, key, now=datetime.now(UTC), authorities=[other.certificate])
+    assert codes(checked) == ["unknown-authority"]
+    assert "leads to CN=Test Root" in checked.findings[0].what
+    assert checked.openssl == "unable to get local issuer certificate"
 
 
 def test_one_who_may_not_sign_is_found(chains: Chains) -> None:
@@ -197,6 +202,7 @@ def test_a_chain_file_may_hold_its_key(chains: Chains, tmp_path: Path) -> None:
     chain, key = chains.good()
     both = tmp_path / "both.pem"
     both.write_bytes(key.read_bytes() + chain.read_bytes())
+    both.chmod(0o600)
     checked = check(chains, both, None)
     assert (codes(checked), checked.openssl) == ([], "")
 
@@ -215,3 +221,12 @@ def test_fingerprints_are_those_of_openssl(chains: Chains) -> None:
     said = openssl("x509", "-noout", "-fingerprint", "-sha256", "-serial", "-in", chain)
     assert facts.fingerprint.upper() in said.replace(":", "")
     assert facts.serial.upper() in said.upper()
+
+
+def test_a_key_that_everybody_can_read_is_a_warning(chains: Chains) -> None:
+    chain, key = chains.good()
+    key.chmod(0o640)
+    assert codes(check(chains, chain, key)) == []
+    key.chmod(0o644)
+    (finding,) = check(chains, chain, key).findings
+    assert (finding.code, finding.severity, finding.mend.partition(";")[0]) == ("key-open", "warning", f"chmod 600 {key}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,14 +12,18 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import click
 
-from esa.cli.program import DONE, FOUND
+from esa.cli.program import DONE, FAILED, FOUND
 from esa.cli.terminal import coloured, counted, json_option, print_json, printable, say
+from esa.errors import EsaError
 
 if TYPE_CHECKING:
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+    from esa.config.schema import Configuration
     from esa.gateway.certificates.checking import Checked
     from esa.gateway.certificates.making import KeyType
+    from esa.gateway.peers.probe import Look, Server
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _COLOURS = {"fault": "red", "warning": "yellow", "note": "cyan"}
@@ -39,6 +45,7 @@ def command() -> None:
     \b
     Examples:
       esa cert show mx.pem                         subject, names, validity, chain
+      esa cert show smtp://mx.example.net          those that a server shows
       esa cert check                               all certificates of esa.toml, with what to mend
       esa cert check chain.pem mx.key --name mx.example.org
       esa cert csr mx.example.org --key mx.key     a request for an authority, and a key if there is none
@@ -58,26 +65,53 @@ def show(targets: Sequence[str], as_json: bool, authorities: Path | None, passwo
     \b
     Examples:
       esa cert show mx.pem
+      esa cert show smtp://mx.example.net:25 https://www.example.net
       esa cert show appliance.p12 --password-file secret
       esa cert show --json *.pem | jq .certificates[0].days_left
 
-    A TARGET is a file in PEM, DER or PKCS#12. Exit status: 0 shown, 3 a target cannot be read.
+    A TARGET is a file in PEM, DER or PKCS#12, or a server: smtp:// (STARTTLS), smtps:// or https://. Of a server whose certificate is not
+    trusted, or whose TLS is too old, everything is shown all the same, and that is said.
+
+    Exit status: 0 shown, 3 a target cannot be read.
     """
     from esa.gateway.certificates.facts import facts_of
     from esa.gateway.certificates.files import read
+    from esa.gateway.peers.probe import Server
 
     now = datetime.now(UTC)
+    code = DONE
     for target in targets:
-        bundle = read(Path(target), password=_password(password_file))
+        certificates: tuple[x509.Certificate, ...]
+        if (server := Server.of(target)) is not None:
+            seen = _look(server, authorities)
+            certificates, form = seen.chain, " ".join(filter(None, (seen.version, seen.cipher))) or "no TLS"
+            head: dict[str, object] = {"version": seen.version, "cipher": seen.cipher, "trusted": seen.is_trusted, "reason": seen.reason}
+            notes = [why for why in (seen.reason, *seen.below_policy) if why]
+            code = code if certificates else FAILED
+        else:
+            bundle = read(Path(target), password=_password(password_file))
+            certificates, form = bundle.certificates, bundle.form
+            head, notes = (
+                {"form": bundle.form, "has_key": bundle.key is not None},
+                ["there is a key, too"] if bundle.key is not None else [],
+            )
         if as_json:
-            facts = [asdict(facts_of(one, now)) for one in bundle.certificates]
-            print_json({"target": target, "form": bundle.form, "has_key": bundle.key is not None, "certificates": facts})
+            print_json({"target": target, **head, "certificates": [asdict(facts_of(one, now)) for one in certificates]})
             continue
-        kinds = counted(len(bundle.certificates), "certificate") + (", and a key" if bundle.key is not None else "")
-        click.echo(f"{printable(target)} ({bundle.form}): {kinds}")
-        for number, certificate in enumerate(bundle.certificates, 1):
+        click.echo(f"{printable(target)} ({form}): {counted(len(certificates), 'certificate')}")
+        for number, certificate in enumerate(certificates, 1):
             click.echo(f"{number:>3}  " + "\n     ".join(_lines(certificate, now)))
-    return DONE
+        for note in notes:
+            say(printable(f"{target}: {note}"))
+    return code
+
+
+def _look(server: Server, authorities: Path | None) -> Look:
+    """What a server shows."""
+    from esa.gateway.peers.probe import Manner, look
+
+    manner = Manner(hostname=socket.gethostname(), authorities=authorities)
+    return asyncio.run(look(server.host, server.port, scheme=server.scheme, manner=manner))
 
 
 def _lines(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
@@ -101,16 +135,18 @@ def _lines(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
 
 
 @command.command()
-@click.argument("chain", required=False, type=click.Path(path_type=Path))
+@click.argument("chain", required=False)
 @click.argument("key", required=False, type=click.Path(path_type=Path))
 @click.option("--name", "names", multiple=True, metavar="HOST", help="Host name the certificate must stand for; may be given again.")
+@click.option("--mx", "domains", multiple=True, metavar="DOMAIN", help="Domain whose MX records must name hosts that it stands for.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration, instead of esa.toml; without CHAIN.")
 @_reading_options
 @json_option
 def check(
-    chain: Path | None,
+    chain: str | None,
     key: Path | None,
     names: Sequence[str],
+    domains: Sequence[str],
     config_file: Path | None,
     authorities: Path | None,
     password_file: Path | None,
@@ -123,6 +159,8 @@ def check(
       esa cert check                       every [[certificate]] of esa.toml, for the host name of the gateway
       esa cert check chain.pem mx.key --name mx.example.org
       esa cert check chain.pem --authorities our-root.pem
+      esa cert check smtp://mx.example.net
+      esa cert check --mx example.org      do MX records name hosts that the certificate stands for?
 
     Looks whether the key belongs to the certificate (by public key, for RSA, ECDSA and Ed25519), at the order and completeness of the
     chain, names, times, weak keys and digests; and asks OpenSSL, in a handshake in memory, whether a client would take it. It warns 60, 30,
@@ -130,20 +168,25 @@ def check(
 
     Exit status: 0 all is well, 1 something is to be mended, 2 used wrongly, 3 a file cannot be read.
     """
-    from esa.gateway.certificates.checking import check_configuration, check_files
+    from esa.config.load import load
+    from esa.gateway.certificates.checking import check_configuration, check_files, check_peer
     from esa.gateway.certificates.files import read_authorities, system_authorities
+    from esa.gateway.peers.probe import Server
 
     trusted = read_authorities(authorities) if authorities is not None else system_authorities()
     now = datetime.now(UTC)
+    configuration = None if chain is not None else load(config_file)
+    names = (*names, *_exchangers(domains, configuration))
     if chain is not None:
         if config_file is not None:
             raise click.UsageError("give either CHAIN or --config")
         password = _password(password_file)
-        checked = [check_files(chain, key, now=now, names=names, authorities=trusted, password=password)]
-    else:
-        from esa.config.load import load
-
-        configuration = load(config_file)
+        if (server := Server.of(chain)) is not None:
+            seen = _look(server, authorities)
+            checked = [check_peer(seen, now=now, names=names, authorities=trusted, target=chain)]
+        else:
+            checked = [check_files(Path(chain), key, now=now, names=names, authorities=trusted, password=password)]
+    elif configuration is not None:
         if not configuration.certificate:
             say("there is no [[certificate]] in the configuration: the listeners speak no TLS. See docs/certificates.md.")
             return FOUND
@@ -154,6 +197,26 @@ def check(
         else:
             _print_checked(one)
     return FOUND if any(one.needs_mending for one in checked) else DONE
+
+
+def _exchangers(domains: Sequence[str], configuration: Configuration | None) -> list[str]:
+    """The hosts that MX records of these domains name. Raises EsaError if they cannot be found out."""
+    from esa.gateway.peers.dns import QUESTION_SECONDS, ValidatingResolver
+    from esa.gateway.peers.domain import find_places
+
+    async def ask() -> list[str]:
+        resolver = ValidatingResolver(configuration.dns.servers if configuration is not None else (), timeout=QUESTION_SECONDS)
+        found: dict[str, None] = {}
+        for domain in domains:
+            places = await find_places(resolver, domain)
+            if places.fault:
+                raise EsaError(
+                    places.fault, where=f"--mx {domain}", mend="name a domain that takes mail, or look when its name servers answer"
+                )
+            found.update({place.host: None for place in places.servers})
+        return list(found)
+
+    return asyncio.run(ask()) if domains else []
 
 
 def _print_checked(checked: Checked) -> None:
@@ -170,6 +233,7 @@ def _print_checked(checked: Checked) -> None:
 
 def _making_options(function: _Command) -> _Command:
     for option in (
+        json_option,
         click.option("--force", is_flag=True, help="Overwrite the files if they are there."),
         click.option(
             "--key-type",
@@ -190,7 +254,7 @@ def _making_options(function: _Command) -> _Command:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the request goes. [default: NAME.csr]")
 @_making_options
-def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type: str, force: bool) -> None:
+def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type: str, force: bool, as_json: bool) -> None:
     """Write a request for a certificate that stands for each NAME, for an authority to sign.
 
     \b
@@ -200,15 +264,15 @@ def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type:
 
     A key is made (mode 0600) where there is none; --force never overwrites a key that is used.
     """
-    from esa.gateway.certificates.making import key_octets, make_key, read_key, request, write
+    from esa.gateway.certificates.making import request, write
 
     key_file, out = key_file or _file(names[0], ".key"), out or _file(names[0], ".csr")
-    is_new = not key_file.exists()
-    key = make_key(cast("KeyType", key_type)) if is_new else read_key(key_file)
+    key, is_new = _key(key_file, key_type)
     written = request(key, names)
     write(out, written, is_secret=False, replace=force)
-    if is_new:
-        write(key_file, key_octets(key), is_secret=True, replace=False)
+    _keep(key, key_file, is_new)
+    if as_json:
+        print_json({"request": str(out), "key": str(key_file), "is_new_key": is_new})
     say(f"wrote {out} for the {'new ' if is_new else ''}key {key_file}")
     say(f"next: have it signed, then esa cert check CHAIN {key_file} --name {names[0]}")
 
@@ -218,7 +282,9 @@ def csr(names: Sequence[str], out: Path | None, key_file: Path | None, key_type:
 @click.option("--days", type=click.IntRange(1, 3_650), default=365, show_default=True, help="How long it is valid.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the certificate goes. [default: NAME.pem]")
 @_making_options
-def self_signed(names: Sequence[str], days: int, out: Path | None, key_file: Path | None, key_type: str, force: bool) -> None:
+def self_signed(
+    names: Sequence[str], days: int, out: Path | None, key_file: Path | None, key_type: str, force: bool, as_json: bool
+) -> None:
     """Write a certificate that signs itself, and its key: to begin with, or to be published by DANE (RFC 7672).
 
     \b
@@ -229,21 +295,37 @@ def self_signed(names: Sequence[str], days: int, out: Path | None, key_file: Pat
     Who only encrypts takes it; who verifies does not, but for DANE.
     """
     from esa.gateway.certificates.facts import public_key_digest
-    from esa.gateway.certificates.files import read
-    from esa.gateway.certificates.making import key_octets, make_key, read_key, write
+    from esa.gateway.certificates.files import parse
     from esa.gateway.certificates.making import self_signed as make
+    from esa.gateway.certificates.making import write
+    from esa.gateway.certificates.names import as_a_labels
 
     key_file, out = key_file or _file(names[0], ".key"), out or _file(names[0], ".pem")
-    is_new = not key_file.exists()
-    key = make_key(cast("KeyType", key_type)) if is_new else read_key(key_file)
+    key, is_new = _key(key_file, key_type)
     written = make(key, names, now=datetime.now(UTC), days=days)
     write(out, written, is_secret=False, replace=force)
-    if is_new:
-        write(key_file, key_octets(key), is_secret=True, replace=False)
-    digest = public_key_digest(read(out).certificates[0])
+    _keep(key, key_file, is_new)
+    tlsa = f"_25._tcp.{as_a_labels(names[0])}. IN TLSA 3 1 1 {public_key_digest(parse(written))}"
+    if as_json:
+        print_json({"certificate": str(out), "key": str(key_file), "is_new_key": is_new, "tlsa": tlsa})
+    else:
+        click.echo(f'[[certificate]]\nchain = "{out}"\nkey = "{key_file}"')
     say(f"wrote {out} for the {'new ' if is_new else ''}key {key_file}")
-    click.echo(f'[[certificate]]\nchain = "{out}"\nkey = "{key_file}"')
-    say(f"with DNSSEC, publish: _25._tcp.{names[0]}. IN TLSA 3 1 1 {digest}")
+    say(f"with DNSSEC, publish: {tlsa}")
+
+
+def _key(file: Path, kind: str) -> tuple[CertificateIssuerPrivateKeyTypes, bool]:
+    """The key of a file, or a new one that `_keep` has to write; and whether it is new."""
+    from esa.gateway.certificates.making import make_key, read_key
+
+    return (read_key(file), False) if file.exists() else (make_key(cast("KeyType", kind)), True)
+
+
+def _keep(key: CertificateIssuerPrivateKeyTypes, file: Path, is_new: bool) -> None:
+    from esa.gateway.certificates.making import key_octets, write
+
+    if is_new:
+        write(file, key_octets(key), is_secret=True, replace=False)
 
 
 def _file(name: str, suffix: str) -> Path:

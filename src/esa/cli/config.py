@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -174,13 +175,16 @@ def _look_at_tls(configuration: Configuration, path: Path) -> tuple[list[Fault],
         table = f'[[listener]] "{listener.name}"'
         notes += [f"{table}, tls_ciphers: weak at {finding}" for finding in lint(listener.tls_ciphers)]
         try:
-            expired = Tls(settings).expired()
-            notes += [
-                f"{table}: the certificate {chain} is past its time since {at:%Y-%m-%d}; clients will refuse it" for chain, at in expired
-            ]
+            Tls(settings)
         except ConfigurationError as wrong:
             place = f"{wrong.where}: " if wrong.where else ""
             faults.append(Fault(str(path), f"{place}{wrong.what}", wrong.mend or "", table=table))
+    if not faults and resolved.certificate:
+        from esa.gateway.certificates.checking import check_configuration
+        from esa.gateway.certificates.files import system_authorities
+
+        for checked in check_configuration(resolved, now=datetime.now(UTC), authorities=system_authorities()):
+            notes += [f"[[certificate]] {checked.target}: {found.what}" for found in checked.findings if found.severity != "note"]
     return faults, notes
 
 

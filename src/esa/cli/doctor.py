@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -30,8 +31,8 @@ TIMEX_OCTETS = 256  # more than struct timex has on any Linux
 # extra → the modules it brings, and what they are for
 EXTRAS = {
     "gateway": (
-        ("uvloop", "aiosmtpd", "pydantic", "tomlkit", "sqlalchemy", "prometheus_client", "argon2"),
-        "esa serve, queue, quarantine, track",
+        ("uvloop", "aiosmtpd", "pydantic", "tomlkit", "sqlalchemy", "prometheus_client", "argon2", "dns"),
+        "esa serve, queue, quarantine, track, cert, tlsverify",
     ),
     "learning": (("sklearn", "zstandard"), "esa train, and archives ending in .zst"),
 }
@@ -76,6 +77,7 @@ def command(as_json: bool, state_folder: Path, listen: str, model: Path | None, 
     if config_file is not None:
         findings += _reputation(config_file)
         findings += _recorder(config_file)
+        findings += _certificates(config_file)
         findings.append(Finding("viruses", "note", NO_VIRUS_ENGINE))
     good = all(finding.state != "bad" for finding in findings)
     if as_json:
@@ -252,6 +254,29 @@ def _recorder(config_file: Path) -> Iterator[Finding]:
         text += f"; contents of {status.contents:,}, encrypted"
     is_well = configuration.recorder.enabled and not status.lost and not status.damaged
     yield Finding("recorder", "good" if is_well else "note", text, "" if is_well else "See docs/recorder.md.")
+
+
+def _certificates(config_file: Path) -> Iterator[Finding]:
+    """The first thing wrong with each certificate; `esa cert check` tells all."""
+    from esa.config.load import load
+    from esa.gateway.certificates.checking import check_configuration
+    from esa.gateway.certificates.files import system_authorities
+
+    try:
+        configuration = load(config_file)
+        if not configuration.certificate:
+            mend = "Make one (esa cert self-signed, esa cert csr), and name it in [[certificate]]."
+            yield Finding("certificate", "note", "there is none: the listeners speak no TLS", mend)
+            return
+        for checked in check_configuration(configuration, now=datetime.now(UTC), authorities=system_authorities()):
+            worst = next((one for one in checked.findings if one.severity == "fault"), None)
+            worst = worst or next((one for one in checked.findings if one.severity == "warning"), None)
+            if worst is None:
+                yield Finding("certificate", "good", checked.title)
+            else:
+                yield Finding("certificate", "bad" if worst.severity == "fault" else "note", f"{checked.target}: {worst.what}", worst.mend)
+    except EsaError as error:
+        yield Finding("certificate", "bad", f"{error.where}: {error.what}" if error.where else error.what, error.mend or "")
 
 
 def _clock() -> Finding:

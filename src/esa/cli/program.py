@@ -41,9 +41,11 @@ COMMANDS = {
     "report": ("esa.cli.report", "Tell what the gateway has stopped."),
     "cert": ("esa.cli.cert", "See, check and request certificates."),
     "dkim": ("esa.cli.dkim", "Make, show and try the keys that sign outgoing mail."),
+    "tlsverify": ("esa.cli.tlsverify", "Verify the TLS of a domain's mail servers."),
     "evaluate": ("esa.cli.evaluate", "Measure a model on labelled mail."),
     "train": ("esa.cli.train", "Make a local model from labelled mail."),
     "bench": ("esa.cli.bench", "Measure speed: of the library, an SMTP server, or TLS."),
+    "help": ("esa.cli.help", "Explain a topic."),
     "doctor": ("esa.cli.doctor", "Check this installation and say what to mend."),
 }
 
@@ -148,6 +150,7 @@ _EXTRAS = {
     "prometheus_client": "gateway",
     "argon2": "gateway",
     "lark": "gateway",
+    "dns": "gateway",
     "sklearn": "learning",
     "scipy": "learning",
     "zstandard": "learning",

@@ -1,10 +1,12 @@
-"""SMTP client for delivery (RFC 5321, PIPELINING of RFC 2920, SIZE of RFC 1870, 8BITMIME of RFC 6152, SMTPUTF8 of RFC 6531, DSN of RFC 3461).
+"""SMTP client for delivery (RFC 5321, PIPELINING of RFC 2920, SIZE of RFC 1870, 8BITMIME of RFC 6152, SMTPUTF8 of RFC 6531, DSN of RFC 3461,
+STARTTLS of RFC 3207).
 
 `ReplyReader` and `DataEncoder` do no I/O; `Connection` carries them over a socket and keeps one session, for many messages. Rules:
 
 - With PIPELINING the whole envelope and DATA leave in one write and their replies are awaited together; the mail data follows the 354.
 - Each forward-path gets its own result. A 4xx is deferred, a 5xx failed; a lost connection or a time-out defers what has no result yet.
 - What leaves is CRLF-clean: bare CR and LF become CRLF, dots are stuffed, whatever the content holds.
+- With `start_tls` what was said before counts no more; what came in the clear behind the 220 is an attack, and ends the session (RFC 3207).
 - Content with octets over 127 is sent unchanged to a next hop without 8BITMIME: converting it would break signatures, refusing it loses
   mail.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
@@ -37,6 +40,17 @@ class RemoteError(Exception):
         self.replies = tuple(replies)
 
 
+TlsStep = Literal["offer", "reply", "injection", "handshake", "certificate"]
+
+
+class TlsError(RemoteError):
+    """The next hop cannot be spoken to in TLS. `step`: what it does not offer, refuses with a reply, has tampered with, or fails at."""
+
+    def __init__(self, step: TlsStep, reason: str, replies: Sequence[RemoteReply] = ()) -> None:
+        super().__init__(reason, replies)
+        self.step = step
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds to wait for each reply; those of RFC 5321 section 4.5.3.2."""
@@ -47,6 +61,7 @@ class Timeouts:
     data: float = 120.0
     block: float = 180.0  # for the network to take a block of mail data
     end_of_data: float = 600.0
+    handshake: float = 60.0  # of TLS; no RFC has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +90,11 @@ class ReplyReader:
     def __init__(self) -> None:
         self._buffer = b""
         self._lines: list[str] = []
+        self.is_between_replies = True  # nothing has come that is not part of a whole reply
 
     def feed(self, data: bytes) -> list[RemoteReply]:
         """Return the replies that are whole now."""
+        self.is_between_replies = False
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         if len(self._buffer) > REPLY_LINE_LIMIT:
             raise RemoteError("the next hop sends a line without end")
@@ -93,6 +110,7 @@ class ReplyReader:
             if mark != b"-":
                 replies.append(RemoteReply(int(code), tuple(self._lines)))
                 self._lines = []
+        self.is_between_replies = not self._buffer and not self._lines
         return replies
 
 
@@ -247,6 +265,10 @@ class Connection(asyncio.Protocol):
         [greeting] = await self._read(1, self.timeouts.greeting, "connecting")
         if greeting.code != 220:
             raise RemoteError(f"the next hop greets with {greeting}")
+        await self._introduce(hostname)
+
+    async def _introduce(self, hostname: str) -> None:
+        self.extensions = {}
         name = hostname.encode("ascii", "replace")
         reply = await self._ask(b"EHLO " + name + b"\r\n", self.timeouts.command, "EHLO")
         if reply.code == 250:
@@ -257,6 +279,52 @@ class Connection(asyncio.Protocol):
             reply = await self._ask(b"HELO " + name + b"\r\n", self.timeouts.command, "HELO")
         if reply.code != 250:
             raise RemoteError(f"EHLO or HELO was answered with {reply}")
+
+    async def start_tls(self, context: ssl.SSLContext, *, server_name: str, hostname: str) -> None:
+        """Ask for TLS, begin it, and say EHLO again. `server_name` is that of the next hop (SNI).
+
+        Raises TlsError, after which the session may go on in the clear only if the step was "offer" or "reply"; RemoteError otherwise.
+        """
+        if "STARTTLS" not in self.extensions:
+            raise TlsError("offer", "the next hop does not offer STARTTLS")
+        reply = await self._ask(b"STARTTLS\r\n", self.timeouts.command, "STARTTLS")
+        if reply.code != 220:
+            raise TlsError("reply", f"STARTTLS was answered with {reply}", (reply,))
+        if self._replies or not self._reader.is_between_replies:
+            self._lose("octets came in the clear behind the reply to STARTTLS")
+            raise TlsError("injection", "octets came in the clear behind the reply to STARTTLS: someone in between may have put them there")
+        await self.begin_tls(context, server_name=server_name)
+        await self._introduce(hostname)
+
+    async def begin_tls(self, context: ssl.SSLContext, *, server_name: str) -> None:
+        """The handshake. After STARTTLS, or before the greeting where TLS comes first (RFC 8314). Raises TlsError."""
+        assert self._transport is not None
+        limit = self.timeouts.handshake
+        try:
+            async with asyncio.timeout(limit):
+                self._transport = await self._loop.start_tls(
+                    self._transport, self, context, server_hostname=server_name, ssl_handshake_timeout=2 * limit
+                )
+        except ssl.SSLCertVerificationError as error:
+            fault = TlsError("certificate", f"the certificate is not trusted: {error.verify_message}")
+        except ssl.SSLError as error:
+            fault = TlsError("handshake", f"the handshake failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
+        except TimeoutError:
+            fault = TlsError("handshake", f"the handshake took more than {limit:g} s")
+        except OSError as error:
+            fault = TlsError("handshake", f"the connection broke in the handshake: {error.strerror or error}")
+        else:
+            if self._transport is not None:
+                return
+            fault = TlsError("handshake", "the connection broke in the handshake")
+        self._lose(str(fault))
+        raise fault
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """What is known of TLS; None in the clear."""
+        found = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        return cast("ssl.SSLObject | None", found)
 
     async def send(self, envelope: Envelope, addresses: Sequence[str], message: Sendable) -> Attempt:
         """Offer one message to the forward-paths. Never raises for what the next hop does; StoreError if the message cannot be read."""
@@ -403,6 +471,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Go at once, without a word."""
+        self._lose("given up here")
+
 
 def _resolve(future: asyncio.Future[None] | None) -> None:
     if future is not None and not future.done():
@@ -483,16 +555,21 @@ def _needs_smtputf8(envelope: Envelope, addresses: Sequence[str], message: Senda
     return not seen.isascii()
 
 
-async def connect(host: str, port: int, *, hostname: str, timeouts: Timeouts | None = None) -> Connection:
-    """Open an SMTP session to the next hop. Raises RemoteError, which says why not."""
-    limits = timeouts or Timeouts()
+async def reach(host: str, port: int, *, timeouts: Timeouts) -> Connection:
+    """A connection on which nothing has been said yet. Raises RemoteError, which says why there is none."""
     try:
-        async with asyncio.timeout(limits.connect):
-            _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(limits), host, port)
+        async with asyncio.timeout(timeouts.connect):
+            _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(timeouts), host, port)
     except TimeoutError:
-        raise RemoteError(f"no connection to {host}:{port} within {limits.connect:g} s") from None
+        raise RemoteError(f"no connection to {host}:{port} within {timeouts.connect:g} s") from None
     except OSError as error:
         raise RemoteError(f"no connection to {host}:{port}: {error.strerror or error}") from None
+    return connection
+
+
+async def connect(host: str, port: int, *, hostname: str, timeouts: Timeouts | None = None) -> Connection:
+    """Open an SMTP session to the next hop. Raises RemoteError, which says why not."""
+    connection = await reach(host, port, timeouts=timeouts or Timeouts())
     try:
         await connection.open(hostname)
     except BaseException:

@@ -49,6 +49,7 @@ class Event(StrEnum):
     USERS_REFUSED = "users.refused"
     USER_AMBIGUOUS = "user.ambiguous"
     CERTIFICATE_EXPIRED = "certificate.expired"
+    CERTIFICATE_EXPIRING = "certificate.expiring"
     CERTIFICATE_REFUSED = "certificate.refused"
     CERTIFICATES_LOADED = "certificates.loaded"
     MESSAGE_STARTED = "message.started"

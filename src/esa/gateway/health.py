@@ -38,9 +38,9 @@ class Health:
 class HealthServer:
     """The HTTP server; `look` is asked for the state of the gateway at each request to /health."""
 
-    def __init__(self, counters: Counters, look: Callable[[], Health], more: Sequence[Collector] = ()) -> None:
-        """`more` is told of at /metrics beside the counters."""
-        self._counters, self._look, self._more = counters, look, more
+    def __init__(self, counters: Counters, look: Callable[[], Health], *collectors: Collector) -> None:
+        """`collectors` have metrics beside the counters."""
+        self._counters, self._look, self._collectors = counters, look, collectors
         self._server: asyncio.Server | None = None
         self._seen = (0, 0)  # commit failures and commits at the last look
         self._failed_at = -FAILURE_SECONDS
@@ -97,7 +97,7 @@ class HealthServer:
                 status = HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE
                 return status, "application/json", json.dumps(body, indent=1).encode() + b"\n"
             case "/metrics":
-                return HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", self._counters.prometheus_text(*self._more)
+                return HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", self._counters.prometheus_text(*self._collectors)
             case _:
                 return HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"/health and /metrics are here\n"
 

@@ -200,7 +200,5 @@ async def serve(
         needs_authentication=needs_authentication,
         trust=trust,
     )
-    if server.tls is not None:
-        server.tls.tell_expired()
     await server.listen([sockets] if isinstance(sockets, socket.socket) else sockets)
     return server

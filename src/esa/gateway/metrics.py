@@ -198,7 +198,7 @@ class Counters(Collector):
         return iter(())
 
     def prometheus_text(self, *others: Collector) -> bytes:
-        """All totals in the Prometheus text format 0.0.4, and what others have to tell."""
+        """All totals, and what others collect, in the Prometheus text format 0.0.4."""
         registry = CollectorRegistry(auto_describe=False)
         for collector in (self, *others):
             registry.register(collector)

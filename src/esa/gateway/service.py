@@ -21,6 +21,7 @@ from typing import Any
 from esa.config.schema import Configuration
 from esa.errors import ConfigurationError, EsaError, StoreError
 from esa.gateway import events, patterns
+from esa.gateway.certificates.watch import Watch
 from esa.gateway.cost_metrics import CostCollector
 from esa.gateway.events import Event as Log
 from esa.gateway.health import Health, HealthServer
@@ -67,6 +68,7 @@ class Service:
         self._successors: list[Child] = []  # receivers of a reload that are not ready yet
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
+        self._certificates = Watch(lambda: [one.chain for one in self.configuration.certificate])
 
     async def run(self, *, started: Callable[[Service], None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, or `stop`. `started` is called when every process does its work.
@@ -93,11 +95,13 @@ class Service:
                 patterns.put_in_force(state)
             self._sockets, self._lock, self._rates = sockets, children_lock, rates
             self._children = [self._child(Job("deliver", 0)), self._child(Job("keep", 1)), *self._receivers(0, compiled)]
-            health = HealthServer(counters, lambda: self._health(counters), [CostCollector(state)])
+            health = HealthServer(counters, lambda: self._health(counters), CostCollector(state), self._certificates)
             self.health_place = await self._serve_health(health)
+            watch = asyncio.create_task(self._certificates.run())
             try:
                 await self._supervise(counters, started)
             finally:
+                watch.cancel()
                 await health.close()
 
     def stop(self) -> None:
@@ -239,6 +243,7 @@ class Service:
             child.begin_anew(self._descriptor)
         self._children, self._successors = [*storekeepers, *new], []
         os.close(before)
+        await asyncio.to_thread(self._certificates.look)
         with contextlib.suppress(TimeoutError):  # what keeps one from starting stands in the log, and it is tried again and again
             async with asyncio.timeout(RENEWED_SECONDS):
                 await self._all_ready(storekeepers)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -68,19 +67,8 @@ class Tls:
     """The contexts in use. Raises ConfigurationError for certificates, keys or ciphers that cannot be used."""
 
     def __init__(self, settings: TlsSettings) -> None:
-        """Nothing is logged: `tell_expired` is for who serves with it."""
         self.settings = settings
         self._use(_make(settings))
-
-    def tell_expired(self) -> None:
-        """Warn of certificates that are past their time."""
-        for chain, at in self.expired():
-            events.warning(Log.CERTIFICATE_EXPIRED, certificate=str(chain), expired=at.isoformat())
-
-    def expired(self) -> list[tuple[Path, datetime]]:
-        """Certificates that are past their time, and since when. Raises ConfigurationError."""
-        ends = [(one.chain, _read(one).not_valid_after_utc) for one in self.settings.certificates]
-        return [(chain, at) for chain, at in ends if at < datetime.now(UTC)]
 
     def _use(self, made: tuple[dict[str, ssl.SSLContext], ssl.SSLContext]) -> None:
         self._by_name, self.context = made
@@ -90,7 +78,6 @@ class Tls:
         """Read certificates and keys again. If that fails, say so in the log and keep those in use."""
         try:
             made = _make(self.settings)
-            self.tell_expired()
         except ConfigurationError as error:
             events.error(Log.CERTIFICATE_REFUSED, certificate=error.where, reason=error.what)
             return False

@@ -1,8 +1,9 @@
-"""A certificate of the configuration or of files, checked as a whole: findings, and OpenSSL's word. `esa cert check` calls it."""
+"""A certificate of the configuration, of files or of a server, checked as a whole: findings, and OpenSSL's word. `esa cert check` calls it."""
 
 from __future__ import annotations
 
 import ssl
+import stat
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -13,8 +14,9 @@ from cryptography import x509
 from esa.config.schema import Configuration
 from esa.gateway.certificates import findings, trial
 from esa.gateway.certificates.facts import days_left, facts_of, name_text
-from esa.gateway.certificates.files import belongs, key_beside, read
+from esa.gateway.certificates.files import CertificateError, belongs, key_beside, read
 from esa.gateway.certificates.findings import Finding
+from esa.gateway.peers.probe import Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,33 @@ def check_files(
             )
         elif any(one.code == "key-mismatch" for one in found):
             found = _with_right_key(found, chain, key, bundle.certificates)
+    holder = key or chain
+    if secret is not None and password is None and holder.stat().st_mode & stat.S_IROTH:
+        what = f"the key in {holder} can be read by every user of this machine"
+        found.append(
+            Finding("key-open", "warning", what, f"chmod 600 {holder}; if there are other users, request a certificate for a new key")
+        )
     openssl = None
     if secret is not None and bundle.form == "PEM" and bundle.certificates and belongs(secret, bundle.certificates[0]):
         openssl = _ask_openssl(chain, key or chain, authorities, password)
-        if openssl and not any(one.severity == "fault" or one.code == "self-signed" for one in found):
+        if openssl and not any(one.severity == "fault" or one.code in findings.UNTRUSTED for one in found):
             mend = "see docs/certificates.md; an authority of your own is named with --authorities"
             found.append(Finding("refused", "fault", f"clients refuse the chain: {openssl}", mend))
     return Checked(target, now, bundle.certificates, tuple(found), openssl)
+
+
+def check_peer(
+    seen: Look, *, now: datetime, names: Sequence[str] = (), authorities: Sequence[x509.Certificate] = (), target: str = ""
+) -> Checked:
+    """What a server showed, which must stand for its own name too. Raises CertificateError if it showed nothing."""
+    target = target or f"{seen.scheme}://{seen.host}:{seen.port}"
+    if not seen.chain:
+        raise CertificateError(seen.reason or "the server showed no certificate", where=target, mend="esa tlsverify tells how far it came")
+    found = findings.examine(seen.chain, now=now, names=(seen.host, *names), authorities=authorities)
+    if seen.refusal and not any(one.severity == "fault" or one.code in findings.UNTRUSTED for one in found):
+        mend = "see docs/certificates.md; an authority of your own is named with --authorities"
+        found.append(Finding("refused", "fault", f"clients refuse the chain: {seen.refusal}", mend))
+    return Checked(target, now, seen.chain, tuple(found), seen.refusal)
 
 
 def check_configuration(

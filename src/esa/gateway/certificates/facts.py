@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from esa.gateway.certificates.files import public_octets
+from esa.gateway.certificates.files import extension, public_octets
 from esa.gateway.certificates.names import names_of
 
 DAY = 86_400
@@ -119,19 +119,13 @@ def public_key_digest(certificate: x509.Certificate) -> str:
 
 def is_authority(certificate: x509.Certificate) -> bool:
     """Whether it may sign others (basicConstraints, RFC 5280 section 4.2.1.9)."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False
+    constraints = extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
 def issuer_address(certificate: x509.Certificate) -> str:
     """Where the authority publishes the issuer's certificate (caIssuers, RFC 5280 section 4.2.2.1); empty if it does not say."""
-    try:
-        access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return ""
-    for one in access:
+    for one in extension(certificate, x509.AuthorityInformationAccess) or ():
         if one.access_method == AuthorityInformationAccessOID.CA_ISSUERS and isinstance(
             one.access_location, x509.UniformResourceIdentifier
         ):

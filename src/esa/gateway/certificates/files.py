@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 import ssl
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key, load_pem_private_key, pkcs12
+from cryptography.utils import CryptographyDeprecationWarning
 
 from esa.errors import EsaError
 
@@ -24,6 +26,8 @@ AUTHORITIES_LIMIT = 16 << 20  # octets; the bundle of a system has some hundred 
 CERTIFICATES = 100  # of one file that are looked at
 NEIGHBOURS = 200  # files of a folder that are looked through for a key
 Form = Literal["PEM", "DER", "PKCS#12"]
+UNREADABLE: Final = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
@@ -47,7 +51,7 @@ def read(path: Path, *, password: bytes | None = None) -> Bundle:
     if b"-----BEGIN " in data:
         return Bundle(path, "PEM", _pem_certificates(path, data), _pem_key(path, data, password))
     try:
-        return Bundle(path, "DER", (x509.load_der_x509_certificate(data),))
+        return Bundle(path, "DER", (parse(data),))
     except ValueError:
         pass
     try:
@@ -63,7 +67,7 @@ def read_authorities(path: Path) -> tuple[x509.Certificate, ...]:
     for match in _BLOCK.finditer(_octets(path, AUTHORITIES_LIMIT)):
         if match[1] in (b"CERTIFICATE", b"X509 CERTIFICATE"):
             try:
-                found.append(x509.load_pem_x509_certificate(match[0]))
+                found.append(parse(match[0]))
             except ValueError:
                 continue
     if not found:
@@ -75,6 +79,28 @@ def system_authorities() -> tuple[x509.Certificate, ...]:
     """The authorities that this machine trusts; none if it has no file of them. Raises CertificateError."""
     file = ssl.get_default_verify_paths().cafile
     return read_authorities(Path(file)) if file else ()
+
+
+def parse(octets: bytes) -> x509.Certificate:
+    """A certificate in PEM or DER. Raises ValueError, also for one whose names cannot be read: the library reads them late, and nobody after
+    this has to expect it. What it is odd in, as a serial number of 0, is told by nobody: old ones are trusted."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        pem = octets.startswith(b"-----BEGIN ")
+        try:
+            found = x509.load_pem_x509_certificate(octets) if pem else x509.load_der_x509_certificate(octets)
+        except (x509.InvalidVersion, TypeError) as error:
+            raise ValueError(str(error)) from error
+        found.subject.public_bytes(), found.issuer.public_bytes()
+        return found
+
+
+def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """An extension of a certificate; None if it has none, or none of its extensions can be read."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except UNREADABLE:
+        return None
 
 
 def public_octets(key: CertificatePublicKeyTypes | PublicKeyTypes) -> bytes:
@@ -128,7 +154,7 @@ def _pem_certificates(path: Path, data: bytes) -> tuple[x509.Certificate, ...]:
         if match[1] not in (b"CERTIFICATE", b"X509 CERTIFICATE"):
             continue
         try:
-            found.append(x509.load_pem_x509_certificate(match[0]))
+            found.append(parse(match[0]))
         except ValueError as error:
             line = data.count(b"\n", 0, match.start()) + 1
             raise CertificateError(

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from esa.gateway.certificates.facts import days_left, digest_text, is_authority, issuer_address, key_text, name_text, openssl_time
-from esa.gateway.certificates.files import belongs
+from esa.gateway.certificates.files import belongs, extension
 from esa.gateway.certificates.names import matching_name, names_of
 
 WARNED_AT: Final = (60, 30, 14, 7, 1)  # days before the end; from 30 on somebody should act
@@ -29,8 +29,10 @@ Severity = Literal["fault", "warning", "note"]
 Code = Literal[
     "no-certificate",
     "key-mismatch",
+    "key-open",
     "wrong-order",
     "missing-intermediate",
+    "unknown-authority",
     "self-signed",
     "stranger-in-chain",
     "root-in-chain",
@@ -46,6 +48,9 @@ Code = Literal[
     "not-an-authority",
     "refused",
 ]
+
+
+UNTRUSTED: Final = frozenset({"missing-intermediate", "unknown-authority", "self-signed"})  # codes that say why OpenSSL refuses a chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +144,18 @@ def has_signed(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     """Whether `certificate` names `issuer` and bears its signature."""
     if issuer.subject != certificate.issuer:
         return False
-    if digest_text(certificate) in _UNVERIFIED:  # `_strength` finds it; the name has to do here, where nobody is trusted for it
+    if is_forgeable(certificate):  # `_strength` finds it; the name has to do here, where nobody is trusted for it
         return True
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+def is_forgeable(certificate: x509.Certificate) -> bool:
+    """Whether its signature proves nothing: `has_signed` cannot verify it then."""
+    return digest_text(certificate) in _UNVERIFIED
 
 
 def _order(certificates: Sequence[x509.Certificate], path: Path) -> Iterator[Finding]:
@@ -173,8 +183,8 @@ def _order(certificates: Sequence[x509.Certificate], path: Path) -> Iterator[Fin
 
 def _completeness(certificates: Sequence[x509.Certificate], path: Path, authorities: Sequence[x509.Certificate]) -> Iterator[Finding]:
     top = certificates[path.links[-1]]
-    if not path.is_whole:
-        address = issuer_address(top)
+    address = issuer_address(top)
+    if not path.is_whole and len(path.links) == 1:
         yield Finding(
             "missing-intermediate",
             "fault",
@@ -183,6 +193,14 @@ def _completeness(certificates: Sequence[x509.Certificate], path: Path, authorit
             f"append it, in PEM; the authority publishes it at {address}"
             if address
             else "append it, in PEM, from where the certificate came from; if it is an authority of your own, name it with --authorities",
+        )
+    elif not path.is_whole or (len(path.links) > 1 and top.issuer == top.subject and authorities and top not in authorities):
+        yield Finding(
+            "unknown-authority",
+            "warning",
+            f"the chain leads to {name_text(top.issuer)}, which is no authority that is trusted here: who does not know it refuses the chain",
+            "if it is an authority of your own, name it with --authorities; else an intermediate certificate is missing"
+            + (f", see {address}" if address else ""),
         )
     elif len(path.links) == 1 and top.issuer == top.subject and top not in authorities:
         yield Finding(
@@ -242,11 +260,8 @@ def _purpose(certificate: x509.Certificate, *, is_alone: bool) -> Iterator[Findi
     if is_authority(certificate) and not (is_alone and certificate.issuer == certificate.subject):
         what = f"{name_text(certificate.subject)} is an authority's certificate, not a server's"
         yield Finding("authority-as-server", "fault", what, "put the server's certificate first")
-    try:
-        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return
-    if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
+    usages = extension(certificate, x509.ExtendedKeyUsage)
+    if usages is not None and not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usages):
         yield Finding("not-for-servers", "fault", "the certificate is not for servers (extendedKeyUsage)", "request one for a TLS server")
 
 

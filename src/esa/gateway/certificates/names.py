@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from esa.gateway.certificates.files import extension
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
@@ -29,9 +31,8 @@ def names_of(certificate: x509.Certificate) -> Names:
     """Names of a certificate. Those that cannot be read are left out: nothing matches them."""
     common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     shown = str(common[-1].value) if common else ""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    names = extension(certificate, x509.SubjectAlternativeName)
+    if names is None:
         return Names(common=shown)
     dns = tuple(name.lower().rstrip(".") for name in names.get_values_for_type(x509.DNSName))
     return Names(dns, tuple(str(address) for address in names.get_values_for_type(x509.IPAddress)), shown)

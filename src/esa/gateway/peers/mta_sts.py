@@ -1,0 +1,185 @@
+"""MTA-STS (RFC 8461): the policy that a domain publishes over HTTPS, and whether a server and its certificate fit it. `domain` calls it.
+
+The policy is fetched once per look, from `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`, without following redirects, at most 64 KiB, within
+seconds; what is wrong with it is said and counts as no policy in hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import io
+import re
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from esa.engine.resolver import Outcome
+from esa.gateway.certificates.names import as_a_labels, matching_name
+from esa.gateway.peers.dns import PeerResolver
+from esa.gateway.peers.probe import ADDRESSES, Manner, chain_of, client_context
+from esa.policy.tls_modes import MtaSts
+
+POLICY_LIMIT = 64 << 10  # octets (RFC 8461 section 3.3 allows to stop there)
+HEAD_LIMIT = 16 << 10  # octets of the header of the reply
+SECONDS = 15.0  # for the policy; RFC 8461 section 3.3 proposes a minute, an administrator waits here
+HTTPS = 443
+MOST_SERVERS = 100  # mx lines of one policy
+LONGEST_AGE = 31_557_600  # seconds (section 3.2)
+_IDENTIFIER = re.compile(r"[A-Za-z0-9]{1,32}\Z")
+PolicyMode = Literal["enforce", "testing", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a domain asks of its senders. `servers`: host names, or `*.` and a domain, in lower case; `max_age` in seconds."""
+
+    mode: PolicyMode
+    servers: tuple[str, ...]
+    max_age: int
+    identifier: str = ""  # of the record: it changes when the policy does
+
+    def allows(self, host: str) -> bool:
+        """Whether a server is among them (section 4.1): a wildcard stands for exactly one label."""
+        name = as_a_labels(host)
+        return any(one == name or (one.startswith("*.") and name.partition(".")[2] == one[2:]) for one in self.servers)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The policy of a domain; without one, what that counts as and why."""
+
+    policy: Policy | None
+    state: MtaSts = MtaSts.ABSENT
+    reason: str = ""
+
+
+class PolicyError(ValueError):
+    """A policy cannot be had, or is none."""
+
+
+async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int = HTTPS) -> Found:
+    """The policy of a domain. Never raises for what its servers do."""
+    answer = await resolver.texts(f"_mta-sts.{domain}")
+    if answer.outcome is Outcome.FAILED:
+        return Found(None, MtaSts.UNKNOWN, f"the name servers do not answer for _mta-sts.{domain}")
+    records = [text for text in answer.values if re.match(r"v=STSv1\s*(?:;|\Z)", text)]
+    if not records:
+        return Found(None, MtaSts.ABSENT, "the domain publishes no policy")
+    if len(records) > 1:  # section 3.1: then there is none
+        return Found(None, MtaSts.ABSENT, f"the domain publishes {len(records)} records, which count as none")
+    identifier = _fields(records[0], ";", "=").get("id", [""])[0]
+    if not _IDENTIFIER.match(identifier):
+        return Found(None, MtaSts.ABSENT, "the record has no id")
+    try:
+        async with asyncio.timeout(SECONDS):
+            text = await _fetch(resolver, f"mta-sts.{as_a_labels(domain)}", manner, port)
+        policy = parse(text, identifier)
+    except TimeoutError:
+        return Found(None, MtaSts.UNKNOWN, f"the policy did not come within {SECONDS:g} s")
+    except (PolicyError, OSError) as error:
+        return Found(None, MtaSts.UNKNOWN, f"the policy cannot be had: {error}")
+    if policy.mode == "none":
+        return Found(policy, MtaSts.ABSENT, "the policy says none")
+    return Found(policy)
+
+
+def judge(found: Found, *, host: str, refusal: str, matches_host: bool) -> tuple[MtaSts, str]:
+    """Whether a server fits the policy. `refusal`: why its chain is not trusted, or TLS did not come about; empty if all is well."""
+    policy = found.policy
+    if policy is None or policy.mode == "none":
+        return found.state, found.reason
+    if not policy.allows(host):
+        reason = f"{host} is not among the servers of the policy: {', '.join(policy.servers)}"
+    elif refusal:
+        reason = refusal
+    elif not matches_host:
+        reason = f"the certificate does not stand for {host}"
+    else:
+        return MtaSts.TESTING if policy.mode == "testing" else MtaSts.MATCHED, f"mode {policy.mode}, and all fits"
+    return MtaSts.TESTING if policy.mode == "testing" else MtaSts.MISMATCHED, f"mode {policy.mode}: {reason}"
+
+
+def parse(text: str, identifier: str = "") -> Policy:
+    """A policy file (section 3.2). Raises PolicyError."""
+    fields = _fields(text, "\n", ":")
+    if fields.get("version") != ["STSv1"]:
+        raise PolicyError("it does not begin with version: STSv1")
+    mode, age = fields.get("mode", [""])[0], fields.get("max_age", [""])[0]
+    if mode not in ("enforce", "testing", "none"):
+        raise PolicyError(f"its mode is {mode!r}")
+    if not (age.isascii() and age.isdigit() and len(age) <= 10):
+        raise PolicyError("it has no max_age")
+    servers = tuple(as_a_labels(one) for one in fields.get("mx", [])[:MOST_SERVERS])
+    if not servers and mode != "none":
+        raise PolicyError("it names no server (mx)")
+    return Policy(cast("PolicyMode", mode), servers, min(int(age), LONGEST_AGE), identifier)
+
+
+def _fields(text: str, between: str, mark: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for part in text.split(between):
+        name, has, value = part.partition(mark)
+        if has:
+            found.setdefault(name.strip(), []).append(value.strip())
+    return found
+
+
+async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int) -> str:
+    """The file at the well-known place. Raises PolicyError or OSError, which say why not."""
+    answer = await resolver.addresses(host)
+    if not answer.values:
+        raise PolicyError(f"{host} has no address")
+    fault: OSError | None = None
+    for address in answer.values[:ADDRESSES]:
+        try:
+            reader, writer = await asyncio.open_connection(
+                address, port, ssl=client_context(manner.authorities, manner.policy, True), server_hostname=host, limit=HEAD_LIMIT
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise PolicyError(f"the certificate of {host} is not trusted: {error.verify_message}") from error
+        except OSError as error:
+            fault = error
+            continue
+        try:
+            return await _read(reader, writer, host)
+        finally:
+            writer.transport.abort()
+    raise PolicyError(f"no connection to {host}: {fault.strerror or fault if fault is not None else 'no address'}")
+
+
+async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> str:
+    chain = chain_of(writer.get_extra_info("ssl_object"))
+    if not chain or matching_name(chain[0], host) is None:
+        raise PolicyError(f"the certificate does not stand for {host}")
+    writer.write(f"GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: {host}\r\nUser-Agent: esa\r\nConnection: close\r\n\r\n".encode("ascii"))
+    octets = bytearray()
+    while len(octets) <= POLICY_LIMIT + HEAD_LIMIT and (more := await reader.read(HEAD_LIMIT)):
+        octets += more
+    if len(octets) > POLICY_LIMIT + HEAD_LIMIT:
+        raise PolicyError(f"it has more than {POLICY_LIMIT >> 10} KiB")
+    response = http.client.HTTPResponse(cast("socket.socket", _Octets(bytes(octets))), method="GET")
+    try:
+        response.begin()
+        body = response.read()  # bounded by what was read above; of a length that is announced and does not come, it complains
+    except http.client.HTTPException as error:
+        raise PolicyError(f"{host} does not speak HTTP: {type(error).__name__}") from error
+    if response.status != http.HTTPStatus.OK:
+        raise PolicyError(f"{host} answers {response.status} for it")
+    if len(body) > POLICY_LIMIT:
+        raise PolicyError(f"it has more than {POLICY_LIMIT >> 10} KiB")
+    if response.headers.get_content_type() != "text/plain":
+        raise PolicyError(f"it is {response.headers.get_content_type()}, not text/plain")
+    return body.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+class _Octets:
+    """What came, as http.client reads it."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def makefile(self, mode: str, *_: Sequence[object]) -> io.BytesIO:
+        return io.BytesIO(self._octets)
