@@ -30,7 +30,19 @@ MODULES = [
     *("_entity", "_colour", "_style", "_sheet", "_look", "_reader", "_raw", "_link", "_element", "_inner", "_html", "_domain", "_url"),
     *("_image", "_grams", "_identifiers", "_anchors", "_shapes", "_program", "_results", "_masked"),
     *("_terms", "_automaton", "_features", "_lexicon", "_names", "_tokens", "_tally", "_link_facts", "_facts", "_cards"),
-    *("_linear", "_mail_data", "_smtp_parameters", "_smtp_content", "_smtp", "_rates", "_group_writer", "_batch", "_steps", "_fields", "_addresses"),
+    *(
+        "_linear",
+        "_mail_data",
+        "_smtp_parameters",
+        "_smtp_content",
+        "_smtp",
+        "_rates",
+        "_group_writer",
+        "_batch",
+        "_steps",
+        "_fields",
+        "_addresses",
+    ),
 ]
 
 extensions = [

@@ -292,7 +292,9 @@ def test_files_kept_apart_that_a_crash_left_without_an_entry_are_swept_up_at_sta
 
 def test_a_queue_of_the_version_before_keeps_its_entries(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
-    older = [statement.replace(",\n        mailhost TEXT NOT NULL DEFAULT '', signs INTEGER NOT NULL DEFAULT 0", "") for statement in SCHEMA]
+    older = [
+        statement.replace(",\n        mailhost TEXT NOT NULL DEFAULT '', signs INTEGER NOT NULL DEFAULT 0", "") for statement in SCHEMA
+    ]
     assert older != list(SCHEMA)
     with contextlib.closing(open_database(path, older, version=1)) as connection:
         values = (

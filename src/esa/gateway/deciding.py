@@ -186,7 +186,9 @@ class Decider:
     def _view(self, case: Case, envelope: Envelope, mail_policy: str, message: Message | None, hits: Hits) -> View:
         return self._make_view(View, case, envelope, mail_policy, message, hits)
 
-    def _make_view(self, kind: type[AnyView], case: Case, envelope: Envelope, mail_policy: str, message: Message | None, hits: Hits) -> AnyView:
+    def _make_view(
+        self, kind: type[AnyView], case: Case, envelope: Envelope, mail_policy: str, message: Message | None, hits: Hits
+    ) -> AnyView:
         visit, origin = case.visit, case.origin
         match, sender = (None, None) if visit is None else (visit.match, visit.sender)
         if origin is not None and origin.match is not None:  # the client of the relay counts

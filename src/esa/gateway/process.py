@@ -41,8 +41,8 @@ from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
-from esa.gateway.signing import open_signing
 from esa.gateway.recording import open_recording
+from esa.gateway.signing import open_signing
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
 from esa.store.greylist import Greylist, GreylistSettings
