@@ -2,14 +2,14 @@
 
 from esa_core._anchors import UNBOUNDED, Anchor, Stretch
 from esa_core._automaton import Automaton
-from esa_core._batch import FAMILY_NAMES, Batch, Engine, flag_names
+from esa_core._batch import FAMILY_NAMES, Batch, Engine
 from esa_core._cards import Cards
 from esa_core._facts import FACT_NAMES, FACT_SPACE, extract_facts
 from esa_core._features import N_FEATURES, TOKEN_SPACE, extract_features
 from esa_core._grams import rarity
 from esa_core._lexicon import DOMAIN_LISTS, WORD_CATEGORIES, Lexicon
 from esa_core._linear import LinearModel, count_presence, fit_platt, fit_svm, learn_on_error, log_odds, normalise
-from esa_core._parsed import REGION_NAMES, Link, Parsed, Part, Place, Region, fold, parse
+from esa_core._parsed import REGION_NAMES, Link, Parsed, Part, Place, Region, flag_names, fold, parse
 from esa_core._program import PATTERN_KINDS, Program
 from esa_core._shapes import LONGEST_SHAPE
 

@@ -21,18 +21,18 @@ from esa_core._features cimport N_FAMILIES, FeatureScratch, features_free, featu
 from esa_core._lexicon cimport Lexicon
 from esa_core._linear cimport LinearModel, mean_weight
 from esa_core._buffer cimport append
-from esa_core._document cimport document_free, document_init, document_reset, give_back, lend
+from esa_core._document cimport document_free, document_held, document_init, document_reset, give_back, lend
 from esa_core._html cimport add_region
 from esa_core._mime cimport parse_structure
 from esa_core._program cimport Compiled, Program, RowSink, match_document, rows_free, rows_held, rows_init, rows_reset, rows_trim
 from esa_core._rank cimport rank
 from esa_core._results cimport Kept, Match, Results, Window, results_add, results_free, results_held, results_init, results_reset, results_trim
 from esa_core._text cimport decode_text, fold_text
-from esa_core._types cimport REGION_PLAIN, TOO_MANY_MATCHES, Buffer, Document, HeaderField, Link, Part, Region, Source
+from esa_core._types cimport REGION_PLAIN, TOO_MANY_MATCHES, Buffer, Document
 from esa_core._words cimport Table
 
 from esa_core._features import N_FEATURES
-from esa_core._parsed import FLAG_NAMES, REGION_NAMES, Region as RegionText
+from esa_core._parsed import REGION_NAMES, Region as RegionText
 
 cdef extern from *:
     """
@@ -124,18 +124,6 @@ cdef int _score_features(const Parts *parts, Document *document, FeatureScratch 
     return 0
 
 
-cdef size_t _size_of(const Document *document) noexcept nogil:
-    """Octets of memory it holds; sources, which are freed with each message, not counted."""
-    cdef size_t tables = (
-        document.cap_fields * sizeof(HeaderField) + document.cap_parts * sizeof(Part) + document.cap_regions * sizeof(Region)
-        + document.cap_links * sizeof(Link) + document.cap_sources * sizeof(Source)
-    )
-    return (
-        tables + document.cap_text + document.cap_folded + document.cap_scratch + document.octets.capacity + document.characters.capacity
-        + document.hidden.capacity + document.targets.capacity + document.alternatives.capacity
-    )
-
-
 cdef int _scan_one(
     const Parts *parts, Document *document, RowSink *sink, FeatureScratch *scratch, const uint8_t *raw, size_t length, Row row,
     Results *results, double *clock,
@@ -159,7 +147,7 @@ cdef int _scan_one(
             document.flags |= TOO_MANY_MATCHES
         rows_reset(sink)
     row.flags[0] = document.flags
-    if _size_of(document) > GREAT:
+    if document_held(document) > GREAT:
         document_reset(document)
         esa_give_back()
     else:
@@ -201,7 +189,7 @@ cdef class Workspace:
 
     cdef size_t held(self) noexcept:
         cdef size_t features = self.scratch.capacity * sizeof(int32_t) + self.scratch.masked_capacity
-        return _size_of(&self.document) + results_held(&self.results) + rows_held(&self.sink) + features
+        return document_held(&self.document) + results_held(&self.results) + rows_held(&self.sink) + features
 
 
 cdef Stage _stage(LinearModel model, uint32_t families) noexcept:
@@ -597,11 +585,6 @@ cdef class Batch:
         if not 0 <= row < self.n:
             raise IndexError(f"row {row} of a batch of {self.n}")
         return 0
-
-
-def flag_names(uint64_t flags):
-    """The names of the bits that are set, in the order of the bits."""
-    return tuple([name for bit, name in enumerate(FLAG_NAMES) if flags >> bit & 1])
 
 
 cdef bytes _copied(const void *rows, size_t octets):

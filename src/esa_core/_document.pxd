@@ -34,3 +34,4 @@ cdef int reserve_text(Document *document, size_t more) noexcept nogil
 cdef int reserve_scratch(Document *document, size_t needed) noexcept nogil
 cdef bint may_read_again(Document *document, size_t length) noexcept nogil
 cdef int add_source(Document *document, uint32_t part, Buffer *octets) noexcept nogil
+cdef size_t document_held(const Document *document) noexcept nogil

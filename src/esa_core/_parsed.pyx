@@ -59,7 +59,7 @@ Region.__doc__ = """Decoded text of one kind (REGION_NAMES) in one part: as writ
 for disguised words that of the region they stand in, whose text is theirs too."""
 
 
-cdef tuple flag_names(uint64_t flags):
+cpdef tuple flag_names(uint64_t flags):
     return tuple([name for bit, name in enumerate(FLAG_NAMES) if flags & (<uint64_t>1 << bit)])
 
 

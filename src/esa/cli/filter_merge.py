@@ -69,6 +69,7 @@ def merge(paths: tuple[str, ...], fewest: int, writes: bool, recordings: Path | 
     from esa.engine.dictionary import Dictionary
     from esa.policy.audit.certificate import Side, try_edges
     from esa.policy.audit.merging import merged, propose, proved_equal
+    from esa.policy.filters.ledger import Ledger
 
     opened = open_filters(config_file)
     configuration = opened.configuration
@@ -83,7 +84,7 @@ def merge(paths: tuple[str, ...], fewest: int, writes: bool, recordings: Path | 
     before = Side(filters, dictionaries, what.scope)
     after = Side(merged(filters, merges), [*dictionaries, *(one.dictionary for one in merges)], what.scope)
     tried = try_edges(merges, before, after)
-    before.ledger, after.ledger = before.plan.ledger(every=1), after.plan.ledger(every=1)
+    before.ledger, after.ledger = Ledger(every=1), Ledger(every=1)
     compared = _compare(merges, before, after, paths, recordings, configuration)
     _print(merges, tried, compared, before, after, as_json=as_json)
     if tried.different or compared.different:

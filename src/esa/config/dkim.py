@@ -22,9 +22,15 @@ def _selector(value: str) -> str:
 class DkimKey(Table):
     """A key that signs outgoing mail of authors of a domain. Several for one domain sign each: RSA for everybody, Ed25519 beside it."""
 
-    domain: Domain = Field(description="Domain of the author (From). Its DNS publishes the key, as esa dkim record prints.")
-    selector: Annotated[str, AfterValidator(_selector)] = Field(description="Name of the key in that DNS: selector._domainkey.domain.")
-    key: str = Field(min_length=1, description="File of the private key in PEM, readable by this user only. Relative to this file.")
+    domain: Domain = Field(
+        default="example.org", description="Domain of the author (From). Its DNS publishes the key, as esa dkim record prints."
+    )
+    selector: Annotated[str, AfterValidator(_selector)] = Field(
+        default="2026a", description="Name of the key in that DNS: selector._domainkey.domain."
+    )
+    key: str = Field(
+        default="dkim.pem", min_length=1, description="File of the private key in PEM, readable by this user only. Relative to this file."
+    )
     sub_domains: bool = Field(
         default=False, description="Whether it signs for authors in domains below it too, that have no key of their own."
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from esa.engine.verdict import Report
-    from esa.gateway.receive import Arrival
+    from esa.gateway.mail_in_work import Arrival
     from esa.message.edits import Edit
     from esa.message.envelope import Envelope, Session
     from esa.policy.outcome import BlindCopy

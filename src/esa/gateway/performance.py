@@ -21,7 +21,7 @@ from esa.policy.recipient_access import RecipientMatch
 
 if TYPE_CHECKING:
     from esa.config.schema import Listener
-    from esa.gateway.receive import Arrival
+    from esa.gateway.mail_in_work import Arrival
 
 _UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f]")
 

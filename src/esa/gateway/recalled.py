@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from esa.gateway.deciding import Case, Decider, Hits
+from esa.message.content import Message
 from esa.message.subject import SUBJECT_LENGTH
 from esa.policy.filters.note import Note
 from esa.policy.filters.witness import Witness

@@ -13,13 +13,13 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from esa.engine.verdict import Reason, Report, Verdict
+from esa.engine.verdict import Report
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.batcher import Ended, Stage
@@ -30,15 +30,16 @@ from esa.gateway.events import FieldValue
 from esa.gateway.greylisting import Greylisting
 from esa.gateway.journal import Journal, fates
 from esa.gateway.judging import copies_again, judge
+from esa.gateway.mail_in_work import Arrival
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.receiver import Transaction
 from esa.gateway.records import Contents, Writer, scores_of, tracked
-from esa.gateway.visit import Visit, visit_of
+from esa.gateway.visit import visit_of
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply, refusal_of
-from esa.message.subject import message_id_of, subject_of
+from esa.message.subject import message_id_of
 from esa.message.trace import result_field_ranges
-from esa.policy.disposition import NOTHING, Action, Answer, Plan
+from esa.policy.disposition import NOTHING, Action, Answer
 from esa.policy.host_access import Needs
 from esa.store.identifier import new_identifier
 from esa.store.numbers import Numbers
@@ -101,83 +102,6 @@ class Appends(Groups, Protocol):
     def append(self, records: Sequence[Record]) -> None: ...
 
     def free_bytes(self) -> int: ...
-
-
-@dataclass(slots=True)
-class Arrival:
-    """One message on its way through the route."""
-
-    id: str
-    transaction: Transaction
-    session: Session
-    envelope: Envelope
-    content: bytes | mmap.mmap
-    path: Path | None  # of content that arrived as a file; the route owns it until the spool takes it
-    began: float  # time.monotonic() at the end of the mail data
-    omitted: tuple[tuple[int, int], ...] = ()  # forged result fields of mapped content
-    verdict: Verdict = Verdict.CLEAN
-    report: Report | None = None
-    head: bytes = b""  # the header in lower case, as far as HEAD_LIMIT
-    reasons: tuple[Reason, ...] = ()  # the heaviest of the report's, for the result field and tracking
-    plan: Plan = NOTHING
-    hits: Mapping[str, Mapping[str, int]] | None = None  # entries of dictionaries that filters found in addresses
-    record: Record | None = None
-    more: list[Record] = field(default_factory=list)  # of splinters whose content is another; in the same commit
-    reply: Reply | None = None  # the reply to give: a 250 once committed
-    greylist: str = ""  # why it passed greylisting, or waits
-    visit: Visit | None = None  # of the connection: its sender group and mail flow policy
-    end: int = 0  # octets of the header
-    contents: Contents | None = None  # what of it was made beforehand
-    again: list[Arrival] = field(default_factory=list)  # copies of it that go through all stages themselves
-    copy_of: str = ""  # identifier of the message that it is such a copy of
-    _subject: str | None = None
-    _told_reasons: list[tuple[str, float]] | None = None
-
-    @property
-    def subject(self) -> str:
-        """The subject as `subject_of` gives it; looked for once, while the content is there."""
-        if self._subject is None:
-            self._subject = subject_of(self.content, self.head)
-        return self._subject
-
-    @property
-    def told_reasons(self) -> list[tuple[str, float]]:
-        """`reasons` as they are told: name and log-odds of each."""
-        if self._told_reasons is None:
-            self._told_reasons = [(name, round(weight * 1000) / 1000) for name, _, weight in self.reasons]  # round(x, 3) takes far longer
-        return self._told_reasons
-
-    @property
-    def is_outgoing(self) -> bool:
-        """Whether it is of a host or user who may send to any domain."""
-        return self.visit is not None and self.visit.may_relay(self.session.user)
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether it is treated by its score: as the policy of its sender says, which for mail of an incoming relay is the relay's client."""
-        origin = self.transaction.origin
-        if origin is not None and origin.match is not None:
-            return origin.match.policy.spam_check
-        return self.visit is None or self.visit.policy.spam_check
-
-    @property
-    def is_signed(self) -> bool:
-        """Whether it leaves with a DKIM signature, if there is a key for its author."""
-        return self.is_outgoing and self.visit is not None and self.visit.policy.dkim_signing
-
-    def discard(self) -> None:
-        """Give content back that nobody takes over."""
-        if self.contents is not None:
-            self.contents.discard()
-            self.contents = None
-        self.unmap()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-
-    def unmap(self) -> None:
-        """Let go of the map; it ends when nothing of the report looks at it any more."""
-        if self.path is not None:
-            self.content = b""
 
 
 class Route:

@@ -38,7 +38,7 @@ from esa_core import FACT_SPACE
 
 if TYPE_CHECKING:
     from esa.engine.verdict import Report
-    from esa.gateway.receive import Arrival
+    from esa.gateway.mail_in_work import Arrival
 
 BUSY_SECONDS, IDLE_SECONDS = 1.0, 5.0  # between two flushes, while messages come and while none do
 CONTENT_LIMIT = 1 << 20  # octets; a longer message came as a file, and is not recorded with its content

@@ -27,7 +27,7 @@ from esa.store.dictionary_hits import TERMS, terms_told
 from esa.store.record import INLINE_LIMIT, SPLINTER_SUFFIX, Event, EventName, Record, Splinter
 
 if TYPE_CHECKING:
-    from esa.gateway.receive import Arrival
+    from esa.gateway.mail_in_work import Arrival
 
 Content = tuple[tuple[Edit, ...], Verdict | None]  # splinters of which both are equal have one content
 _NONE: Content = ((), None)  # of what is dropped

@@ -30,10 +30,11 @@ from esa.gateway.greylisting import Greylisting
 from esa.gateway.judgement import Judgement, Kept, Mail
 from esa.gateway.listener import EXTENSIONS, NOBODY, Server
 from esa.gateway.loopback import Spoken
+from esa.gateway.mail_in_work import Arrival
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.patterns import engine_digest, scanner_here
 from esa.gateway.performance import Performance, speak
-from esa.gateway.receive import Arrival, Route, Scans
+from esa.gateway.receive import Route, Scans
 from esa.gateway.watching import Watch, WatchedAccess, WatchedDecider, WatchedDirectory
 from esa.policy.filters.witness import Witness
 from esa.policy.reputation import Histories

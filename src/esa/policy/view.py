@@ -48,8 +48,8 @@ class Lookup(Protocol):
         """By name of a dictionary; those of which nothing stands there are left out."""
         ...
 
-    def client(self, address: Address) -> Mapping[str, Score]:
-        """The same of networks that an address is in."""
+    def client(self, address: str) -> Mapping[str, Score]:
+        """The same of networks that an IP address is in."""
         ...
 
     def content(self, content: bytes) -> Mapping[str, Score]:
@@ -145,6 +145,12 @@ class View:
         self._attachments: list[Part] | None = None
 
     # --- the session ------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def client_address(self) -> str:
+        """The address of the client as text, IPv4 in IPv6 as IPv4; empty if it has none."""
+        place = self.client
+        return "" if place is None else str((ipaddress.IPv4Address if place[0] == 4 else ipaddress.IPv6Address)(place[1]))
 
     @property
     def client(self) -> Place | None:

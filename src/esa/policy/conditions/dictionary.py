@@ -81,13 +81,13 @@ def _client(test: Test, scope: Scope) -> Rule:
         if view.lookup is None:
             return None
         score = 0
-        if view.client is not None and (found := view.lookup.client(view.client).get(name)) is not None:
+        if (address := view.client_address) and (found := view.lookup.client(address).get(name)) is not None:
             score = found.score
         if view.remote_host and (found := view.scores(view.remote_host).get(name)) is not None:
             score += found.score
         if score < least:
             return False
-        view.matched.append(lambda: str(view.client or view.remote_host))
+        view.matched.append(lambda: view.client_address or view.remote_host)
         return True
 
     return Rule(evaluate, Cost.NETWORK)
