@@ -13,6 +13,7 @@ import argparse
 import gc
 import itertools
 import random
+import re
 import shutil
 import statistics
 import sys
@@ -49,6 +50,7 @@ GOAL_RATIO, GOAL_DECISION, GOAL_COMPILE, GOAL_HOSTILE = 1.1, 8.0, 2.0, 0.1
 POLICIES = 100
 LEDGER_MESSAGES = 100_000
 BAR_OWN, BAR_TOTAL = 0.01, 0.05
+_LOGGED = re.compile(r'log-entry\(".*?"\)')
 
 
 class Prepared(NamedTuple):
@@ -174,12 +176,12 @@ def accounts(prepared: Prepared, offered: Offered) -> Accounts:
     return Accounts(costs.messages, own, statistics.mean(without), costs.microseconds(costs.total) / statistics.mean(without))
 
 
-def in_gateways(few: str, many: str, books: Sequence[Dictionary], raws: Sequence[bytes], rounds: int) -> list[list[float]]:
-    """CPU microseconds a message of the receive worker of two gateways, by turns."""
+def in_gateways(texts: Sequence[str], books: Sequence[Dictionary], raws: Sequence[bytes], rounds: int) -> list[list[float]]:
+    """CPU microseconds a message of the receive workers of gateways with these filters, by turns."""
     folder = Path(tempfile.mkdtemp(prefix="esa-filters-"))
     played: list[Played] = []
     try:
-        for number, filters in enumerate((few, many)):
+        for number, filters in enumerate(texts):
             played.append(Played(folder / str(number), filters, books))
         for one in played:
             one.play(raws[: len(raws) // 4], 0)  # what is loaded late is loaded
@@ -226,7 +228,8 @@ def main() -> int:
     fired = [
         len(done.trail) if (done := decides.decide(case).plan.messages) is not None else 0 for case in offered.cases(offered.scanned(many))
     ]
-    outer = in_gateways(of_few, of_many, books, raws, chosen.rounds)
+    tagging = _LOGGED.sub('tag-message("seen")', of_many)
+    with_few, with_many, with_tags = in_gateways((of_few, of_many, tagging), books, raws, chosen.rounds)
     microseconds = decision(Offered([raw for number, raw in enumerate(raws) if number % 100]), books)
     ledger = accounts(many, offered)
 
@@ -236,10 +239,13 @@ def main() -> int:
     compiling = time.thread_time() - began
     worst, worst_name = max((pipeline(five, Offered([raw])), kind) for kind, raw in hostile())
 
-    ratio, scanned = ratio_of(*outer), ratio_of(*inner)
-    whole = statistics.median(outer[1])
+    ratio, tagged, scanned = ratio_of(with_few, with_many), ratio_of(with_few, with_tags), ratio_of(*inner)
+    whole = statistics.median(with_many)
     rows = [
-        (f"{MANY:,} filters against {FEW}, whole gateway", f"{ratio:.2f}×", f"{BAR_RATIO}× / {GOAL_RATIO}×", verdict(ratio, BAR_RATIO, GOAL_RATIO)),
+        (f"{MANY:,} filters against {FEW}, whole gateway; those that fire write to the log", f"{ratio:.2f}×", f"{BAR_RATIO}× / {GOAL_RATIO}×",
+         verdict(ratio, BAR_RATIO, GOAL_RATIO)),
+        (f"{MANY:,} filters against {FEW}, whole gateway; those that fire tag the message", f"{tagged:.2f}×", f"{BAR_RATIO}× / {GOAL_RATIO}×",
+         verdict(tagged, BAR_RATIO, GOAL_RATIO)),
         (f"{MANY:,} filters against {FEW}, scan and decision alone", f"{scanned:.2f}×", "", ""),
         (f"decision where nothing matches, 1,000 filters and {POLICIES} policies", f"{microseconds:.1f} µs",
          f"{BAR_DECISION:.0f} / {GOAL_DECISION:.0f} µs", verdict(microseconds, BAR_DECISION, GOAL_DECISION)),
@@ -255,8 +261,9 @@ def main() -> int:
     shown = table(("what", "measured", "bar / goal", ""), rows)
     shown += (
         f"\n\n{len(raws):,} messages of corpus spamassassin, default model; {chosen.rounds} rounds by turns, medians. "
-        f"The receive worker of a gateway takes {statistics.median(outer[0]):.0f} µs a message with {FEW} filters and {whole:.0f} with {MANY:,}, of which "
-        f"{statistics.mean(fired):.2f} fire on a message, and each that does writes a line of the log and of tracking. "
+        f"The receive worker of a gateway takes {statistics.median(with_few):.0f} µs a message with {FEW} filters and {whole:.0f} with {MANY:,}, of which "
+        f"{statistics.mean(fired):.2f} fire on a message, and each that does writes a line of the log and of tracking; {statistics.median(with_tags):.0f} "
+        f"where each adds a tag instead. "
         f"Scan in batches of {BATCH} and decision take {1e6 * statistics.median(inner[0]):.0f} and {1e6 * statistics.median(inner[1]):.0f}. "
         f"Reading and compiling {MANY:,} takes {building:.1f} s. Of expressions without a literal there are {WITHOUT_LITERAL} different ones. "
         f"Ledger: {ledger.messages:,} decisions with {MANY:,} filters and {POLICIES} policies, of which it takes {ledger.own:.1f} µs of {ledger.decision:.0f}."

@@ -46,6 +46,7 @@ def test_changed_filters_are_compiled_anew_on_reload(gateway: Gateway, filters: 
     filters.write_text("second: if (body-contains('minutes')) { log-entry('second'); }\n")
     reload(gateway)
     until(lambda: logged(gateway, "service.reloaded"))
+    until(lambda: not {"receive-0", "receive-1"} & gateway.children().keys())  # they have retired
     assert compiled(gateway) != before
     gateway.send(MAIL)
     until(lambda: written(gateway) == ["second"])
@@ -56,6 +57,7 @@ def test_filters_that_listen_for_no_text_need_no_file(gateway: Gateway, filters:
     filters.write_text("all: if (true) { log-entry('all'); }\n")
     reload(gateway)
     until(lambda: logged(gateway, "service.reloaded"))
+    until(lambda: not {"receive-0", "receive-1"} & gateway.children().keys())  # they have retired
     gateway.send(MAIL)
     until(lambda: written(gateway) == ["all"])
     for name in ("receive-2", "receive-3"):

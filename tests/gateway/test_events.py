@@ -101,16 +101,18 @@ async def test_gathered_lines_are_written_once_an_iteration_and_errors_at_once(r
 async def test_lines_that_differ_in_one_field_are_those_that_are_written_one_by_one(
     log_format: events.LogFormat, restored_logging: None
 ) -> None:
-    entries = ["plain", "two words", 'a "quoted" one', "back\\slash", "line\nbreak", "", "ü", "x=y"]
+    plain = ["plain", "two words", "", "ü", "x=y"]
+    entries = [*plain, 'a "quoted" one', "back\\slash", "line\nbreak", "no\xa0break"]
     stream = io.StringIO()
     events.configure("receive-0", log_format=log_format, stream=stream)
     events.gather(asyncio.get_running_loop())
-    for entry in entries:
+    for entry in (*entries, *plain):
         events.info(Event.FILTER_LOG, id="an id", mid=7, entry=entry)
     await asyncio.sleep(0)
     expected = stream.getvalue()
     stream.seek(stream.truncate(0))
     events.info_each(Event.FILTER_LOG, "entry", entries, id="an id", mid=7)
+    events.info_each(Event.FILTER_LOG, "entry", plain, id="an id", mid=7)
     await asyncio.sleep(0)
 
     def without_time(text: str) -> list[str]:

@@ -125,13 +125,13 @@ def info(event: Event, **fields: FieldValue) -> None:
     _emit(logging.INFO, event, fields)
 
 
-def info_each(event: Event, key: str, values: Sequence[FieldValue], **fields: FieldValue) -> None:
+def info_each(event: Event, key: str, values: Sequence[str], **fields: FieldValue) -> None:
     """As `info` for each of these values, which is the last field: what is the same in all lines is made once."""
     if not _logger.isEnabledFor(logging.INFO) or not values:
         return
     handler = _gathering()
     if handler is not None and isinstance(handler.formatter, EventFormatter) and key not in CONTENT_FIELDS and handler.formatter.is_text:
-        handler.add(handler.formatter.each(event, fields, key, values))
+        handler.add(handler.formatter.each(event, fields, key, values, handler.terminator))
         return
     for value in values:
         _emit(logging.INFO, event, {**fields, key: value})
@@ -254,10 +254,15 @@ class EventFormatter(logging.Formatter):
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{int(created % 1 * 1000):03d}Z"
 
-    def each(self, event: Event, fields: dict[str, FieldValue], key: str, values: Sequence[FieldValue]) -> list[str]:
+    def each(self, event: Event, fields: dict[str, FieldValue], key: str, values: Sequence[str], terminator: str) -> str:
         """Lines of text, of level info, that differ in the last field."""
         before = f"{self._time(time.time())} info {self._process} {line(event, fields)} {key}="
-        return [before + quote(value) for value in values]
+        joined = "".join(values)
+        if joined.isprintable() and '"' not in joined and "\\" not in joined:  # then a space is the only white space
+            quoted = [f'"{value}"' if " " in value or "=" in value or not value else value for value in values]
+        else:
+            quoted = [quote(value) for value in values]
+        return before + f"{terminator}{before}".join(quoted) + terminator
 
     def format(self, record: logging.LogRecord) -> str:
         stamp = self._time(record.created)
@@ -310,11 +315,11 @@ class GatheringHandler(LineHandler):
         except Exception:
             self.handleError(record)
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Lines that are no warnings; on this handler's thread."""
+    def add(self, lines: str) -> None:
+        """Lines with their ends, which are no warnings; on this handler's thread."""
         if not self._lines and not self._loop.is_closed():
             self._loop.call_soon(self.flush)
-        self._lines += [text + self.terminator for text in texts]
+        self._lines.append(lines)
         if self._loop.is_closed():
             self.flush()
 

@@ -63,6 +63,10 @@ class Branch:
     reads: frozenset[str]
     cost: int
     rule: Rule  # that is evaluated
+    plain: tuple[Callable[[Run], None], ...] | None = (
+        None  # what `then` does, where these are actions that change nothing of the message and end nothing
+    )
+    traces: tuple[Trace, ...] = ()  # and what the trail says of them
 
 
 Item: TypeAlias = Deed | Branch
@@ -167,7 +171,10 @@ class _Compiler:
             if then and one.otherwise is None and all(isinstance(item, If) for item in one.then.items):
                 clause = rarer(clause, _inner([made[id(item)] for item in one.then.items]))
             evaluate = rule.evaluate if self._witness is None else self._witness.statement(self._name, one, rule.evaluate)
-            made[id(one)] = Branch(evaluate, then, otherwise, rule.reads, rule.cost, rule), clause
+            deeds = [item for item in then if isinstance(item, Deed) and not item.changes and not item.is_final]
+            plain = tuple(deed.run for deed in deeds) if len(deeds) == len(then) else None
+            traces = tuple(deed.trace for deed in deeds)
+            made[id(one)] = Branch(evaluate, then, otherwise, rule.reads, rule.cost, rule, plain, traces), clause
         return made[id(statement)]
 
     def _items(self, block: Block, made: dict[int, tuple[Branch, Clause | None]]) -> tuple[Item, ...]:

@@ -107,7 +107,7 @@ class FilterPlan:
             run = Run(view, Outcome(), self._show)
         outcome = run.outcome
         at = 0
-        filters, matched = self.filters, view.matched
+        filters, matched, trail = self.filters, view.matched, outcome.trail
         while at < len(waiting):
             number = waiting[at]
             at += 1
@@ -115,8 +115,15 @@ class FilterPlan:
             run.filter = one.name
             if matched:
                 matched.clear()
-            found = one.branch.evaluate(view) if asked is None else asked.evaluate(number, one.branch.rule, view)
-            is_over = found is not None and self._act(one.branch.then if found else one.branch.otherwise, run)
+            branch = one.branch
+            found = branch.evaluate(view) if asked is None else asked.evaluate(number, branch.rule, view)
+            if found and branch.plain is not None:  # most filters
+                for act in branch.plain:
+                    act(run)
+                trail += branch.traces
+                is_over = False
+            else:
+                is_over = found is not None and self._act(branch.then if found else branch.otherwise, run)
             if timed is not None:
                 began, last = last, timed.ledger.read()
                 timed.spend(number, last - began)
