@@ -11,7 +11,7 @@ from esa.cli.state import ask_or_do, find_state, iso, local, nothing_like, size_
 from esa.cli.terminal import counted, json_option, print_json, print_table, printable, say
 
 if TYPE_CHECKING:
-    from esa.store.queue import Entry
+    from esa.store.entry import Entry
 
 
 @click.group("queue", short_help="See what waits for delivery.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal, Protocol
 
-RecordType = Literal["A", "AAAA", "PTR"]
+RecordType = Literal["A", "AAAA", "PTR", "MX"]
 
 
 class Outcome(Enum):
@@ -21,7 +21,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """The answer to one question. `values`: addresses as text, or names in lower case without the last dot."""
+    """The answer to one question. `values`: addresses as text, or names in lower case without the last dot, of MX with the preference before.
+
+    "10 mx.example.org" is a mail exchanger; "0 " is a null MX (RFC 7505).
+    """
 
     outcome: Outcome
     values: tuple[str, ...] = ()

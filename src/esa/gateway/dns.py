@@ -6,6 +6,7 @@ Workers make one if a sender group asks for something that only the domain name 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 
 import aiodns
@@ -16,7 +17,12 @@ from esa.engine.resolver import FAILED, NOTHING, Lookup, Outcome, RecordType
 TRIES = 2
 ANSWERS = 20  # records of one answer that are looked at; more is an attack
 _NOTHING_CODES = frozenset({pycares.errno.ARES_ENODATA, pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME})
-_TYPES: dict[RecordType, int] = {"A": pycares.QUERY_TYPE_A, "AAAA": pycares.QUERY_TYPE_AAAA, "PTR": pycares.QUERY_TYPE_PTR}
+_TYPES: dict[RecordType, int] = {
+    "A": pycares.QUERY_TYPE_A,
+    "AAAA": pycares.QUERY_TYPE_AAAA,
+    "PTR": pycares.QUERY_TYPE_PTR,
+    "MX": pycares.QUERY_TYPE_MX,
+}
 
 
 class Dns:
@@ -34,13 +40,32 @@ class Dns:
         except (ValueError, UnicodeError):  # a name that cannot stand in a question
             return NOTHING
         records = [record for record in answer.answer[: 2 * ANSWERS] if record.type == _TYPES[kind]][:ANSWERS]
-        values = tuple(
-            data.dname.rstrip(".").lower() if isinstance(data, pycares.PTRRecordData) else data.addr
-            for data in (record.data for record in records)
-            if isinstance(data, pycares.PTRRecordData | pycares.ARecordData | pycares.AAAARecordData)
-        )
+        values = tuple(text for record in records if (text := _text(record.data)) is not None)
         return Lookup(Outcome.FOUND, values, min(record.ttl for record in records)) if values else NOTHING
+
+    async def addresses(self, host: str) -> Lookup:
+        """IPv4 and IPv6 addresses of a host, as the machine finds them: its hosts file too."""
+        try:
+            answer = await self._resolver.getaddrinfo(host, socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
+            return NOTHING if error.args and error.args[0] in _NOTHING_CODES else FAILED
+        except (ValueError, UnicodeError):
+            return NOTHING
+        found = [node.addr[0] for node in answer.nodes[: 2 * ANSWERS]]
+        values = tuple(dict.fromkeys(one.decode() if isinstance(one, bytes) else str(one) for one in found))
+        return Lookup(Outcome.FOUND, values) if values else NOTHING
 
     async def close(self) -> None:
         await self._resolver.close()
         await asyncio.sleep(0)  # what was cancelled is told to the loop before it goes
+
+
+def _text(data: object) -> str | None:
+    match data:
+        case pycares.PTRRecordData():
+            return str(data.dname).rstrip(".").lower()
+        case pycares.ARecordData() | pycares.AAAARecordData():
+            return str(data.addr)
+        case pycares.MXRecordData():
+            return f"{data.priority} {data.exchange.rstrip('.').lower()}"
+    return None

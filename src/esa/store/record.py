@@ -99,20 +99,23 @@ class Splinter(NamedTuple):  # and no dataclass: one is made a message, and read
     quarantines: tuple[str, ...] = ()  # that it is held in
     is_copy: bool = False
     encrypts: bool = False
+    interface: str = ""  # delivery interface that it leaves from; empty: the usual one
 
     def to_list(self) -> list[object]:
         """As JSON values; `from_list` undoes it."""
         values: list[object] = [self.recipients, self.action, self.reason]
-        if self.mailhost or self.quarantines or self.is_copy or self.encrypts:
+        if self.mailhost or self.quarantines or self.is_copy or self.encrypts or self.interface:
             values += [self.mailhost, self.quarantines, self.is_copy, self.encrypts]
+        if self.interface:
+            values.append(self.interface)
         return values
 
     @classmethod
     def from_list(cls, values: Sequence[Any]) -> Self:
         """Raises ValueError or TypeError for what `to_list` does not write."""
         recipients, action, reason, *more = values
-        mailhost, quarantines, is_copy, encrypts = more or ("", (), False, False)
-        return cls(tuple(recipients), action, reason, mailhost, tuple(quarantines), is_copy, encrypts)
+        mailhost, quarantines, is_copy, encrypts, *interface = more or ("", (), False, False)
+        return cls(tuple(recipients), action, reason, mailhost, tuple(quarantines), is_copy, encrypts, *interface)
 
 
 @dataclass(frozen=True, slots=True)
