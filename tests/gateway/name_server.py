@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Literal, cast
 
 Manner = Literal["honest", "silent", "garbage", "servfail"]
-TYPES = {1: "A", 28: "AAAA", 12: "PTR"}
+TYPES = {1: "A", 28: "AAAA", 12: "PTR", 15: "MX"}
 NXDOMAIN, SERVFAIL = 3, 2
 
 
@@ -65,10 +65,17 @@ def head(question: bytes, code: int, answers: int) -> bytes:
 def record(kind: str, value: str) -> bytes:
     number = next(number for number, name in TYPES.items() if name == kind)
     if kind == "PTR":
-        octets = b"".join(bytes([len(label)]) + label.encode() for label in value.split(".")) + b"\0"
+        octets = wire_name(value)
+    elif kind == "MX":
+        preference, _, host = value.partition(" ")
+        octets = struct.pack(">H", int(preference)) + wire_name(host)
     else:
         octets = ipaddress.ip_address(value).packed
     return struct.pack(">HHHIH", 0xC00C, number, 1, 60, len(octets)) + octets
+
+
+def wire_name(name: str) -> bytes:
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label) + b"\0"
 
 
 @contextmanager

@@ -292,10 +292,11 @@ async def test_smtp_sink_takes_everything(
 async def test_a_maildir_that_vanished_defers_and_fails_nothing(tmp_path: Path) -> None:
     async with delivering(tmp_path):
         (tmp_path / "Maildir/tmp").rmdir()
+        (tmp_path / "Maildir/tmp").write_text("no folder")
         fill(tmp_path, [make_record()])
         await until(lambda: EventName.DEFERRED in names(tmp_path))
         assert [entry.state for entry in entries(tmp_path)] != ["failed"]
-        (tmp_path / "Maildir/tmp").mkdir()
+        (tmp_path / "Maildir/tmp").unlink()
         await until(lambda: len(arrived(tmp_path)) == 1)
 
 
