@@ -513,6 +513,15 @@ class QueueView:
         with telling_database(self.path):
             return dict(self._connection.execute("SELECT state, count(*) FROM entry GROUP BY state").fetchall())
 
+    def destinations(self) -> dict[str, tuple[int, int, float | None]]:
+        """Of each destination with entries that are not failed: entries, recipients, and when the next is due (None: in flight)."""
+        with telling_database(self.path):
+            rows = self._connection.execute(
+                """SELECT destination, count(*), sum(json_array_length(recipients)), min(CASE state WHEN 'waiting' THEN next_attempt END)
+                   FROM entry WHERE state != 'failed' GROUP BY destination"""
+            ).fetchall()
+        return {name: (entries, recipients, due) for name, entries, recipients, due in rows}
+
     def outbox(self, after: int, limit: int = 1000) -> list[tuple[int, str, str, Event]]:
         """Return (sequence, event id, message id, event) behind `after`, in order."""
         with telling_database(self.path):
