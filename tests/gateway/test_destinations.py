@@ -70,7 +70,7 @@ async def test_mail_goes_to_the_next_mail_exchanger_where_the_first_is_down(tmp_
     fill(tmp_path, [make_record(recipients=("a@x.example",))])
     async with name_server(zone) as names, ScriptedServer() as server:
         given = {"route": BY_DNS, "name_servers": (names.address,), "dns_port": server.port, "dns_unreachable": ()}
-        async with delivering(tmp_path, **given):
+        async with delivering(tmp_path, None, **given):
             await until(lambda: len(server.taken) == 1)
             await until(lambda: entries(tmp_path) == [])
 
@@ -78,7 +78,7 @@ async def test_mail_goes_to_the_next_mail_exchanger_where_the_first_is_down(tmp_
 async def test_changed_routes_hold_for_mail_that_waits(tmp_path: Path) -> None:
     fill(tmp_path, [make_record(recipients=("a@one.example", "b@two.example"))])
     dead = {"retry_initial": 3600.0, "retry_maximum": 3600.0}
-    async with delivering(tmp_path, route=parse_route(["127.0.0.1:1"]), **dead):
+    async with delivering(tmp_path, None, route=parse_route(["127.0.0.1:1"]), **dead):
         await until(lambda: [entry.attempts for entry in entries(tmp_path)] == [1])
     with_state = Queue(tmp_path)
     with_state.retry(None, time.time())

@@ -255,7 +255,8 @@ class Deliverer:
                 recipients=len(entry.pending),
                 reason="possible duplicate: deliver ended while in flight",
             )
-        await asyncio.to_thread(self._queue.reroute)
+        async with self._turn:
+            await asyncio.to_thread(self._queue.reroute)
         stopping = asyncio.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         quiet_since = time.monotonic()
