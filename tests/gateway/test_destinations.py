@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from esa.gateway.back_off import BackOff
 from esa.gateway.client import Attempt
@@ -15,9 +17,11 @@ from esa.policy.destination_controls import DestinationControl
 from esa.policy.smtp_routes import BY_DNS, TO_MAILDIR, SmtpRoute, parse_route
 from esa.store.entry import Result
 from esa.store.queue import Queue, RetrySchedule
+from esa.store.record import EventName
 from tests.gateway.name_server import name_server
 from tests.gateway.scripted import ScriptedServer
-from tests.gateway.test_delivery import PATIENCE, arrived, entries, until
+from tests.gateway.test_client import sink
+from tests.gateway.test_delivery import PATIENCE, arrived, entries, events, until
 from tests.store.messages import fill, make_record
 
 
@@ -121,3 +125,15 @@ def test_an_ordinary_deferral_is_no_reason_to_slow_down() -> None:
     back_off = BackOff(20, RetrySchedule(60, 3600))
     assert back_off.note(answered("451 4.2.1 later"), time.monotonic()) is None
     assert back_off.connections == 5
+
+
+@pytest.mark.servers
+async def test_lmtp_delivers_to_each_recipient_with_its_own_reply(
+    tmp_path: Path, server_program: Callable[[str], str], free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    fill(tmp_path, [make_record(recipients=("a@x.example", "b@x.example")) for _ in range(5)])
+    with sink(server_program("smtp-sink"), port, "-L"):
+        async with delivering(tmp_path, route=parse_route([f"lmtp:127.0.0.1:{port}"])):
+            await until(lambda: len(events(tmp_path)) == 5)
+    assert [event.name for event in events(tmp_path)] == [EventName.DELIVERED] * 5
