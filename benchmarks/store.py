@@ -23,9 +23,11 @@ from processes import LOOPBACK, Server, free_port
 from results import table, write_section
 
 from esa.gateway import events
-from esa.gateway.delivery import DeliverSettings, SmtpRoute, run_deliver
+from esa.gateway.delivery import DeliverSettings, run_deliver
 from esa.gateway.keep import KeepSettings, OpenKeep
 from esa.message.envelope import Envelope, Session
+from esa.policy.destination_controls import DestinationControl
+from esa.policy.smtp_routes import TO_MAILDIR, SmtpRoute, parse_route
 from esa.store.identifier import new_identifier
 from esa.store.record import Event, EventName, Record, Splinter
 from esa.store.spool import Spool
@@ -101,7 +103,9 @@ def deliver(state: Path, count: int, size: int, route: SmtpRoute | None) -> Run:
             if done == count:
                 stop.set()
 
-        await run_deliver(DeliverSettings(state, "mx.example.org", route, concurrency=CONCURRENCY), stop, count=counted)
+        await run_deliver(
+            DeliverSettings(state, "mx.example.org", route or TO_MAILDIR, control=DestinationControl(CONCURRENCY)), stop, count=counted
+        )
 
     return measured(count, lambda: uvloop.run(run()))
 
@@ -149,7 +153,7 @@ def main() -> None:
                 kinds: dict[str, Callable[[Path], Run]] = {
                     f"append, groups of {GROUP}": lambda state, size=size: append(state, count, size),
                     f"deliver to smtp-sink, {CONCURRENCY} connections": lambda state, size=size: deliver(
-                        state, count, size, SmtpRoute(LOOPBACK, port)
+                        state, count, size, parse_route([f"{LOOPBACK}:{port}"])
                     ),
                     "deliver to a Maildir": lambda state, size=size: deliver(state, count, size, None),
                     "keep: into tracking": lambda state, size=size: keep(state, count, size),

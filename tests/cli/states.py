@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from esa.gateway.delivery import DeliverSettings, OpenQueue, SmtpRoute, run_deliver
+from esa.gateway.delivery import DeliverSettings, OpenQueue, run_deliver
 from esa.gateway.keep import KeepSettings, OpenKeep, run_keep
-from esa.store.queue import Outcome, Result
+from esa.policy.smtp_routes import parse_route
+from esa.store.entry import Outcome, Result
 from esa.store.segments import Batch, SpoolReader
+from esa.store.waiting import Capacity
 from tests.conftest import unused_port
 from tests.store.messages import commit, make_record, make_refusal
 
@@ -42,7 +44,7 @@ def make_state(folder: Path) -> State:
     commit(folder, waiting, failed, held, refused)
     with OpenQueue(folder) as queue:
         now = time.time()
-        first, second = queue.step(SpoolReader(folder / "spool", queue.cursors()).read(), [], capacity=10, now=now)
+        first, second = queue.step(SpoolReader(folder / "spool", queue.cursors()).read(), [], rooms=Capacity(10), now=now)
         outcomes = [
             Outcome(first, (Result("later@example.org", "deferred", "451 4.2.0 later"),), "next:25", now),
             Outcome(
@@ -52,7 +54,7 @@ def make_state(folder: Path) -> State:
                 now,
             ),
         ]
-        queue.step(Batch(), outcomes, capacity=0, now=now)
+        queue.step(Batch(), outcomes, rooms=Capacity(0), now=now)
     with OpenKeep(KeepSettings(folder)) as keep:
         keep.start()
     return State(folder, waiting.id, failed.id, held.id, refused.id)
@@ -64,7 +66,7 @@ def processes(folder: Path) -> Iterator[None]:
     started = threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
-    route = SmtpRoute("127.0.0.1", unused_port())
+    route = parse_route([f"127.0.0.1:{unused_port()}"])
 
     async def run() -> None:
         ready = [asyncio.Event(), asyncio.Event()]

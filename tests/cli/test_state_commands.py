@@ -19,9 +19,11 @@ from esa.cli.program import run
 from esa.cli.state import parse_since, size_for_people
 from esa.errors import StoreError
 from esa.gateway.keep import KeepSettings, OpenKeep
-from esa.store.queue import Entry, Outcome, Queue, Result
+from esa.store.entry import Entry, Outcome, Result
+from esa.store.queue import Queue
 from esa.store.record import Event, EventName, Record, Splinter
 from esa.store.segments import Batch, SpoolReader
+from esa.store.waiting import Capacity
 from tests.store.messages import CONTENT, PREFIX, fill, make_record
 
 NOW = 1_800_000_000.0
@@ -57,7 +59,7 @@ def mail(tmp_path: Path) -> list[Record]:
     records = [waiting, failed, held, refused]
     fill(tmp_path, records)
     store = Queue(tmp_path)
-    entries = {entry.message: entry for entry in store.step(SpoolReader(tmp_path / "spool").read(), [], capacity=9, now=NOW)}
+    entries = {entry.message: entry for entry in store.step(SpoolReader(tmp_path / "spool").read(), [], rooms=Capacity(9), now=NOW)}
     store.settle([outcome(entries[waiting.id], "deferred", "451 4.2.1 later"), outcome(entries[failed.id], "failed", "550 5.1.1 no")])
     store.close()
     with OpenKeep(KeepSettings(tmp_path)) as keep:

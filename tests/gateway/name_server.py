@@ -64,13 +64,18 @@ def head(question: bytes, code: int, answers: int) -> bytes:
 
 def record(kind: str, value: str) -> bytes:
     number = next(number for number, name in TYPES.items() if name == kind)
-    if kind in ("PTR", "MX"):
-        preference, _, host = value.rpartition(" ")
-        name = b"".join(bytes([len(label)]) + label.encode() for label in host.split(".") if label) + b"\0"
-        octets = struct.pack(">H", int(preference)) + name if kind == "MX" else name
+    if kind == "PTR":
+        octets = wire_name(value)
+    elif kind == "MX":
+        preference, _, host = value.partition(" ")
+        octets = struct.pack(">H", int(preference)) + wire_name(host)
     else:
         octets = ipaddress.ip_address(value).packed
     return struct.pack(">HHHIH", 0xC00C, number, 1, 60, len(octets)) + octets
+
+
+def wire_name(name: str) -> bytes:
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".") if label) + b"\0"
 
 
 @contextmanager

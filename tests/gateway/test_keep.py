@@ -14,12 +14,14 @@ import pytest
 from esa.errors import StoreError
 from esa.gateway.keep import KeepSettings, OpenKeep, run_keep, socket_path
 from esa.store.control import ask
+from esa.store.entry import Outcome, Result
 from esa.store.quarantine import Item, QuarantineView, content_path
-from esa.store.queue import Outcome, Queue, Result
+from esa.store.queue import Queue
 from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader, read_message
 from esa.store.spool import Spool
 from esa.store.tracking import Tracked, TrackingView
+from esa.store.waiting import Capacity
 from tests.store.messages import CONTENT, PREFIX, fill, make_record, read_all, segments_of
 
 
@@ -52,7 +54,7 @@ def deliver_all(state: Path, status: str = "delivered") -> list[str]:
     reader = SpoolReader(state / "spool", queue.cursors())
     keys = []
     while batch := reader.read():
-        entries = queue.step(batch, [], capacity=1000, now=time.time())
+        entries = queue.step(batch, [], rooms=Capacity(1000), now=time.time())
         reader.advance(batch)
         results = [Outcome(one, tuple(Result(a, status, "250 ok") for a in one.pending), "hop", time.time()) for one in entries]  # type: ignore[arg-type]
         queue.settle(results)
@@ -189,7 +191,7 @@ def test_a_segment_goes_when_both_have_read_it_and_nothing_in_it_waits(tmp_path:
         assert keep.remove_segments() == []  # an entry refers to it
         queue = Queue(tmp_path)
         queue.retry(None, time.time())
-        [entry] = queue.step(Batch(), [], capacity=1, now=time.time())
+        [entry] = queue.step(Batch(), [], rooms=Capacity(1), now=time.time())
         queue.settle([Outcome(entry, (Result(entry.pending[0], "delivered", "250"),), "hop", time.time())])
         queue.close()
         assert keep.remove_segments() == [("receive-0", segment.name)]

@@ -96,13 +96,13 @@ def test_connections_to_a_next_hop_are_told_from_begin_to_end_and_those_that_can
     events.step(Event.DELIVERY_STARTED, dcid=3, mid=9, rids="0, 1")
     events.warning(Event.DELIVERY_DUPLICATED, dcid=3, mid=9, rids="0, 1", reason="possible duplicate")
     events.step(Event.DELIVERY_DISCONNECTED, dcid=3, next_hop="mx:25")
-    events.warning(Event.DELIVERY_UNREACHABLE, dcid=4, host="mx", port=25, reason="no connection to mx:25: Connection refused")
+    events.warning(Event.DELIVERY_UNREACHABLE, dcid=4, next_hop="mx:25", reason="no connection to mx:25: Connection refused")
     assert told() == [
         "Info: New SMTP DCID 3 interface 192.0.2.25 address 192.0.2.40 port 25",
         "Info: Delivery start DCID 3 MID 9 to RID [0, 1]",
         "Warning: Possible Delivery: DCID 3 MID 9 to RID [0, 1]",
         "Info: DCID 3 close",
-        "Warning: Connection Error: DCID 4 domain: mx port: 25 details: no connection to mx:25: Connection refused reason: network error",
+        "Warning: Connection Error: DCID 4 domain: mx:25 details: no connection to mx:25: Connection refused reason: network error",
     ]
 
 

@@ -40,6 +40,7 @@ def command() -> None:
       esa config check esa.toml   say all that is wrong with a file, and how to mend it
       esa config import-hat hat.txt >> esa.toml   add the sender groups that an appliance exported
       esa config import-rat rat.txt >> esa.toml   add for whom an appliance accepted mail
+      esa config import-smtp-routes routes.txt >> esa.toml   add where an appliance sent mail
       esa config password anna    print a line for the file of users
     """
 
@@ -130,6 +131,19 @@ def import_rat(path: Path, listener: str) -> None:
     from esa.config.importers import rat
 
     _import(rat.import_rat, path, listener)
+
+
+@command.command("import-smtp-routes")
+@click.argument("path", type=click.Path(path_type=Path))
+def import_smtp_routes(path: Path) -> None:
+    """Translate PATH, SMTP routes as AsyncOS exports them, into [[smtp_route]] for esa.toml on standard output.
+
+    A route for ALL takes the place of [delivery] route: leave that empty. What is not understood is told on standard error. Exit code 0: all
+    was translated, 1: something was left out, 3: it cannot be read.
+    """
+    from esa.config.importers import smtp_routes
+
+    _import(smtp_routes.import_smtp_routes, path, "")
 
 
 def _import(translate: Importer, path: Path, listener: str) -> None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esa.cli.queue_hosts import hosts
 from esa.cli.state import ask_or_do, find_state, iso, local, nothing_like, size_for_people, state_options
 from esa.cli.terminal import counted, json_option, print_json, print_table, printable, say
 
 if TYPE_CHECKING:
-    from esa.store.queue import Entry
+    from esa.store.entry import Entry
 
 
 @click.group("queue", short_help="See what waits for delivery.")
@@ -22,11 +23,15 @@ def command() -> None:
     Examples:
       esa queue list                 all entries, oldest first
       esa queue list --failed        what the next hop refused, with its reply
+      esa queue hosts                each destination: up or down, what waits, its last refusal
       esa queue retry --all          try everything now
       esa queue delete 01J9ZK…       give one up for good
 
     An entry has the identifier the sender was told ("accepted as …"); a message with several dispositions has ID, ID.1, ….
     """
+
+
+command.add_command(hosts)
 
 
 @command.command("list")
@@ -146,6 +151,7 @@ def _document(entry: Entry) -> dict[str, object]:
         "accepted_at": iso(entry.accepted_at),
         "next_attempt": iso(entry.next_attempt) if entry.state == "waiting" else None,
         "reason": entry.reason,
+        "destination": entry.destination,
     }
 
 
@@ -176,6 +182,7 @@ def _print_entry(entry: Entry) -> None:
         f"{entry.key}  {entry.state}",
         f"  accepted  {local(entry.accepted_at)}, {size_for_people(entry.size)}",
         f"  attempts  {entry.attempts}, next {_next(entry)}",
+        f"  goes to   {printable(entry.destination) or 'not known yet'}",
         f"  from      <{printable(entry.envelope.reverse_path)}>",
     ]
     for recipient in entry.recipients:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self, get_args
 
@@ -21,6 +22,9 @@ from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
 from esa.config.content_filters import ContentFilter
 from esa.config.content_filters import contradictions_of as contradictions_of_content_filters
+from esa.config.destinations import DeliveryInterface, DestinationTable, SmtpRouteTable, routes_of
+from esa.config.destinations import contradictions_of as contradictions_of_destinations
+from esa.config.destinations import route as delivery_route
 from esa.config.dkim import DkimKey, contradictions_of_dkim
 from esa.config.filters import Filters
 from esa.config.groups import GroupLdap
@@ -49,7 +53,6 @@ from esa.config.values import (
     Domain,
     Duration,
     Name,
-    Route,
     Size,
     Table,
     Texts,
@@ -57,6 +60,8 @@ from esa.config.values import (
     fault,
     split_route,
 )
+from esa.errors import SyntaxFault
+from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute, parse_route
 
 
 def _address(value: str) -> str:
@@ -248,13 +253,20 @@ class Dns(Table):
 class Delivery(Table):
     """Where accepted mail goes."""
 
-    route: Route = Field(
-        default="", description='Next hop for all mail, host:port. Empty: mail is delivered to the Maildir. "/dev/null": it is thrown away.'
+    route: Annotated[str, AfterValidator(delivery_route)] = Field(
+        default="",
+        description=(
+            "Where mail goes that no [[smtp_route]] is for: host:port (or what else a route may name, with commas between), "
+            '"USEDNS": to the mail exchangers of its domain. Empty: to the Maildir. "/dev/null": it is thrown away.'
+        ),
     )
     maildir: str = Field(
         default="Maildir", min_length=1, description="Maildir that mail goes to where there is no route. Relative to the state folder."
     )
-    concurrency: int = Field(default=20, ge=1, le=1_000, description="Connections to the next hop at one time.")
+    concurrency: int = Field(default=20, ge=1, le=1_000, description="Connections to one destination at one time.")
+    max_connections: int = Field(
+        default=500, ge=4, le=20_000, description="Connections to all destinations at one time; none may take all that is left."
+    )
     connect_timeout: Duration = Field(
         default=30.0, ge=1, le=10 * MINUTE, description="Longest wait for the next hop to connect, and then to greet."
     )
@@ -270,6 +282,11 @@ class Delivery(Table):
     retry_max: Duration = Field(default=HOUR, ge=1, le=DAY, description="Longest wait between two attempts.")
     expire: Duration = Field(
         default=5 * DAY, ge=MINUTE, le=60 * DAY, description="Age at which undelivered mail is given up and kept as failed."
+    )
+    dns_port: int = Field(default=25, ge=1, le=65_535, description="Port of hosts that are found by DNS; another one is for laboratories.")
+    dns_unreachable: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(strict=False)] = Field(
+        default=("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "::/128", "::1/128", "ff00::/8"),
+        description="Networks that no mail goes to by DNS, whatever a stranger's records say.",
     )
 
 
@@ -362,6 +379,9 @@ class Configuration(Table):
     user_ldap: Annotated[tuple[UserLdap, ...], Field(strict=False)] = ()
     delivery: Delivery = Delivery()
     dkim: Annotated[tuple[DkimKey, ...], Field(strict=False)] = ()
+    smtp_route: Annotated[tuple[SmtpRouteTable, ...], Field(strict=False)] = ()
+    destination: Annotated[tuple[DestinationTable, ...], Field(strict=False)] = ()
+    delivery_interface: Annotated[tuple[DeliveryInterface, ...], Field(strict=False)] = ()
     filters: Filters = Filters()
     mail_policy: Annotated[tuple[MailPolicy, ...], Field(strict=False)] = (MailPolicy(),)
     content_filter: Annotated[tuple[ContentFilter, ...], Field(strict=False)] = ()
@@ -386,7 +406,7 @@ class Configuration(Table):
 
     @property
     def route(self) -> tuple[str, int] | None:
-        """Host and port of the next hop, or None where mail goes to the Maildir or is thrown away."""
+        """Host and port of the one next hop of [delivery], or None where that says something else."""
         return split_route(self.delivery.route)
 
     @property
@@ -397,7 +417,18 @@ class Configuration(Table):
     @property
     def discards(self) -> bool:
         """Whether all accepted mail is thrown away."""
-        return self.delivery.route == DISCARD
+        return self.delivery.route == DISCARD and not self.smtp_route
+
+    @property
+    def default_route(self) -> SmtpRoute:
+        """Where mail goes that no route is for."""
+        return parse_route(self.delivery.route.split(",")) if self.delivery.route else TO_MAILDIR
+
+    @property
+    def way_out(self) -> str:
+        """A route by which mail leaves this machine; empty if none does."""
+        routes = [self.default_route, *(one for _, one in routes_of(self.smtp_route))]
+        return next((one.name for one in routes if one.kind in (RouteKind.HOSTS, RouteKind.DNS)), "")
 
     @property
     def recipient_sources(self) -> tuple[tuple[str, tuple[RecipientSource, ...]], ...]:
@@ -451,6 +482,16 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     names: set[str] = set()
     places: set[tuple[str, int]] = set()
     route = configuration.delivery.route if configuration.route else ""
+    yield from starmap(
+        Contradiction,
+        contradictions_of_destinations(
+            configuration.smtp_route, configuration.destination, configuration.delivery_interface, configuration.delivery.route
+        ),
+    )
+    try:
+        way_out = configuration.way_out
+    except SyntaxFault:  # a route without a destination, told above
+        way_out = ""
     if not configuration.listener:
         yield Contradiction(("listener",), "there is no listener", "add a table [[listener]], or leave listener out for its default")
     for number, listener in enumerate(configuration.listener):
@@ -463,8 +504,8 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         is_open = listener.authentication != "required" and accepts_everyone(
             configuration.recipient_access, listener.accept_domains, listener=listener.name
         )
-        if route and is_open and not ipaddress.ip_address(listener.address).is_loopback:
-            what = f"this would be an open relay: others reach {listener.address}, and mail for any domain goes to {route}"
+        if way_out and is_open and not ipaddress.ip_address(listener.address).is_loopback:
+            what = f"this would be an open relay: others reach {listener.address}, and mail for any domain goes to {way_out}"
             mend = 'name the domains that mail is accepted for, as accept_domains = ["example.org"], and let no ALL accept the rest'
             yield Contradiction(("listener", number, "accept_domains"), what, mend)
         if listener.tls in ("required", "implicit") and not configuration.certificate:

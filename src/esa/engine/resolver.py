@@ -21,7 +21,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """The answer to one question. `values`: addresses as text, or names in lower case without the last dot (empty: a null MX, RFC 7505)."""
+    """The answer to one question. `values`: addresses as text, or names in lower case without the last dot, of MX with the preference before.
+
+    "10 mx.example.org" is a mail exchanger; "0 " is a null MX (RFC 7505).
+    """
 
     outcome: Outcome
     values: tuple[str, ...] = ()

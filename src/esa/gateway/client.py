@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
 from esa.message.envelope import Envelope
-from esa.store.queue import Result
+from esa.store.entry import Result
 
 REPLY_LINE_LIMIT = 4096  # octets; RFC 5321 allows 512, real servers write more
 REPLY_LINES_LIMIT = 200
@@ -169,8 +169,10 @@ class Attempt:
 class Connection(asyncio.Protocol):
     """One SMTP session as client. Make it with `connect`; one message at a time."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, *, speaks_lmtp: bool = False) -> None:
         self.timeouts = timeouts
+        self.speaks_lmtp = speaks_lmtp
+        self.place = ""  # name of the host that it is to, for logs and tracking
         self.extensions: dict[str, str] = {}  # keyword of EHLO, upper case → its parameters
         self.sent = 0  # messages offered over this session
         self.number = 0  # of the connection in logs (AsyncOS's DCID), if it is given one
@@ -270,15 +272,16 @@ class Connection(asyncio.Protocol):
     async def _introduce(self, hostname: str) -> None:
         self.extensions = {}
         name = hostname.encode("ascii", "replace")
-        reply = await self._ask(b"EHLO " + name + b"\r\n", self.timeouts.command, "EHLO")
+        word = "LHLO" if self.speaks_lmtp else "EHLO"
+        reply = await self._ask(word.encode() + b" " + name + b"\r\n", self.timeouts.command, word)
         if reply.code == 250:
             for line in reply.lines[1:]:
                 keyword, _, parameters = line.strip().partition(" ")
                 self.extensions[keyword.upper()] = parameters
-        elif reply.status == "failed":
+        elif reply.status == "failed" and not self.speaks_lmtp:
             reply = await self._ask(b"HELO " + name + b"\r\n", self.timeouts.command, "HELO")
         if reply.code != 250:
-            raise RemoteError(f"EHLO or HELO was answered with {reply}")
+            raise RemoteError(f"{'LHLO' if self.speaks_lmtp else 'EHLO or HELO'} was answered with {reply}")
 
     async def start_tls(self, context: ssl.SSLContext, *, server_name: str, hostname: str) -> None:
         """Ask for TLS, begin it, and say EHLO again. `server_name` is that of the next hop (SNI).
@@ -333,14 +336,14 @@ class Connection(asyncio.Protocol):
             return _deferred(addresses, self._lost or f"the next hop said {self._replies[0]}", is_stale=self.sent > 1)
         if (local := self._refusal(envelope, addresses, message)) is not None:
             return Attempt(tuple(Result(address, "failed", local) for address in addresses), is_connection_usable=True)
-        transaction = _Transaction(addresses)
+        transaction = _Transaction(addresses, replies_each=self.speaks_lmtp)
         try:
             await self._offer_envelope(transaction, envelope, message)
             if transaction.data is not None and transaction.data.code == 354:
                 await self._send_content(transaction, message)
         except RemoteError as fault:
-            if transaction.was_sent and fault.replies and fault.replies[0].status != "delivered":
-                transaction.final = fault.replies[0]  # said before the end of the data, as "552 too much mail data"
+            if transaction.was_sent and fault.replies and not transaction.finals and fault.replies[0].status != "delivered":
+                transaction.end(fault.replies[0])  # said before the end of the data, as "552 too much mail data"
             is_stale = self.sent > 1 and not transaction.has_replies
             return transaction.attempt(str(fault), is_connection_usable=False, is_stale=is_stale)
         except BaseException:  # the message cannot be read, or we are being stopped: without its final dot it does not count
@@ -456,7 +459,8 @@ class Connection(asyncio.Protocol):
         block.append(encoder.finish())
         self._write(b"".join(block))
         transaction.is_complete = self._lost is None
-        transaction.final = await self._ask(b"", self.timeouts.end_of_data, "the end of mail data")
+        for _ in range(transaction.finals_wanted):
+            transaction.finals.append(await self._ask(b"", self.timeouts.end_of_data, "the end of mail data"))
 
     async def _write_block(self, data: bytes) -> None:
         self._write(data)
@@ -482,14 +486,18 @@ def _resolve(future: asyncio.Future[None] | None) -> None:
 
 
 class _Transaction:
-    """Collects the replies of one mail transaction and turns them into a result for each forward-path."""
+    """Collects the replies of one mail transaction and turns them into a result for each forward-path.
 
-    def __init__(self, addresses: Sequence[str]) -> None:
+    `replies_each`: the mail data is answered for each accepted recipient by itself, in order (LMTP, RFC 2033 section 4.2).
+    """
+
+    def __init__(self, addresses: Sequence[str], *, replies_each: bool = False) -> None:
         self.addresses = tuple(addresses)
+        self._replies_each = replies_each
         self.mail: RemoteReply | None = None
         self.paths: list[RemoteReply] = []
         self.data: RemoteReply | None = None
-        self.final: RemoteReply | None = None
+        self.finals: list[RemoteReply] = []  # to the mail data
         self.was_sent = False  # mail data was begun: the transaction is over on the other side
         self.is_complete = False  # the final dot was written
 
@@ -513,8 +521,16 @@ class _Transaction:
         return self.mail is not None and self.mail.status == "delivered" and any(reply.status == "delivered" for reply in self.paths)
 
     @property
+    def finals_wanted(self) -> int:
+        return sum(reply.status == "delivered" for reply in self.paths) if self._replies_each else 1
+
+    def end(self, reply: RemoteReply) -> None:
+        """The mail data has this reply for all."""
+        self.finals = [reply] * self.finals_wanted
+
+    @property
     def says_goodbye(self) -> bool:
-        return any(reply is not None and reply.code == 421 for reply in (self.mail, *self.paths, self.data, self.final))
+        return any(reply is not None and reply.code == 421 for reply in (self.mail, *self.paths, self.data, *self.finals))
 
     def attempt(self, reason: str, *, is_connection_usable: bool, is_stale: bool = False) -> Attempt:
         """Results in order; what has no decisive reply is deferred for `reason`."""
@@ -525,7 +541,7 @@ class _Transaction:
                 results.append(Result(address, "deferred", reason))
             else:
                 results.append(Result(address, reply.status, str(reply)))
-        return Attempt(tuple(results), is_connection_usable, self.is_complete and self.final is None, is_stale)
+        return Attempt(tuple(results), is_connection_usable, self.is_complete and len(self.finals) < self.finals_wanted, is_stale)
 
     def _decisive(self, index: int) -> RemoteReply | None:
         if self.mail is not None and self.mail.status != "delivered":
@@ -534,7 +550,8 @@ class _Transaction:
             return self.paths[index]
         if self.data is not None and self.data.code != 354:
             return self.data if self.data.status != "delivered" else None
-        return self.final
+        place = sum(reply.status == "delivered" for reply in self.paths[:index]) if self._replies_each else 0
+        return self.finals[place] if place < len(self.finals) else None
 
 
 def _deferred(addresses: Sequence[str], reason: str, *, is_stale: bool) -> Attempt:

@@ -1,4 +1,4 @@
-"""The deliver process: takes committed messages out of the spools, hands them to the next hop or a Maildir, and keeps the queue.
+"""The deliver process: takes committed messages out of the spools, hands them to their destinations, and keeps the queue.
 
 Started by process.py; `esa queue` uses `OpenQueue` and `obey` itself where no service does. One step of the loop, in a thread: read new
 records, store what came of attempts, claim what is due, all in one transaction of queue.db; then the claimed ones are sent while the next
@@ -12,24 +12,34 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from esa.config.schema import Delivery
 from esa.errors import StoreError
 from esa.gateway import events
+from esa.gateway.back_off import BackOff
 from esa.gateway.client import Timeouts
+from esa.gateway.destinations import Destinations
+from esa.gateway.dns import Dns
 from esa.gateway.events import Event as Log
+from esa.gateway.exchangers import Exchangers, Ourselves
 from esa.gateway.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
-from esa.gateway.routed_hop import RoutedHop
+from esa.gateway.pool import Pool
+from esa.gateway.reaching import Interface, Reach
 from esa.gateway.signing import Signing
+from esa.policy.destination_controls import DEFAULT_CONTROL, DestinationControl
+from esa.policy.routing import Destination, Router
+from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute
 from esa.store.control import ControlServer, Request
+from esa.store.entry import Entry, Outcome, Result
 from esa.store.folder import make_private, take_lock
+from esa.store.maildir import Maildir
 from esa.store.numbers import Numbers
 from esa.store.outbox import stored_outbox
-from esa.store.queue import Entry, Outcome, Queue, Result, RetrySchedule
+from esa.store.queue import Queue, RetrySchedule, Routing
 from esa.store.segments import SpoolReader
 
 PACE = 0.005  # seconds from one step to the next at least: each costs a commit, and what comes meanwhile shares it
@@ -37,6 +47,7 @@ POLL = 0.02  # seconds between looks for new mail; and between steps where no ma
 _SLOW_POLL = 0.1  # when nothing has come for a second
 _FAULT_PAUSE = 1.0  # after a fault of the disk
 _HOUSEKEEPING = 30.0
+_TEND = 1.0
 RECIPIENTS_A_LINE = 20  # named in a log line; more of them make further lines
 SPARSE = 0.25  # share of a segment under which what is left in it is copied out
 GRACE = 8.0  # seconds that what is in flight may take to finish at the end
@@ -46,35 +57,53 @@ Kind = Literal["delivered", "deferred", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class SmtpRoute:
-    """The next hop all mail goes to."""
-
-    host: str
-    port: int = 25
-
-
-DISCARD: Final = "discard"  # the route that throws mail away
-
-
-@dataclass(frozen=True, slots=True)
 class DeliverSettings:
     """What the deliver process needs to know. Times in seconds; what is not said is as in an empty configuration."""
 
     state: Path
     hostname: str  # argument of EHLO
-    route: SmtpRoute | Literal["discard"] | None = None  # None: deliver to `maildir`
+    route: SmtpRoute = TO_MAILDIR  # of domains that none of `routes` is for
+    routes: tuple[tuple[str, SmtpRoute], ...] = ()
+    control: DestinationControl = DEFAULT_CONTROL  # of destinations that none of `controls` is for
+    controls: tuple[tuple[str, DestinationControl], ...] = ()
+    interfaces: tuple[tuple[str, Interface], ...] = ()  # by name
     maildir: Path | None = None  # None: state/Maildir
+    connections: int = _DEFAULTS.max_connections
     retry_initial: float = _DEFAULTS.retry_initial
     retry_maximum: float = _DEFAULTS.retry_max
     expire: float = _DEFAULTS.expire
-    concurrency: int = _DEFAULTS.concurrency  # connections to the route, each with one message in flight
     connect_timeout: float = _DEFAULTS.connect_timeout
     command_timeout: float = _DEFAULTS.command_timeout
     signing: Signing | None = None  # with DKIM, of what leaves
+    name_servers: tuple[str, ...] = ()  # address:port; empty: those of the machine
+    dns_timeout: float = 4.0
+    dns_port: int = _DEFAULTS.dns_port  # that hosts found by DNS are spoken to on
+    dns_unreachable: tuple[str, ...] = _DEFAULTS.dns_unreachable
+    listeners: tuple[tuple[str, int], ...] = ()  # addresses and ports of our own, which mail never goes to by DNS
 
     @property
     def schedule(self) -> RetrySchedule:
         return RetrySchedule(self.retry_initial, self.retry_maximum, self.expire)
+
+    @property
+    def router(self) -> Router:
+        return Router(
+            self.routes,
+            self.route,
+            self.controls,
+            self.control,
+            hostname=self.hostname,
+            interfaces=[name for name, _ in self.interfaces],
+        )
+
+    def path_of(self, route: SmtpRoute) -> Path:
+        """The Maildir of a route to one."""
+        return self.state / route.maildir if route.maildir else self.maildir or self.state / "Maildir"
+
+    @property
+    def timeouts(self) -> Timeouts:
+        command = self.command_timeout
+        return Timeouts(self.connect_timeout, self.connect_timeout, command, data=command, block=command, end_of_data=2 * command)
 
 
 class Count(Protocol):
@@ -94,12 +123,12 @@ def lock_path(state: Path) -> Path:
 class OpenQueue:
     """The queue with the lock of the deliver process held: by that process, or by `esa queue` while no service runs."""
 
-    def __init__(self, state: Path, schedule: RetrySchedule | None = None) -> None:
+    def __init__(self, state: Path, schedule: RetrySchedule | None = None, routing: Routing | None = None) -> None:
         """Raises StoreError, with `is_in_use` while another process delivers from this state."""
         make_private(state / "run")
         self._lock = take_lock(lock_path(state), what="the queue")
         try:
-            self.queue = Queue(state, schedule)
+            self.queue = Queue(state, schedule, routing)
         except BaseException:
             os.close(self._lock)
             raise
@@ -139,74 +168,82 @@ async def run_deliver(
     `ready` is called once the queue is open; `count` after each attempt with the number of recipients it came to that for. `numbers` are
     those that the log names connections by.
     """
-    with OpenQueue(settings.state, settings.schedule) as queue:
-        hop = _hop_of(settings, numbers)
-        deliverer = Deliverer(settings.state, queue, hop, count)
-        control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
-        try:
-            if ready is not None:
-                ready()
-            await deliverer.run(stop)
-        finally:
-            await control.close()
+    router = settings.router
+    dns = Dns(settings.name_servers, timeout=settings.dns_timeout)
+    try:
+        with OpenQueue(settings.state, settings.schedule, router) as queue:
+            deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, numbers), count)
+            control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
+            try:
+                if ready is not None:
+                    ready()
+                await deliverer.run(stop)
+            finally:
+                await control.close()
+    finally:
+        await dns.close()
 
 
-def _hop_of(settings: DeliverSettings, numbers: Numbers | None) -> NextHop:
-    """Where mail goes: what is thrown away is so whatever a policy says of its next hop."""
-    if settings.route == DISCARD:
-        return DiscardHop()
-    timeouts = Timeouts(
-        connect=settings.connect_timeout,
-        greeting=settings.connect_timeout,
-        command=settings.command_timeout,
-        data=settings.command_timeout,
-        block=settings.command_timeout,
-        end_of_data=2 * settings.command_timeout,
-    )
+def make_destinations(settings: DeliverSettings, router: Router, dns: Dns, numbers: Numbers | None = None) -> Destinations:
+    """All places that mail goes to, none of them opened yet. Raises StoreError if the usual Maildir cannot be made."""
+    if settings.route.kind is RouteKind.MAILDIR:
+        Maildir(settings.path_of(settings.route)).close()  # said at the start, not with the first message
+    usual = Interface(settings.hostname)
+    interfaces = dict(settings.interfaces)
+    ourselves = Ourselves([settings.hostname, *(one.hostname for one in interfaces.values())], settings.listeners)
+    exchangers = Exchangers(dns, ourselves, port=settings.dns_port, unreachable=settings.dns_unreachable)
+    pool = Pool()
+    spool = settings.state / "spool"
 
-    def open_route(host: str, port: int) -> SmtpHop:
+    def open_hop(there: Destination, back_off: BackOff) -> NextHop:
+        if there.route.kind is RouteKind.DISCARD:
+            return DiscardHop()
+        if there.route.kind is RouteKind.MAILDIR:
+            return MaildirHop(spool, settings.path_of(there.route))
+        reach = Reach(
+            there.route,
+            there.domain,
+            exchangers=exchangers,
+            dns=dns,
+            interface=interfaces.get(there.interface, usual),
+            preference=there.control.ip_preference,
+            timeouts=settings.timeouts,
+        )
+        per_connection = there.control.messages_per_connection
         return SmtpHop(
-            settings.state / "spool",
-            host,
-            port,
-            hostname=settings.hostname,
-            concurrency=settings.concurrency,
-            timeouts=timeouts,
-            schedule=settings.schedule,
-            numbers=numbers,
-            signing=settings.signing,
+            spool, there.key, reach, back_off, pool, messages_per_connection=per_connection, numbers=numbers, signing=settings.signing
         )
 
-    usual: NextHop
-    if settings.route is None:
-        usual = MaildirHop(settings.state / "spool", settings.maildir or settings.state / "Maildir")
-    else:
-        usual = open_route(settings.route.host, settings.route.port)
-    return RoutedHop(usual, open_route)
+    def make_back_off(limit: int) -> BackOff:
+        return BackOff(limit, settings.schedule)
+
+    return Destinations(router, open_hop, make_back_off, pool, settings.connections)
 
 
 class Deliverer:
     """The loop of the deliver process."""
 
-    def __init__(self, state: Path, queue: Queue, hop: NextHop, count: Count | None = None) -> None:
+    def __init__(self, state: Path, queue: Queue, destinations: Destinations, count: Count | None = None) -> None:
         self._state = state
         self._queue = queue
-        self._hop = hop
+        self._destinations = destinations
         self._count = count
         self._reader = SpoolReader(state / "spool", queue.cursors())
         self._outcomes: list[Outcome] = []
-        self._in_flight: set[str] = set()
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()  # one at a time uses the queue
-        self._housekept = 0.0
+        self._housekept = self._tended = self._looked = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def obey(self, request: Request) -> dict[str, object]:
         """A request of `esa queue`."""
+        if request.get("verb") == "hosts":
+            return {"hosts": [asdict(status) for status in self._destinations.statuses()]}
         async with self._turn:
             answer = await asyncio.to_thread(obey, self._queue, request, time.time())
-        if request.get("verb") == "retry":
-            self._hop.forgive()
+            if request.get("verb") == "retry":
+                self._destinations.forgive()
+                self._queue.look_at_all()
         self._wake.set()
         return answer
 
@@ -222,6 +259,8 @@ class Deliverer:
                 recipients=len(entry.pending),
                 reason="possible duplicate: deliver ended while in flight",
             )
+        async with self._turn:
+            await asyncio.to_thread(self._queue.reroute)
         stopping = asyncio.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         quiet_since = time.monotonic()
@@ -232,10 +271,10 @@ class Deliverer:
                 try:
                     if await self._step():
                         quiet_since = time.monotonic()
-                        has_room = len(self._in_flight) < self._hop.capacity(quiet_since)
-                        await asyncio.sleep(began + (POLL if has_room else PACE) - quiet_since)
+                        is_idle = self._queue.next_due() is None and not self._outcomes
+                        await asyncio.sleep(began + (POLL if is_idle else PACE) - quiet_since)
                         continue
-                    pause = POLL if self._in_flight or time.monotonic() - quiet_since < 1 else _SLOW_POLL
+                    pause = POLL if self._tasks or time.monotonic() - quiet_since < 1 else _SLOW_POLL
                 except StoreError as fault:
                     events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="deliveries wait")
                     pause = _FAULT_PAUSE
@@ -259,42 +298,49 @@ class Deliverer:
                 async with self._turn:
                     await asyncio.to_thread(self._queue.settle, outcomes)
         finally:
-            await self._hop.close()
+            await self._destinations.close()
 
     async def _step(self) -> bool:
         """One round; True if there was something to do."""
         outcomes, self._outcomes = self._outcomes, []
-        capacity = max(0, self._hop.capacity(time.monotonic()) - len(self._in_flight) + len(outcomes))
         try:
             async with self._turn:
-                claimed, was_busy = await asyncio.to_thread(self._round, outcomes, capacity)
+                claimed, was_busy = await asyncio.to_thread(self._round, outcomes)
         except BaseException:
             self._outcomes = outcomes + self._outcomes  # nothing of them is stored: keep them
             raise
         for outcome in outcomes:
-            self._in_flight.discard(outcome.entry.key)
             self._tell(outcome)
-        if claimed:
-            self._in_flight.update(entry.key for entry in claimed)
-            for group in self._hop.groups(claimed):
-                task = asyncio.create_task(self._send(group))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+        for group in self._destinations.groups(claimed):
+            task = asyncio.create_task(self._send(group))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if (now := time.monotonic()) - self._tended > _TEND:
+            self._tended = now
+            self._destinations.tend(now)
+            await self._destinations.forget_idle(now)
         return was_busy
 
-    def _round(self, outcomes: Sequence[Outcome], capacity: int) -> tuple[list[Entry], bool]:
+    def _round(self, outcomes: Sequence[Outcome]) -> tuple[list[Entry], bool]:
         """The part of a step that reads and writes the disk; in a thread."""
-        now = time.time()
-        if time.monotonic() - self._housekept > _HOUSEKEEPING:
-            self._housekept = time.monotonic()
+        now, moment = time.time(), time.monotonic()
+        if moment - self._housekept > _HOUSEKEEPING:
+            self._housekept = moment
             self._keep_house(now)
         batch = self._reader.read()
-        due = self._queue.next_due() if capacity else None
-        if not (outcomes or batch or (due is not None and due <= now)):
+        due = self._queue.next_due()
+        is_crowd_due = self._queue.is_crowded and moment - self._looked > _SLOW_POLL
+        if not (outcomes or batch or is_crowd_due or (due is not None and due <= now)):
             return [], False
-        claimed = self._queue.step(batch, outcomes, capacity=capacity, now=now)
+        self._looked = moment
+        self._destinations.begin(outcomes)
+        try:
+            claimed = self._queue.step(batch, outcomes, rooms=self._destinations, now=now)
+        except BaseException:
+            self._destinations.undo()
+            raise
         self._reader.advance(batch)
-        return claimed, True
+        return claimed, bool(outcomes or batch or claimed)
 
     def _keep_house(self, now: float) -> None:
         """Drop what `keep` has stored or removed, and fail what could not be tried in time."""
@@ -307,20 +353,20 @@ class Deliverer:
                 self._reader.forget(*key)
         for segment in self._queue.sparse_segments(SPARSE):
             self._queue.keep_apart(segment)
-        if (trouble := self._hop.trouble()) is not None:
-            for entry in self._queue.expire(now, trouble):
+        if troubles := self._destinations.troubles():
+            for entry in self._queue.expire(now, troubles):
                 events.warning(
                     Log.DELIVERY_FAILED,
                     id=entry.message,
                     mid=entry.envelope.number or None,
                     rids=recipient_numbers(entry, entry.pending),
                     recipients=len(entry.pending),
-                    reason=f"expired; {trouble}",
+                    reason=f"expired; {troubles[entry.destination]}",
                 )
 
     async def _send(self, group: Sequence[Entry]) -> None:
         try:
-            outcomes = await self._hop.send(group)
+            outcomes = await self._destinations.send(group)
         except Exception as fault:  # our own fault must not leave the entries in flight for ever
             events.error(Log.PROCESS_FAILED, cause=fault, id=group[0].message, consequence="tried again later")
             reply = f"451 4.3.0 a fault of esa: {type(fault).__name__}"

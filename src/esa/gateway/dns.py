@@ -6,6 +6,7 @@ Workers make one if a sender group asks for something that only the domain name 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 
 import aiodns
@@ -19,8 +20,8 @@ _NOTHING_CODES = frozenset({pycares.errno.ARES_ENODATA, pycares.errno.ARES_ENOTF
 _TYPES: dict[RecordType, int] = {
     "A": pycares.QUERY_TYPE_A,
     "AAAA": pycares.QUERY_TYPE_AAAA,
-    "MX": pycares.QUERY_TYPE_MX,
     "PTR": pycares.QUERY_TYPE_PTR,
+    "MX": pycares.QUERY_TYPE_MX,
 }
 
 
@@ -39,21 +40,32 @@ class Dns:
         except (ValueError, UnicodeError):  # a name that cannot stand in a question
             return NOTHING
         records = [record for record in answer.answer[: 2 * ANSWERS] if record.type == _TYPES[kind]][:ANSWERS]
-        values = tuple(value for record in records if (value := _value(record.data)) is not None)
+        values = tuple(text for record in records if (text := _text(record.data)) is not None)
         return Lookup(Outcome.FOUND, values, min(record.ttl for record in records)) if values else NOTHING
+
+    async def addresses(self, host: str) -> Lookup:
+        """IPv4 and IPv6 addresses of a host, as the machine finds them: its hosts file too."""
+        try:
+            answer = await self._resolver.getaddrinfo(host, socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
+            return NOTHING if error.args and error.args[0] in _NOTHING_CODES else FAILED
+        except (ValueError, UnicodeError):
+            return NOTHING
+        found = [node.addr[0] for node in answer.nodes[: 2 * ANSWERS]]
+        values = tuple(dict.fromkeys(one.decode() if isinstance(one, bytes) else str(one) for one in found))
+        return Lookup(Outcome.FOUND, values) if values else NOTHING
 
     async def close(self) -> None:
         await self._resolver.close()
         await asyncio.sleep(0)  # what was cancelled is told to the loop before it goes
 
 
-def _value(data: object) -> str | None:
+def _text(data: object) -> str | None:
     match data:
         case pycares.PTRRecordData():
-            return str(data.dname.rstrip(".").lower())
-        case pycares.MXRecordData():
-            return str(data.exchange.rstrip(".").lower())
+            return str(data.dname).rstrip(".").lower()
         case pycares.ARecordData() | pycares.AAAARecordData():
             return str(data.addr)
-        case _:
-            return None
+        case pycares.MXRecordData():
+            return f"{data.priority} {data.exchange.rstrip('.').lower()}"
+    return None

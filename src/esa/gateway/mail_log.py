@@ -279,7 +279,7 @@ _LINES: dict[Event, tuple[str, ...]] = {
         "MID {mid} deleted from all quarantines",
     ),
     Event.DELIVERY_CONNECTED: ("New SMTP DCID {dcid} interface {local} address {address} port {port}",),
-    Event.DELIVERY_UNREACHABLE: ("Connection Error: DCID {dcid} domain: {host} port: {port} details: {reason} reason: network error",),
+    Event.DELIVERY_UNREACHABLE: ("Connection Error: DCID {dcid} domain: {next_hop} details: {reason} reason: network error",),
     Event.DELIVERY_DISCONNECTED: ("DCID {dcid} close",),
     Event.DELIVERY_STARTED: ("Delivery start DCID {dcid} MID {mid} to RID [{rids}]",),
     Event.DELIVERY_DUPLICATED: ("Possible Delivery: DCID {dcid} MID {mid} to RID [{rids}]",),

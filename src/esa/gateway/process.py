@@ -21,6 +21,7 @@ from typing import Any
 
 from esa.config.advice import ANTI_SPAM_OFF
 from esa.config.content_filters import rules_of
+from esa.config.destinations import controls_of, routes_of
 from esa.config.reputation import learning_of
 from esa.config.schema import Configuration, Listener
 from esa.errors import EsaError
@@ -29,7 +30,7 @@ from esa.gateway.assembly import assemble, make_limits, make_resolver
 from esa.gateway.authentication import Users
 from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.costing import Costing
-from esa.gateway.delivery import DISCARD, DeliverSettings, Kind, SmtpRoute, run_deliver
+from esa.gateway.delivery import DeliverSettings, Kind, run_deliver
 from esa.gateway.directory.build import directory_of, make_groups, make_sources, make_users
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
@@ -40,11 +41,13 @@ from esa.gateway.metrics import Counter, Counters, Row
 from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
+from esa.gateway.reaching import Interface
 from esa.gateway.receive import Route
 from esa.gateway.recording import open_recording
 from esa.gateway.signing import open_signing
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
+from esa.policy.destination_controls import DestinationControl
 from esa.store.greylist import Greylist, GreylistSettings
 from esa.store.numbers import Numbers
 from esa.store.reputation_table import TableReader
@@ -291,18 +294,27 @@ def make_tls(configuration: Configuration, listener: Listener) -> TlsSettings | 
 
 def deliver_settings(configuration: Configuration) -> DeliverSettings:
     """What the deliver process is told."""
-    delivery = configuration.delivery
+    delivery, hostname = configuration.delivery, configuration.gateway.hostname
     return DeliverSettings(
         state=configuration.state,
-        hostname=configuration.gateway.hostname,
-        route=DISCARD if configuration.discards else SmtpRoute(*configuration.route) if configuration.route else None,
+        hostname=hostname,
+        route=configuration.default_route,
+        routes=tuple(routes_of(configuration.smtp_route)),
+        control=DestinationControl(delivery.concurrency),
+        controls=tuple(controls_of(configuration.destination, delivery.concurrency)),
+        interfaces=tuple((one.name, Interface(one.hostname or hostname, one.ipv4, one.ipv6)) for one in configuration.delivery_interface),
         maildir=configuration.maildir,
+        connections=delivery.max_connections,
         retry_initial=delivery.retry_initial,
         retry_maximum=delivery.retry_max,
         expire=delivery.expire,
-        concurrency=delivery.concurrency,
         connect_timeout=delivery.connect_timeout,
         command_timeout=delivery.command_timeout,
+        name_servers=configuration.dns.servers,
+        dns_timeout=configuration.dns.timeout,
+        dns_port=delivery.dns_port,
+        dns_unreachable=delivery.dns_unreachable,
+        listeners=tuple((one.address, one.port) for one in configuration.listener),
         signing=open_signing(configuration),
     )
 

@@ -87,7 +87,9 @@ class Writer:
         if len(arrival.plan.splinters) == 1:  # most mail
             one = arrival.plan.splinters[0]
             content = self._content(one.edits) if one.keeps_content else None
-            self._add(_splinters(one), content, one.verdict, events=tracked(arrival, EventName.ACCEPTED, arrival.reply))
+            self._add(
+                _splinters(one, arrival.plan.messages), content, one.verdict, events=tracked(arrival, EventName.ACCEPTED, arrival.reply)
+            )
             if one.outcome is not None or arrival.plan.messages is not None:
                 self._beside((one,))
             if one.notifies:
@@ -102,7 +104,7 @@ class Writer:
         for (edits, verdict), dispositions in groups.items():
             keeps = any(one.keeps_content for one in dispositions)
             self._add(
-                [splinter for one in dispositions for splinter in _splinters(one)],
+                [splinter for one in dispositions for splinter in _splinters(one, arrival.plan.messages)],
                 self._content(edits) if keeps else None,
                 verdict,
                 events=() if self._made else tracked(arrival, EventName.ACCEPTED, arrival.reply),
@@ -257,13 +259,13 @@ def _write(path: Path, octets: bytes) -> None:
         os.fdatasync(file.fileno())
 
 
-def _splinters(disposition: Disposition) -> list[Splinter]:
+def _splinters(disposition: Disposition, messages: Outcome | None) -> list[Splinter]:
     """What is done for the recipients of a disposition, and behind it its copies, which are for no recipient."""
     reason = f"{disposition.reason} ({disposition.held})" if disposition.held else disposition.reason
     copies = [Splinter((), "archive", name) for name in disposition.archives] + kept_beside(disposition.outcome, disposition.destinations)
     match disposition.action:
         case Action.DELIVER:
-            own = Splinter(disposition.destinations, "deliver", reason, disposition.mailhost)
+            own = Splinter(disposition.destinations, "deliver", reason, disposition.mailhost, interface=_interface(disposition, messages))
         case Action.QUARANTINE:
             own = Splinter(
                 disposition.destinations,
@@ -278,6 +280,12 @@ def _splinters(disposition: Disposition) -> list[Splinter]:
         case _:
             raise ValueError(f"a splinter cannot {disposition.action}")
     return [own, *copies]
+
+
+def _interface(disposition: Disposition, messages: Outcome | None) -> str:
+    """The delivery interface that filters name (alt-src-host): those of the mail policy last."""
+    own = disposition.outcome.source_host if disposition.outcome is not None else ""
+    return own or (messages.source_host if messages is not None else "")
 
 
 def scores_of(report: Report) -> dict[str, int]:

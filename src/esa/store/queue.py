@@ -3,7 +3,9 @@
 One SQLite file, written by `deliver` alone; `keep` and the command line read it. The mail itself stays in the segments: an entry is a
 Location and the state of its recipients. Rules:
 
-- One entry a splinter with action "deliver". It is imported exactly once: entries and the spool cursors are stored in one transaction.
+- One entry a splinter with action "deliver" and a destination: a splinter for several is split as it is imported, so that each is tried
+  by itself. It is imported exactly once: entries and the spool cursors are stored in one transaction.
+- Claims go by destination: of one without room (it is down, slow, or at its limit) no entry is looked at, however many wait.
 - An entry is marked in flight, durably, before a byte of it is sent. One found in flight at start may have been delivered: it is tried
   again, and the event `delivery.possible_duplicate` says so.
 - When all recipients are delivered, the entry goes. With a permanent failure or after expiry it stays, as failed, with its reasons.
@@ -20,26 +22,35 @@ import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 from esa.errors import StoreError
-from esa.message.envelope import Envelope
 from esa.store import survivors
 from esa.store.database import open_database, open_read_only, printable, telling_database, transaction
+from esa.store.entry import COLUMNS, Entry, Outcome, Recipient, Result, State, Status, encode, encode_recipients, entry_of, row_of, split
 from esa.store.identifier import LENGTH, new_identifier
 from esa.store.record import Event, EventName, Record
-from esa.store.segments import SURVIVORS, Batch, Cursor, Location, read_message
+from esa.store.segments import SURVIVORS, Batch, Cursor, read_message
+from esa.store.waiting import Rooms, Waiting
 
-State = Literal["waiting", "in_flight", "failed"]
-Status = Literal["pending", "delivered", "failed"]
+CLAIM_LIMIT = 512  # entries of one destination claimed at a time
+_LOOK_AGAIN = 0.02  # seconds after which a destination without room is looked at again at the earliest
+_REROUTED_AT_ONCE = 2_000  # entries in one transaction
 
 FILE_NAME = "queue.db"
 VERSION = 3
+_DUE = "CREATE INDEX entry_due ON entry (state, destination, next_attempt)"
 CHANGES = {
     1: ("ALTER TABLE entry ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",),
-    2: ("ALTER TABLE entry ADD COLUMN signs INTEGER NOT NULL DEFAULT 0",),
+    2: (
+        "ALTER TABLE entry ADD COLUMN destination TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE entry ADD COLUMN interface TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE entry ADD COLUMN signs INTEGER NOT NULL DEFAULT 0",
+        "DROP INDEX entry_due",
+        _DUE,
+    ),
 }
 SCHEMA = (
     """CREATE TABLE entry (
@@ -47,8 +58,9 @@ SCHEMA = (
         next_attempt REAL NOT NULL, accepted_at REAL NOT NULL, reverse_path TEXT NOT NULL, size INTEGER NOT NULL, reason TEXT NOT NULL,
         envelope TEXT NOT NULL, recipients TEXT NOT NULL,
         writer TEXT NOT NULL, segment TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
-        mailhost TEXT NOT NULL DEFAULT '', signs INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
-    "CREATE INDEX entry_due ON entry (state, next_attempt)",
+        mailhost TEXT NOT NULL DEFAULT '', destination TEXT NOT NULL DEFAULT '', interface TEXT NOT NULL DEFAULT '',
+        signs INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
+    _DUE,
     "CREATE INDEX entry_segment ON entry (writer, segment)",
     """CREATE TABLE cursor (writer TEXT, segment TEXT, offset INTEGER NOT NULL, sequence INTEGER NOT NULL, finished INTEGER NOT NULL,
         PRIMARY KEY (writer, segment)) WITHOUT ROWID""",
@@ -57,66 +69,6 @@ SCHEMA = (
         fields TEXT NOT NULL)""",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
-_COLUMNS = (
-    "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, "
-    "writer, segment, offset, length, mailhost, signs"
-)
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """A forward-path of an entry; `reply` is the last thing the next hop said about it."""
-
-    address: str
-    status: Status = "pending"
-    reply: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One splinter to deliver. Times are Unix seconds; `attempts` counts the one in flight."""
-
-    key: str
-    message: str  # message identifier; `key` of a released message is longer
-    splinter: int
-    state: State
-    attempts: int
-    next_attempt: float
-    accepted_at: float
-    size: int  # octets of the content
-    reason: str  # why it waits or failed
-    envelope: Envelope  # its recipients are those of the whole message
-    recipients: tuple[Recipient, ...]
-    location: Location
-    mailhost: str = ""  # next hop host:port in the place of the usual one
-    signs: bool = False  # it leaves with a DKIM signature
-
-    @property
-    def pending(self) -> tuple[str, ...]:
-        """The forward-paths still to be delivered."""
-        return tuple(recipient.address for recipient in self.recipients if recipient.status == "pending")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one attempt came to for one forward-path: `deferred` stays pending."""
-
-    address: str
-    status: Literal["delivered", "deferred", "failed"]
-    reply: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One attempt: an entry that was in flight, and a result for each of its pending recipients."""
-
-    entry: Entry
-    results: tuple[Result, ...]
-    next_hop: str
-    at: float
-    may_have_arrived: bool = False  # the connection broke between the final dot and the reply
-    connection: int = 0  # its number in logs (AsyncOS's DCID); 0: none was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +90,26 @@ def splinter_key(message: str, splinter: int) -> str:
     return message if splinter == 0 else f"{message}.{splinter}"
 
 
+class Routing(Protocol):
+    """Says where recipients go; the gateway implements it. Asked within one transaction of the queue."""
+
+    @property
+    def digest(self) -> str:
+        """Changes with what it says."""
+
+    def groups(self, recipients: Sequence[str], mailhost: str, interface: str) -> Sequence[tuple[str, Sequence[str]]]:
+        """Destinations, each with those that go there at once."""
+
+
 class Queue:
     """The open queue of the one process that writes it. Not for two threads at once."""
 
-    def __init__(self, state: Path, schedule: RetrySchedule | None = None) -> None:
-        """Open (or make) the queue in the state folder. Raises StoreError."""
+    def __init__(self, state: Path, schedule: RetrySchedule | None = None, routing: Routing | None = None) -> None:
+        """Open (or make) the queue in the state folder; without `routing` all go to one destination. Raises StoreError."""
         self.path = state / FILE_NAME
         self.schedule = schedule or RetrySchedule()
+        self._routing = routing
+        self._known: Waiting | None = None  # None: to be read from the table
         self._spool = state / "spool"
         self._gone: list[str] = []  # files of messages kept apart whose entry goes with the transaction under way
         self._connection = open_database(self.path, SCHEMA, version=VERSION, changes=CHANGES)
@@ -177,8 +142,8 @@ class Queue:
     def recover(self, now: float) -> list[Entry]:
         """Take back what was in flight when the last process ended; each may have been delivered. Returns those entries."""
         with self._transaction():
-            rows = self._connection.execute(f"SELECT {_COLUMNS} FROM entry WHERE state = 'in_flight'").fetchall()  # noqa: S608
-            entries = [_entry(row) for row in rows]
+            rows = self._connection.execute(f"SELECT {COLUMNS} FROM entry WHERE state = 'in_flight'").fetchall()  # noqa: S608
+            entries = [entry_of(row) for row in rows]
             self._connection.execute("UPDATE entry SET state = 'waiting', next_attempt = ? WHERE state = 'in_flight'", (now,))
             reason = "deliver ended while this was in flight"
             self._tell(
@@ -187,69 +152,197 @@ class Queue:
             )
         return entries
 
-    def step(self, batch: Batch, outcomes: Sequence[Outcome], *, capacity: int, now: float) -> list[Entry]:
-        """Store outcomes, import a batch with its cursors, and claim up to `capacity` due entries; all durable on return.
+    def step(self, batch: Batch, outcomes: Sequence[Outcome], *, rooms: Rooms, now: float) -> list[Entry]:
+        """Store outcomes, import a batch with its cursors, and claim due entries for which there is room; all durable on return.
 
-        Returns the claimed entries, marked in flight, oldest due first. Raises StoreError; then nothing of it happened.
+        Returns the claimed entries, marked in flight, of each destination the oldest due first. Raises StoreError; then nothing of it happened.
         """
-        with self._transaction():
-            for outcome in outcomes:
-                self._settle(outcome)
-            claimed = self._claim(capacity, now) if capacity > 0 else []
-            claimed += self._import(batch, capacity - len(claimed), now)
+        try:
+            with self._transaction():
+                for outcome in outcomes:
+                    self._settle(outcome)
+                claimed = self._claim(rooms, now)
+                claimed += self._import(batch, rooms, now)
+        except BaseException:
+            self._known = None
+            raise
         return claimed
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Store outcomes alone, at the end. Raises StoreError."""
-        with self._transaction():
-            for outcome in outcomes:
-                self._settle(outcome)
+        try:
+            with self._transaction():
+                for outcome in outcomes:
+                    self._settle(outcome)
+        except BaseException:
+            self._known = None
+            raise
 
     def instance(self) -> str:
         """Identifier of this queue file: outbox numbers of another one mean nothing."""
         with telling_database(self.path):
             return _instance(self._connection)
 
-    def _claim(self, capacity: int, now: float) -> list[Entry]:
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM entry WHERE state = 'waiting' AND next_attempt <= ? ORDER BY next_attempt LIMIT ?",  # noqa: S608
-            (now, capacity),
-        ).fetchall()
-        self._connection.executemany(
-            "UPDATE entry SET state = 'in_flight', attempts = attempts + 1 WHERE key = ?", [(row[0],) for row in rows]
-        )
-        return [_entry((*row[:3], "in_flight", row[4] + 1, *row[5:])) for row in rows]
+    @property
+    def _waiting(self) -> Waiting:
+        if self._known is None:
+            rows = self._connection.execute("SELECT destination, min(next_attempt) FROM entry WHERE state = 'waiting' GROUP BY destination")
+            self._known = Waiting((str(destination), float(due)) for destination, due in rows.fetchall())
+        return self._known
 
-    def _import(self, batch: Batch, capacity: int, now: float) -> list[Entry]:
+    def _claim(self, rooms: Rooms, now: float) -> list[Entry]:
+        waiting = self._waiting
+        if waiting.is_crowded:
+            waiting.let_in(rooms.free)
+        claimed: list[Entry] = []
+        left: list[tuple[str, float]] = []
+        while (destination := waiting.pop(now)) is not None:
+            room = rooms.room(destination, now)
+            if room.entries > 0 and room.recipients > 0:
+                claimed += self._claim_there(destination, room.entries, room.recipients, rooms, now)
+                if (due := self._due_there(destination)) is not None:
+                    left.append((destination, due))
+            elif room.again is not None:
+                left.append((destination, max(room.again, now + _LOOK_AGAIN)))
+            else:
+                waiting.park(destination, now, in_crowd=room.is_crowded)
+        for destination, due in left:
+            waiting.add(destination, due)
+        return claimed
+
+    def _claim_there(self, destination: str, count: int, recipients: int, rooms: Rooms, now: float) -> list[Entry]:
+        """Claim up to `count` entries of one destination, and not more recipients; of an entry with more than that by itself, all."""
+        rows = self._connection.execute(
+            f"SELECT {COLUMNS} FROM entry WHERE state = 'waiting' AND destination = ? AND next_attempt <= ? "  # noqa: S608
+            "ORDER BY next_attempt LIMIT ?",
+            (destination, now, min(count, CLAIM_LIMIT)),
+        ).fetchall()
+        claimed: list[Entry] = []
+        for row in rows:
+            entry = entry_of((*row[:3], "in_flight", row[4] + 1, *row[5:]))
+            recipients -= len(entry.pending)
+            if recipients < 0 and claimed:
+                break
+            rooms.take(entry)
+            claimed.append(entry)
+        self._connection.executemany(
+            "UPDATE entry SET state = 'in_flight', attempts = attempts + 1 WHERE key = ?", [(entry.key,) for entry in claimed]
+        )
+        return claimed
+
+    def _due_there(self, destination: str) -> float | None:
+        row = self._connection.execute(
+            "SELECT min(next_attempt) FROM entry WHERE state = 'waiting' AND destination = ?", (destination,)
+        ).fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def _import(self, batch: Batch, rooms: Rooms, now: float) -> list[Entry]:
         claimed: list[Entry] = []
         for stored in batch.stored:
             record = stored.record
             for splinter in _deliverable(record):
-                is_claimed = len(claimed) < capacity
+                given = record.splinters[splinter]
                 entry = Entry(
                     splinter_key(record.id, splinter),
                     record.id[:LENGTH],  # longer: a released message, or further splinters
                     splinter,
-                    "in_flight" if is_claimed else "waiting",
-                    1 if is_claimed else 0,
+                    "waiting",
+                    0,
                     now,
                     record.session.received_at or now,
                     record.size,
                     "",
                     record.envelope,
-                    tuple(Recipient(address) for address in record.splinters[splinter].recipients),
+                    tuple(Recipient(address) for address in given.recipients),
                     stored.location,
-                    record.splinters[splinter].mailhost,
-                    record.splinters[splinter].signs,
+                    given.mailhost,
+                    interface=given.interface,
+                    signs=given.signs,
                 )
-                added = self._connection.execute(
-                    "INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", _row(entry)
-                ).rowcount
-                if is_claimed and added:
-                    claimed.append(entry)
+                for one in self._routed(entry):
+                    claimed += self._add(one, rooms, now)
         if batch.cursors:
             write_cursors(self._connection, batch.cursors)
         return claimed
+
+    def _routed(self, entry: Entry) -> list[Entry]:
+        """An entry for each destination of its pending recipients."""
+        if self._routing is None:
+            return [entry]
+        return split(entry, self._routing.groups(entry.pending, entry.mailhost, entry.interface))
+
+    def _add(self, entry: Entry, rooms: Rooms, now: float) -> list[Entry]:
+        """Insert a new entry; claimed at once where none waits before it and there is room. Returns it if so."""
+        is_claimed = False
+        if entry.destination not in self._waiting:
+            room = rooms.room(entry.destination, now)
+            is_claimed = room.entries > 0 and room.recipients >= len(entry.pending)
+        if is_claimed:
+            entry = replace(entry, state="in_flight", attempts=1)
+        added = self._connection.execute(
+            "INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(entry)
+        ).rowcount
+        if added and not is_claimed:
+            self._waiting.add(entry.destination, entry.next_attempt)
+        if not (added and is_claimed):
+            return []
+        rooms.take(entry)
+        return [entry]
+
+    def reroute(self) -> int:
+        """Where the routes have changed since, give all entries the destinations that they have now. Returns how many were looked at.
+
+        Call it after `recover`, before the first step. Raises StoreError.
+        """
+        if self._routing is None:
+            return 0
+        digest = self._routing.digest
+        with telling_database(self.path):
+            row = self._connection.execute("SELECT value FROM meta WHERE name = 'routing'").fetchone()
+        if row is not None and row[0] == digest:
+            return 0
+        count, last = 0, ""
+        while True:  # some at a time, so that memory stays small; begun anew after a crash
+            with self._transaction():
+                rows = self._connection.execute(
+                    f"SELECT {COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?",  # noqa: S608
+                    (last, _REROUTED_AT_ONCE),
+                ).fetchall()
+                for found in rows:
+                    self._reroute(entry_of(found))
+                if not rows:
+                    self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('routing', ?)", (digest,))
+                    break
+                count, last = count + len(rows), rows[-1][0]
+        self._known = None
+        return count
+
+    def _reroute(self, entry: Entry) -> None:
+        undelivered = [one.address for one in entry.recipients if one.status != "delivered"]
+        if entry.pending:
+            first, *others = self._routed(entry)
+        else:  # failed: it may be tried again, and goes where the first of them goes
+            assert self._routing is not None
+            groups = self._routing.groups(undelivered[:1], entry.mailhost, entry.interface)
+            first, others = replace(entry, destination=groups[0][0] if groups else ""), []
+        if not others:
+            if first.destination != entry.destination:
+                self._connection.execute("UPDATE entry SET destination = ? WHERE key = ?", (first.destination, entry.key))
+            return
+        for other in others:
+            other = replace(other, key=self._unused_key(other.key))
+            if entry.location.writer == SURVIVORS:
+                other = replace(other, location=survivors.link(self._spool, entry.location, other.key))
+            self._connection.execute("INSERT INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(other))
+        self._connection.execute(
+            "UPDATE entry SET destination = ?, recipients = ?, envelope = ? WHERE key = ?",
+            (first.destination, encode_recipients(first.recipients), encode(first.envelope.to_list()), entry.key),
+        )
+
+    def _unused_key(self, key: str) -> str:
+        while self._connection.execute("SELECT 1 FROM entry WHERE key = ?", (key,)).fetchone() is not None:
+            key += "-1"
+        return key
 
     def _settle(self, outcome: Outcome) -> None:
         entry, now = outcome.entry, outcome.at
@@ -269,8 +362,10 @@ class Queue:
         pending = [recipient for recipient in recipients if recipient.status == "pending"]
         failed = [recipient for recipient in recipients if recipient.status == "failed"]
         next_attempt = now + self.schedule.delay(entry.attempts)
+        self._waiting.ended(entry.destination)
         if pending:
             self._update(entry.key, "waiting", next_attempt, pending[0].reply, recipients)
+            self._waiting.add(entry.destination, next_attempt)
         elif failed:
             self._update(entry.key, "failed", 0.0, failed[0].reply, recipients)
         else:
@@ -280,33 +375,44 @@ class Queue:
     def _update(self, key: str, state: State, next_attempt: float, reason: str, recipients: Iterable[Recipient]) -> None:
         self._connection.execute(
             "UPDATE entry SET state = ?, next_attempt = ?, reason = ?, recipients = ? WHERE key = ?",
-            (state, next_attempt, printable(reason), _encode([[r.address, r.status, r.reply] for r in recipients]), key),
+            (state, next_attempt, printable(reason), encode_recipients(recipients), key),
         )
 
     def _tell(self, events: Iterable[tuple[str, Event]]) -> None:
         self._connection.executemany(
             "INSERT INTO outbox (id, message, name, at, fields) VALUES (?,?,?,?,?)",
-            [(new_identifier(), message, event.name.value, event.at, _encode(dict(event.fields))) for message, event in events],
+            [(new_identifier(), message, event.name.value, event.at, encode(dict(event.fields))) for message, event in events],
         )
 
-    def expire(self, now: float, reason: str) -> list[Entry]:
-        """Fail waiting entries that are past their time although they could not be tried (the route is down). Returns them."""
+    def expire(self, now: float, troubles: Mapping[str, str]) -> list[Entry]:
+        """Fail waiting entries that are past their time although they could not be tried: `troubles` are the destinations that are left alone,
+        with the reason. Returns them."""
+        entries: list[Entry] = []
         with self._transaction():
-            rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM entry WHERE state = 'waiting' AND accepted_at < ?",  # noqa: S608
-                (now - self.schedule.expire,),
-            ).fetchall()
-            entries = [_entry(row) for row in rows]
-            for entry in entries:
-                results = tuple(Result(address, "deferred", entry.reason or reason) for address in entry.pending)
-                self._settle(Outcome(entry, results, "", now))
+            for destination, reason in troubles.items():
+                rows = self._connection.execute(
+                    f"SELECT {COLUMNS} FROM entry WHERE state = 'waiting' AND destination = ? AND accepted_at < ?",  # noqa: S608
+                    (destination, now - self.schedule.expire),
+                ).fetchall()
+                for entry in map(entry_of, rows):
+                    results = tuple(Result(address, "deferred", entry.reason or reason) for address in entry.pending)
+                    self._settle(Outcome(entry, results, "", now))
+                    entries.append(entry)
         return entries
 
     def next_due(self) -> float | None:
-        """When the next waiting entry is due, in Unix seconds; None if none waits."""
+        """When the next waiting entry is to be looked at, in Unix seconds; None if none is before something ends."""
         with telling_database(self.path):
-            row = self._connection.execute("SELECT min(next_attempt) FROM entry WHERE state = 'waiting'").fetchone()
-        return None if row[0] is None else float(row[0])
+            return self._waiting.next_due()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether destinations wait for what others have."""
+        return self._waiting.is_crowded
+
+    def look_at_all(self) -> None:
+        """Forget who had no room: an administrator asks for another try."""
+        self._waiting.let_all_in()
 
     def retry(self, keys: Sequence[str] | None, now: float) -> int:
         """Make entries due now (failed ones too: their failed recipients are tried again); None for all. Returns how many."""
@@ -315,6 +421,7 @@ class Queue:
             for entry in _select(self._connection, keys, states=("waiting", "failed")):
                 recipients = [Recipient(r.address, "pending" if r.status == "failed" else r.status, r.reply) for r in entry.recipients]
                 self._update(entry.key, "waiting", now, entry.reason, recipients)
+                self._waiting.add(entry.destination, now)
                 count += 1
                 if entry.state == "failed":  # its time begins anew, or it would expire at the next 4xx
                     self._connection.execute("UPDATE entry SET accepted_at = ?, attempts = 0 WHERE key = ?", (now, entry.key))
@@ -348,11 +455,11 @@ class Queue:
         """
         with telling_database(self.path):
             rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM entry WHERE writer = ? AND segment = ? AND state != 'in_flight'",  # noqa: S608
+                f"SELECT {COLUMNS} FROM entry WHERE writer = ? AND segment = ? AND state != 'in_flight'",  # noqa: S608
                 segment,
             ).fetchall()
         moved = []
-        for entry in map(_entry, rows):
+        for entry in map(entry_of, rows):
             try:
                 moved.append((entry, survivors.keep_apart(self._spool, entry.key, read_message(self._spool, entry.location))))
             except StoreError as fault:
@@ -409,6 +516,15 @@ class QueueView:
         with telling_database(self.path):
             return dict(self._connection.execute("SELECT state, count(*) FROM entry GROUP BY state").fetchall())
 
+    def destinations(self) -> dict[str, tuple[int, int, float | None]]:
+        """Of each destination with entries that are not failed: entries, recipients, and when the next is due (None: in flight)."""
+        with telling_database(self.path):
+            rows = self._connection.execute(
+                """SELECT destination, count(*), sum(json_array_length(recipients)), min(CASE state WHEN 'waiting' THEN next_attempt END)
+                   FROM entry WHERE state != 'failed' GROUP BY destination"""
+            ).fetchall()
+        return {name: (entries, recipients, due) for name, entries, recipients, due in rows}
+
     def outbox(self, after: int, limit: int = 1000) -> list[tuple[int, str, str, Event]]:
         """Return (sequence, event id, message id, event) behind `after`, in order."""
         with telling_database(self.path):
@@ -450,62 +566,18 @@ def _deliverable(record: Record) -> list[int]:
     return [index for index, splinter in enumerate(record.splinters) if splinter.action == "deliver" and splinter.recipients]
 
 
-def _row(entry: Entry) -> tuple[object, ...]:
-    envelope, location = entry.envelope, entry.location
-    return (
-        entry.key,
-        entry.message,
-        entry.splinter,
-        entry.state,
-        entry.attempts,
-        entry.next_attempt,
-        entry.accepted_at,
-        printable(envelope.reverse_path),
-        entry.size,
-        entry.reason,
-        _encode(envelope.to_list()),
-        _encode([[r.address, r.status, r.reply] for r in entry.recipients]),
-        location.writer,
-        location.segment,
-        location.offset,
-        location.length,
-        entry.mailhost,
-        int(entry.signs),
-    )
-
-
-def _entry(row: Sequence[object]) -> Entry:
-    key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *location, mailhost, signs = row
-    return Entry(
-        str(key),
-        str(message),
-        int(splinter),  # type: ignore[call-overload]
-        state,  # type: ignore[arg-type]
-        attempts,  # type: ignore[arg-type]
-        next_attempt,  # type: ignore[arg-type]
-        accepted_at,  # type: ignore[arg-type]
-        size,  # type: ignore[arg-type]
-        str(reason),
-        Envelope.from_list(json.loads(str(envelope))),
-        tuple(Recipient(address, status, reply) for address, status, reply in json.loads(str(recipients))),
-        Location(*location),  # type: ignore[arg-type]
-        str(mailhost),
-        bool(signs),
-    )
-
-
 def _select(connection: sqlite3.Connection, keys: Sequence[str] | None, *, states: Sequence[State]) -> Iterator[Entry]:
     marks = ",".join("?" * len(states))
     if keys is None:
-        rows = connection.execute(f"SELECT {_COLUMNS} FROM entry WHERE state IN ({marks}) ORDER BY accepted_at, key", states).fetchall()  # noqa: S608
-        yield from map(_entry, rows)
+        rows = connection.execute(f"SELECT {COLUMNS} FROM entry WHERE state IN ({marks}) ORDER BY accepted_at, key", states).fetchall()  # noqa: S608
+        yield from map(entry_of, rows)
         return
     for key in dict.fromkeys(keys):
         rows = connection.execute(
-            f"SELECT {_COLUMNS} FROM entry WHERE (key = ? OR message = ?) AND state IN ({marks}) ORDER BY key",  # noqa: S608
+            f"SELECT {COLUMNS} FROM entry WHERE (key = ? OR message = ?) AND state IN ({marks}) ORDER BY key",  # noqa: S608
             (key, key, *states),
         ).fetchall()
-        yield from map(_entry, rows)
+        yield from map(entry_of, rows)
 
 
 def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: float) -> Iterator[Event]:

@@ -101,21 +101,22 @@ class Splinter(NamedTuple):  # and no dataclass: one is made a message, and read
     quarantines: tuple[str, ...] = ()  # that it is held in
     is_copy: bool = False
     encrypts: bool = False
+    interface: str = ""  # delivery interface that it leaves from; empty: the usual one
     signs: bool = False
 
     def to_list(self) -> list[object]:
         """As JSON values; `from_list` undoes it."""
         values: list[object] = [self.recipients, self.action, self.reason]
-        if self.mailhost or self.quarantines or self.is_copy or self.encrypts or self.signs:
-            values += [self.mailhost, self.quarantines, self.is_copy, self.encrypts, self.signs]
+        if self.mailhost or self.quarantines or self.is_copy or self.encrypts or self.interface or self.signs:
+            values += [self.mailhost, self.quarantines, self.is_copy, self.encrypts, self.interface, self.signs]
         return values
 
     @classmethod
     def from_list(cls, values: Sequence[Any]) -> Self:
         """Raises ValueError or TypeError for what `to_list` does not write."""
         recipients, action, reason, *more = values
-        mailhost, quarantines, *flags = more or ("", ())
-        return cls(tuple(recipients), action, reason, mailhost, tuple(quarantines), *flags)
+        mailhost, quarantines, *more = more or ("", ())
+        return cls(tuple(recipients), action, reason, mailhost, tuple(quarantines), *more)
 
 
 @dataclass(frozen=True, slots=True)

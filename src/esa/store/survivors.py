@@ -41,6 +41,17 @@ def keep_apart(spool: Path, key: str, message: StoredMessage) -> Location:
     return Location(SURVIVORS, name, 0, size)
 
 
+def link(spool: Path, location: Location, key: str) -> Location:
+    """Another name for a message that stands by itself already, for a second entry; durable. Raises StoreError."""
+    folder = spool / SURVIVORS / "content"
+    name = f"{key}.{location.segment.rpartition('.')[2]}"
+    with telling(folder / name):
+        (folder / name).unlink(missing_ok=True)
+        os.link(folder / location.segment, folder / name)
+        sync_directory(folder)
+    return Location(SURVIVORS, name, 0, location.length)
+
+
 def sync(spool: Path) -> None:
     """Make the names of all files kept apart durable; before anything refers to them. Raises StoreError."""
     folder = spool / SURVIVORS / "content"

@@ -1,0 +1,177 @@
+"""Entries of the queue as values, and as rows of its table: what is to be delivered, to whom, and what came of an attempt.
+
+`queue` keeps them, the deliver process sends them. An entry goes to one destination: a message for several has one entry for each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from esa.message.envelope import Envelope
+from esa.store.database import printable
+from esa.store.segments import Location
+
+State = Literal["waiting", "in_flight", "failed"]
+Status = Literal["pending", "delivered", "failed"]
+
+COLUMNS = (
+    "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, "
+    "writer, segment, offset, length, mailhost, destination, interface, signs"
+)
+encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A forward-path of an entry; `reply` is the last thing the next hop said about it."""
+
+    address: str
+    status: Status = "pending"
+    reply: str = ""
+    place: int = -1  # among the recipients of the whole message, from 0, where the envelope of the entry does not name them all
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Recipients of one splinter at one destination. Times are Unix seconds; `attempts` counts the one in flight."""
+
+    key: str
+    message: str  # message identifier; `key` of a released message is longer
+    splinter: int
+    state: State
+    attempts: int
+    next_attempt: float
+    accepted_at: float
+    size: int  # octets of the content
+    reason: str  # why it waits or failed
+    envelope: Envelope  # its recipients are those of the whole message, or, where that goes to several destinations, of this entry
+    recipients: tuple[Recipient, ...]
+    location: Location
+    mailhost: str = ""  # next hop host:port in the place of the usual one
+    destination: str = ""  # where it goes, in the words of who routes
+    interface: str = ""  # name of the delivery interface that it leaves from; empty: the usual one
+    signs: bool = False  # it leaves with a DKIM signature
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The forward-paths still to be delivered."""
+        return tuple(recipient.address for recipient in self.recipients if recipient.status == "pending")
+
+    def places(self, addresses: Sequence[str]) -> list[int]:
+        """The places of forward-paths among those of the message, from 0; of one that is not among them, none."""
+        places = {one.address: one.place for one in self.recipients if one.place >= 0}
+        if not places:
+            places = {address: place for place, address in reversed(list(enumerate(self.envelope.recipients)))}
+        return [places[address] for address in addresses if address in places]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one attempt came to for one forward-path: `deferred` stays pending."""
+
+    address: str
+    status: Literal["delivered", "deferred", "failed"]
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt: an entry that was in flight, and a result for each of its pending recipients."""
+
+    entry: Entry
+    results: tuple[Result, ...]
+    next_hop: str
+    at: float
+    may_have_arrived: bool = False  # the connection broke between the final dot and the reply
+    connection: int = 0  # its number in logs (AsyncOS's DCID); 0: none was made
+
+
+def split(entry: Entry, groups: Sequence[tuple[str, Sequence[str]]]) -> list[Entry]:
+    """One entry for each group of (destination, forward-paths); they cover its pending recipients. The first keeps its key.
+
+    What is no longer pending stays with the first. With one group it is the entry itself, with that destination.
+    """
+    if len(groups) < 2:
+        return [replace(entry, destination=groups[0][0])] if groups else [entry]
+    places = dict(zip(entry.envelope.recipients, range(len(entry.envelope.recipients)), strict=True))
+    placed = [replace(one, place=one.place if one.place >= 0 else places.get(one.address, -1)) for one in entry.recipients]
+    entries = []
+    for number, (destination, addresses) in enumerate(groups):
+        chosen = set(addresses)
+        theirs = tuple(one for one in placed if (one.address in chosen if one.status == "pending" else number == 0))
+        entries.append(
+            replace(
+                entry,
+                key=f"{entry.key}-{number}" if number else entry.key,
+                destination=destination,
+                recipients=theirs,
+                envelope=_narrowed(entry.envelope, {one.address for one in theirs}),
+            )
+        )
+    return entries
+
+
+def _narrowed(envelope: Envelope, addresses: set[str]) -> Envelope:
+    """With only these recipients: or a message to a thousand domains would be a thousand times a thousand."""
+    options = envelope.options
+    if options is not None:
+        options = replace(options, recipients=tuple(one for one in options.recipients if one.forward_path in addresses))
+    return replace(envelope, recipients=tuple(one for one in envelope.recipients if one in addresses), options=options)
+
+
+def encode_recipients(recipients: Iterable[Recipient]) -> str:
+    return encode([[r.address, r.status, r.reply] if r.place < 0 else [r.address, r.status, r.reply, r.place] for r in recipients])
+
+
+def row_of(entry: Entry) -> tuple[object, ...]:
+    """Values for all columns of the table, in its order."""
+    envelope, location = entry.envelope, entry.location
+    return (
+        entry.key,
+        entry.message,
+        entry.splinter,
+        entry.state,
+        entry.attempts,
+        entry.next_attempt,
+        entry.accepted_at,
+        printable(envelope.reverse_path),
+        entry.size,
+        entry.reason,
+        encode(envelope.to_list()),
+        encode_recipients(entry.recipients),
+        location.writer,
+        location.segment,
+        location.offset,
+        location.length,
+        entry.mailhost,
+        entry.destination,
+        entry.interface,
+        int(entry.signs),
+    )
+
+
+def entry_of(row: Sequence[object]) -> Entry:
+    """The entry of a row with COLUMNS."""
+    key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *rest = row
+    *location, mailhost, destination, interface, signs = rest
+    return Entry(
+        str(key),
+        str(message),
+        int(splinter),  # type: ignore[call-overload]
+        state,  # type: ignore[arg-type]
+        attempts,  # type: ignore[arg-type]
+        next_attempt,  # type: ignore[arg-type]
+        accepted_at,  # type: ignore[arg-type]
+        size,  # type: ignore[arg-type]
+        str(reason),
+        Envelope.from_list(json.loads(str(envelope))),
+        tuple(Recipient(*one) for one in json.loads(str(recipients))),
+        Location(*location),  # type: ignore[arg-type]
+        str(mailhost),
+        str(destination),
+        str(interface),
+        bool(signs),
+    )
