@@ -38,10 +38,10 @@ async def test_names_and_addresses_are_found() -> None:
         assert await resolver.look_up("mx.example.net", "AAAA") == Lookup(Outcome.FOUND, ("2001:db8::5",))
 
 
-async def test_hosts_that_take_the_mail_of_a_domain_are_found_and_a_null_mx_is_an_empty_name() -> None:
+async def test_hosts_that_take_the_mail_of_a_domain_are_found_with_their_preference_and_a_null_mx_without_a_name() -> None:
     async with asking() as (_, resolver):
-        assert await resolver.look_up("example.net", "MX") == Lookup(Outcome.FOUND, ("mx.example.net", "other.example.net"))
-        assert await resolver.look_up("nomail.example.net", "MX") == Lookup(Outcome.FOUND, ("",))
+        assert await resolver.look_up("example.net", "MX") == Lookup(Outcome.FOUND, ("10 mx.example.net", "20 other.example.net"))
+        assert await resolver.look_up("nomail.example.net", "MX") == Lookup(Outcome.FOUND, ("0 ",))
 
 
 async def test_what_is_not_there_is_nothing_and_no_failure() -> None:
