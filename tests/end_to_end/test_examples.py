@@ -63,7 +63,7 @@ def test_a_rehearsal_names_the_filter_that_refuses_a_recipient_whatever_the_mess
     assert stages[1] == ("550 5.1.6 bob@example.org has left, write to office@example.org", "content filter left")
     assert stages[0][0].startswith("250 ")
     filters = [stage.subject for stage in judgement.stages if stage.name.startswith("content filter")]
-    assert filters == ["left"]  # once, for the recipient that is there
+    assert filters == ["left for b@example.org"]  # once, for the recipient that is there
 
 
 # --- own-domain.toml ----------------------------------------------------------------------------------------------------------------------

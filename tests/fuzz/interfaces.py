@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 import esa_core
-from esa_core import _domain, _smtp
+from esa_core import _addresses, _domain, _fields, _smtp
 from tests.fuzz.targets import seal, untraced
 
 WORDS = [b"free", b"money", b" ", b"he", b"she", b"hers", b"ann@", b"example", b".org", b".", "stra\u00dfe".encode(), b"verify"]
@@ -51,6 +51,38 @@ def parsed(octets: bytes) -> None:
         text.encode()
     message.folded.decode()
     assert all(count >= 0 for count in message.html.values())
+
+
+FIELDS = [b"from", b"to", b"subject", b"received", b"x-mailer", b"x"]
+LITERALS = [b"free", b"ann@", b"example", "stra\u00dfe".encode(), b"with smtp", b".", b"aa"]
+
+
+@cache
+def _gate() -> _fields.FieldGate:
+    return _fields.FieldGate([(name, name != b"received") for name in FIELDS], [esa_core.fold(literal) for literal in LITERALS])
+
+
+@cache
+def _index() -> _addresses.AddressIndex:
+    return _addresses.AddressIndex([b"ann@example.org", b"@example.org", b".org", b"ann@", b"a@b", b"@[127.0.0.1]"])
+
+
+def fields(octets: bytes) -> None:
+    """What a gate tells of a header is what a look at each of its fields tells; an address is left to the caller, or found for certain."""
+    message = esa_core.parse(ctypes.create_string_buffer(octets, len(octets))) if octets else esa_core.parse(octets)
+    told = _gate().find(message, octets[:64])
+    present = [number for number, name in enumerate(FIELDS) if _fields.has_field(message, name)]
+    if told is not None:
+        assert len(set(told)) == len(told)
+        assert [number for number in sorted(told) if number < len(FIELDS)] == present
+        assert all(number < len(FIELDS) + len(LITERALS) for number in told)
+        values = [value for name in FIELDS if name != b"received" for value in message.header(name.decode())]
+        for number, literal in enumerate(LITERALS, len(FIELDS)):
+            if any(esa_core.fold(literal) in esa_core.fold(value.encode()) for value in values):
+                assert number in told
+    for address in (message.from_address, message.to_address, octets[:80].decode("utf-8", "replace")):
+        found = _index().find(address)
+        assert _index().finds_none([address], ()) == ((found is not None and not found) or address == "")
 
 
 @cache

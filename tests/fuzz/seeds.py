@@ -312,7 +312,7 @@ def _urls() -> Iterator[bytes]:
 def seeds_of(target: str) -> list[bytes]:
     """At most MOST_SEEDS, each once, at least one."""
     match target:
-        case "structure" | "message" | "parsed" | "scan":
+        case "structure" | "message" | "parsed" | "scan" | "fields":
             found: Iterator[bytes] = iter(_mail())
         case "parameters" | "file_names":
             found = _field_seeds("content_type.json")

@@ -40,6 +40,7 @@ READ_BY = {
     "scan": "_batch _cards _facts _features _lexicon _link_facts _masked _names _results _tally _tokens",
     "terms": "_automaton _grams _terms",
     "image program raw_image": "_anchors _image _program _shapes",
+    "fields": "_addresses _fields",
     "arrays": "_linear",
 }
 READ_NOTHING = {  # octets as they are; numbers of our own; a door for benchmarks to what is driven above

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from esa.policy.filters.tree import Call, If, Test
     from esa.policy.filters.words import Rule
     from esa_core import Parsed, Part
+    from esa_core._fields import FieldGate
 
 _SUBJECT = frozenset({"subject"})
 _GOES_ON = ("deliver", "quarantine")
@@ -77,6 +78,12 @@ class RecalledView(View):
     @property
     def parsed(self) -> Parsed:
         return cast("Parsed", Outline(self.recorded))
+
+    def has_field(self, name: bytes) -> bool:
+        return bool(self.header(name.decode()))
+
+    def fields_in(self, gate: FieldGate, more: bytes) -> None:
+        """Nobody knows: each filter is asked."""
 
     @property
     def size(self) -> int:

@@ -15,11 +15,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from esa.message.content import Message
+from esa_core._fields import has_field
 
 if TYPE_CHECKING:
     from esa.engine.verdict import Report
     from esa.message.envelope import Envelope, Session
     from esa_core import Parsed, Part
+    from esa_core._fields import FieldGate
 
 CHECK = "filters"  # name of the check that listens for what filters look for; its facts stand in `Report.checks`
 COUNTS = "counts"  # key in its facts: {number of a term in `Terms`: times it stands there}
@@ -185,6 +187,14 @@ class View:
         if self._message is None:
             self._message = Message(self.content)
         return self._message.parsed
+
+    def has_field(self, name: bytes) -> bool:
+        """Whether its own header has a field of this name, given in lower case."""
+        return has_field(self.parsed, name)
+
+    def fields_in(self, gate: FieldGate, more: bytes) -> Sequence[int] | None:
+        """Which fields and literals of a gate may stand in the header and in `more`; None: any."""
+        return gate.find(self.parsed, more)
 
     @property
     def size(self) -> int:

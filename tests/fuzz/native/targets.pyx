@@ -551,7 +551,7 @@ cdef struct Target:
     const char *context
     bint native                  # no Python object is made: memory is counted
 
-cdef Target[32] TARGETS
+cdef Target[33] TARGETS
 TARGETS = [
     Target(b"structure", structure, NULL, True),
     Target(b"message", message, NULL, False),  # keeps a document
@@ -584,6 +584,7 @@ TARGETS = [
     Target(b"raw_image", interface, b"raw_image", False),
     Target(b"domain", interface, b"domain", False),
     Target(b"normal_url", interface, b"normal_url", False),
+    Target(b"fields", interface, b"fields", False),
     Target(b"arrays", interface, b"arrays", False),
 ]
 

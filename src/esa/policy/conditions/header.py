@@ -10,7 +10,6 @@ from esa.policy.filters.comparing import by_operator, number_rule, text_of, text
 from esa.policy.filters.expression import found_in, matches_empty, split_case
 from esa.policy.filters.gates import HeaderAtom, TermAtom
 from esa.policy.filters.words import COMPARES, MATCHES, Condition, Cost, Kind, Rule, Signature
-from esa_core._fields import has_field
 
 if TYPE_CHECKING:
     from esa.policy.filters.scope import Scope
@@ -52,7 +51,7 @@ def _header(test: Test, scope: Scope) -> Rule:
     reads = frozenset({f"header:{name}"})
     if not test.operator:
         octets = name.encode()
-        return Rule(lambda view: has_field(view.parsed, octets), Cost.HEADER, frozenset({HeaderAtom(name)}), reads)
+        return Rule(lambda view: view.has_field(octets), Cost.HEADER, frozenset({HeaderAtom(name)}), reads)
     return text_rule(test, f"header:{name}", lambda view: view.header(name), Cost.HEADER, reads=reads)
 
 

@@ -290,7 +290,7 @@ class _Fields:
 
     def find(self, view: View, texts: Sequence[str], told: list[Sequence[int]]) -> None:
         more = "\n".join(texts).encode("utf-8", "surrogatepass") if texts else b""
-        found = self._gate.find(view.parsed, more)
+        found = view.fields_in(self._gate, more)
         if found is None:
             told += self._told
         elif found:
