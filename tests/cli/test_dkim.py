@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from esa.gateway.signing import read_key
 from tests.cli.command import esa
+from tests.gateway.zone_server import zone_server
 from tests.message.test_dkim import JOE, verifies
 
 
@@ -81,3 +84,36 @@ def test_a_key_that_others_can_read_is_refused(folder: Path) -> None:
     assert done.code == 2
     assert "others can read this key" in done.err
     assert "others can read this key" in esa("config", "check", folder / "esa.toml").err
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "code"),
+    [
+        (lambda record: [record], "published", 0),
+        (lambda record: [f"{record}; t=s; n=note"], "published", 0),
+        (lambda record: [], "nothing is published", 1),
+        (lambda record: ["v=spf1 -all"], "no key in it", 1),
+        (lambda record: [record, f"{record}; n=note"], "several keys", 1),
+        (lambda record: [re.sub("p=.*", "p=", record)], "revoked", 1),
+        (lambda record: [record.replace("p=MI", "p=MJ")], "another key", 1),
+        (lambda record: [record.replace("k=rsa", "k=ed25519")], "another key", 1),
+        (lambda record: [f"{record}; h=sha1"], "forbids SHA-256", 1),
+        (lambda record: [f"{record}; t=y"], "as a test", 1),
+    ],
+)
+async def test_what_dns_has_is_told_as_verifiers_see_it(folder: Path, change: Callable[[str], list[str]], words: str, code: int) -> None:
+    (record,) = esa("dkim", "record", "--json", "--config", folder / "esa.toml").lines
+    texts = [" ".join(f'"{text[at : at + 250]}"' for at in range(0, len(text), 250)) for text in change(str(record["record"]))]
+    async with zone_server({(str(record["name"]), "TXT"): texts} if texts else {}) as server:
+        with (folder / "esa.toml").open("a") as file:
+            file.write(f'[dns]\nservers = ["{server.address}"]\n')
+        done = await asyncio.to_thread(esa, "dkim", "check", "--config", folder / "esa.toml")
+    assert (done.code, words in done.out) == (code, True), done.out + done.err
+
+
+async def test_name_servers_that_fail_are_no_missing_record(folder: Path) -> None:
+    async with zone_server({}, failing=["2026a._domainkey.football.example.com"]) as server:
+        with (folder / "esa.toml").open("a") as file:
+            file.write(f'[dns]\nservers = ["{server.address}"]\n')
+        done = await asyncio.to_thread(esa, "dkim", "check", "--json", "--config", folder / "esa.toml")
+    assert (done.code, done.lines[0]["good"]) == (3, False)

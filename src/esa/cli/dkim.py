@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -29,6 +31,7 @@ def command() -> None:
       esa dkim new example.com --selector 2026a    a key, the record to publish, and the lines for esa.toml
       esa dkim list                                the keys of esa.toml, and whom they sign for
       esa dkim record                              the records to publish for them
+      esa dkim check                               whether DNS has them
       esa dkim sign < message.eml                  what would be put on top of this message
     """
 
@@ -114,6 +117,77 @@ def record(config_file: Path | None, as_json: bool) -> int:
         else:
             click.echo(zone_line(name, text))
     return DONE if keys else FOUND
+
+
+@command.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration, instead of esa.toml.")
+@json_option
+def check(config_file: Path | None, as_json: bool) -> int:
+    """Ask DNS whether the keys of esa.toml are published, as verifiers will.
+
+    \b
+    Examples:
+      esa dkim check
+      esa dkim check --json | jq 'select(.good | not)'
+
+    Exit status: 0 all are, 1 one is not or there are no keys, 2 a key cannot be read, 3 the name servers cannot be asked.
+    """
+    from esa.config.load import load
+    from esa.gateway.signing import read_key, text_record
+
+    configuration = load(config_file)
+    records = [(f"{one.selector}._domainkey.{one.domain}", text_record(read_key(Path(one.key)))) for one in configuration.dkim]
+    found = asyncio.run(_ask([name for name, _ in records], configuration.dns.servers))
+    status = DONE if records else FOUND
+    for (name, record), texts in zip(records, found, strict=True):
+        what, mend = _standing(record, texts)
+        status = max(status, FAILED if texts is None else FOUND if mend else DONE)
+        if as_json:
+            print_json({"name": name, "good": not mend, "what": what, "mend": mend})
+        else:
+            click.echo(f"{name}: {what}" + (f"\n  {mend}" if mend else ""))
+    if not records:
+        say("there are no keys: make one with esa dkim new")
+    return status
+
+
+async def _ask(names: Sequence[str], servers: Sequence[str]) -> list[tuple[str, ...] | None]:
+    """The TXT records of each name; None where nobody answers."""
+    from esa.engine.resolver import Outcome
+    from esa.gateway.peers.dns import QUESTION_SECONDS, ValidatingResolver
+
+    if not names:
+        return []
+    resolver = ValidatingResolver(servers, timeout=QUESTION_SECONDS)
+    answers = await asyncio.gather(*map(resolver.texts, names))
+    return [None if answer.outcome is Outcome.FAILED else answer.values for answer in answers]
+
+
+def _standing(record: str, texts: tuple[str, ...] | None) -> tuple[str, str]:
+    """What is published in the place of `record`, and how to mend it; no mend is needed where it is right."""
+    from esa.message.dkim import tags_of
+
+    publish = "publish what esa dkim record prints, and wait until every name server of the domain has it"
+    if texts is None:
+        return "the name servers do not answer", "ask again later, or see [dns] servers"
+    keys = [tags for tags in map(tags_of, texts) if "p" in tags and tags.get("v", "DKIM1") == "DKIM1"]
+    if not keys:
+        return "nothing is published: no signature holds" if not texts else "there is a TXT record, but no key in it", publish
+    if len(keys) > 1:
+        return "several keys are published under one name: verifiers take either, or none", "leave the one that esa dkim record prints"
+    (tags,), ours = keys, tags_of(record)
+    if not tags["p"]:
+        return "the key is revoked (empty p=): no signature holds", publish
+    if tags["p"] != ours["p"] or tags.get("k", "rsa") != ours["k"]:
+        return "another key is published: no signature holds", publish
+    if "sha256" not in tags.get("h", "sha256").split(":"):
+        return "the record forbids SHA-256 (h=): no signature holds", "take h= out of the record"
+    if "y" in tags.get("t", "").split(":"):
+        return (
+            "published, but as a test (t=y): verifiers treat failures as no signature",
+            "take t=y out once mail is signed as it should be",
+        )
+    return "published", ""
 
 
 @command.command()
