@@ -87,7 +87,7 @@ def test_terms_change_under_load_and_every_message_is_taken(gateway: Gateway, wo
     assert set(scores[before:]) == {"words:2"}
     assert len(compiled(gateway)) == 2
     assert compiled(gateway) != first
-    until(lambda: '"words": 2' in gateway.command("track", "--json", "--recipient", "b@example.org"))  # tracking follows
+    until(lambda: '"words": 2' in gateway.command("track", "--json", "--recipient", "b@example.org"), 400.0)  # tracking follows
 
 
 def test_a_dictionary_that_cannot_be_compiled_changes_nothing_and_says_so(gateway: Gateway, words: Path) -> None:
