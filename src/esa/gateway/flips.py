@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from esa.errors import SyntaxFault
 from esa.gateway.judgement import Fate, Judgement, Mail, Outcome, Step
 from esa.gateway.recalled import NotKnown
 from esa.gateway.recalling import Recalling, as_decided
-from esa.gateway.rehearsal import Rehearsal
+from esa.gateway.rehearsal import Rehearsal, batches
 from esa.store.recorder import Recorded
 
 ANY = "any"
@@ -139,7 +139,7 @@ def replay(
 ) -> Comparison:
     """Judge all mail by both. `done` is told of each batch how many messages it had. Raises ConfigurationError for a listener that is not in both."""
     comparison = Comparison()
-    for batch in _batches(mails):
+    for batch in batches(mails, BATCH_MESSAGES, BATCH_OCTETS):
         for before, after in zip(current.judge_all(batch), candidate.judge_all(batch), strict=True):
             comparison.add(before, after)
         current.scans.forget()
@@ -161,19 +161,6 @@ def replay_recorded(
             comparison.not_known[str(missing)] += 1
         done(1)
     return comparison
-
-
-def _batches(mails: Iterable[Mail]) -> Iterator[list[Mail]]:
-    batch: list[Mail] = []
-    octets = 0
-    for mail in mails:
-        batch.append(mail)
-        octets += len(mail.content)
-        if len(batch) >= BATCH_MESSAGES or octets >= BATCH_OCTETS:
-            yield batch
-            batch, octets = [], 0
-    if batch:
-        yield batch
 
 
 # --- gates ------------------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ lists and directories answer what is recorded; recipients that stand in files an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -166,7 +166,7 @@ class Rehearsal:
         for mail in mails:
             self.listener_of(mail)
         judgements: list[Judgement] = []
-        for batch in [[mail] for mail in mails] if self.witness is not None else batches(mails):
+        for batch in [[mail] for mail in mails] if self.witness is not None else batches(mails, BATCH_MESSAGES, BATCH_OCTETS):
             self.answers.missing.clear()
             performances = self._loop.run_until_complete(self._perform_all(batch))
             self.unanswered += len(self.answers.missing)
@@ -309,14 +309,14 @@ class Rehearsal:
         )
 
 
-def batches(mails: Sequence[Mail]) -> Iterator[list[Mail]]:
-    """In order, within the caps by number and octets."""
+def batches(mails: Iterable[Mail], most: int, most_octets: int) -> Iterator[list[Mail]]:
+    """In order, within the caps by number and octets; a batch ends with the mail that reaches one."""
     batch: list[Mail] = []
     octets = 0
     for mail in mails:
         batch.append(mail)
         octets += len(mail.content)
-        if len(batch) >= BATCH_MESSAGES or octets >= BATCH_OCTETS:
+        if len(batch) >= most or octets >= most_octets:
             yield batch
             batch, octets = [], 0
     if batch:

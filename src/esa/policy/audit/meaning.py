@@ -7,7 +7,6 @@ it is neither true nor false.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from typing import NamedTuple
 from esa.policy.audit.facts import Case, Fact, Literal, NumberLiteral, Shape, TextLiteral
 from esa.policy.audit.language import ANYTHING, Language, ending, exactly
 from esa.policy.audit.numbers import Nothing, Numbers, comparing, domain
+from esa.policy.conditions.message import moment_of
 from esa.policy.filters.body_text import IDENTIFIERS
 from esa.policy.filters.comparing import number_of, text_of
 from esa.policy.filters.expression import matches_empty, split_case
@@ -33,7 +33,6 @@ _CLIENTS = domain(0, V6 + (1 << 128), Nothing.ABSENT, is_whole=True)
 _SCORES = domain(LOWEST, HIGHEST, Nothing.ABSENT)
 _ONE = Numbers((((1, 0), (1, 0)),), is_whole=True)
 _ZERO = Numbers((((0, 0), (0, 0)),), is_whole=True)
-_DATES = ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y")
 _PLACES = {"dictionary-match": "", "subject-dictionary-match": "subject", "body-dictionary-match": "body"} | {
     "attachment-dictionary-match": "attachment"
 }
@@ -276,14 +275,10 @@ def _never_valid(reader: Reader, test: Test) -> Meaning:
 def _date(reader: Reader, test: Test) -> Meaning:
     value = test.value
     assert isinstance(value, Text)
-    for layout in _DATES:
-        try:
-            moment = time.mktime(time.strptime(value.value, layout))
-        except (ValueError, OverflowError):
-            continue
-        allowed = Numbers(tuple(comparing(test.operator, moment)))
-        return reader.numbers("date", test, domain(reader.now), allowed)
-    return reader.opaque(test)
+    moment = moment_of(value)
+    if moment is None:
+        return reader.opaque(test)
+    return reader.numbers("date", test, domain(reader.now), Numbers(tuple(comparing(test.operator, moment))))
 
 
 def _random(reader: Reader, test: Test) -> Meaning:

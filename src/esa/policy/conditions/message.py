@@ -62,18 +62,25 @@ def _body_size(test: Test, scope: Scope) -> Rule:
     )
 
 
+def moment_of(value: Text) -> float | None:
+    """A date of a filter, in local time, as Unix seconds; None if it is none."""
+    for layout in _DATES:
+        try:
+            return time.mktime(time.strptime(value.value, layout))
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
 def _date(test: Test, scope: Scope) -> Rule:
     value = test.value
     assert isinstance(value, Text)
-    for layout in _DATES:
-        try:
-            moment = time.mktime(time.strptime(value.value, layout))
-        except (ValueError, OverflowError):
-            continue
-        return number_rule(Test(test.word, (), test.operator, Number(repr(moment))), lambda view: view.now, Cost.FACT)
-    raise Unusable(
-        Severity.ERROR, value.at, f"{value.value!r} is no date", "write month, day and year as 12/31/2026 23:59:59, in local time"
-    )
+    moment = moment_of(value)
+    if moment is None:
+        raise Unusable(
+            Severity.ERROR, value.at, f"{value.value!r} is no date", "write month, day and year as 12/31/2026 23:59:59, in local time"
+        )
+    return number_rule(Test(test.word, (), test.operator, Number(repr(moment))), lambda view: view.now, Cost.FACT)
 
 
 def _random(test: Test, scope: Scope) -> Rule:
