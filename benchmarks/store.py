@@ -23,7 +23,7 @@ from processes import LOOPBACK, Server, free_port
 from results import table, write_section
 
 from esa.gateway import events
-from esa.gateway.delivery import DeliverSettings, run_deliver
+from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
 from esa.gateway.keep import KeepSettings, OpenKeep
 from esa.message.envelope import Envelope, Session
 from esa.policy.destination_controls import DestinationControl

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from esa.gateway.signing import read_key
+from esa.gateway.delivery.signing import read_key
 from tests.cli.command import esa
 from tests.gateway.zone_server import zone_server
 from tests.message.test_dkim import JOE, verifies

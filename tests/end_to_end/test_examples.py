@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from esa.config.load import load
-from esa.gateway.judgement import Mail
-from esa.gateway.rehearsal import Rehearsal
+from esa.gateway.rehearsal.judgement import Mail
+from esa.gateway.rehearsal.rehearsal import Rehearsal
 from esa.message.envelope import Envelope, Session
 from tests.end_to_end.running import Gateway, environment, running, unused_port
 from tests.end_to_end.test_mail_policies import tracked

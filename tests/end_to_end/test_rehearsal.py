@@ -16,8 +16,8 @@ from argon2 import PasswordHasher
 from esa.cli.serve import GTUBE
 from esa.config.load import load
 from esa.config.places import Places
-from esa.gateway.judgement import Judgement, Mail, Step
-from esa.gateway.rehearsal import Rehearsal
+from esa.gateway.rehearsal.judgement import Judgement, Mail, Step
+from esa.gateway.rehearsal.rehearsal import Rehearsal
 from esa.message.envelope import Envelope, Session
 from tests.cli.command import esa
 from tests.end_to_end.running import Gateway

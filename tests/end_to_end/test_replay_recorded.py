@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from esa.config.load import load
-from esa.gateway.judgement import Outcome
-from esa.gateway.recalled import NotKnown
-from esa.gateway.recalling import Recalling, as_decided
+from esa.gateway.rehearsal.judgement import Outcome
+from esa.gateway.rehearsal.recalled import NotKnown
+from esa.gateway.rehearsal.recalling import Recalling, as_decided
 from esa.store.recorder import Recorded, recordings
 from esa.store.recorder_folder import FOLDER
 from tests.cli.command import Done, esa

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from esa.cli.serve import GTUBE
-from esa.gateway.signing import SigningPrivateKey, make_key, private_octets
+from esa.gateway.delivery.signing import SigningPrivateKey, make_key, private_octets
 from tests.conformance.gateway import Sink
 from tests.end_to_end.running import Gateway, running
 from tests.message.test_dkim import verifies

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esa.errors import StoreError
-from esa.gateway.client import Attempt, Connection, DataEncoder, RemoteError, ReplyReader, Timeouts, connect
+from esa.gateway.delivery.client import Attempt, Connection, DataEncoder, RemoteError, ReplyReader, Timeouts, connect
 from esa.message.envelope import Envelope
 from tests.gateway.scripted import DROP, EXTENSIONS, SILENCE, ScriptedServer
 

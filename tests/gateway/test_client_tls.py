@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from esa.gateway.client import Connection, Timeouts, TlsError, connect
+from esa.gateway.delivery.client import Connection, Timeouts, TlsError, connect
 from esa.gateway.tls import TlsSettings
 from esa.message.envelope import Envelope
 from tests.gateway.certificates import Authority

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from esa.errors import StoreError
-from esa.gateway.delivery import DeliverSettings, OpenQueue, obey, run_deliver, socket_path
+from esa.gateway.delivery.deliver import DeliverSettings, OpenQueue, obey, run_deliver, socket_path
 from esa.gateway.keep import KeepSettings, OpenKeep
 from esa.policy.destination_controls import DestinationControl
 from esa.policy.smtp_routes import THROWN_AWAY, TO_MAILDIR, parse_route
@@ -199,7 +199,7 @@ async def test_a_message_damaged_on_our_disk_fails_with_its_reason_and_does_not_
 async def test_what_was_in_flight_at_a_crash_is_delivered_once_to_the_maildir(tmp_path: Path) -> None:
     fill(tmp_path, [make_record() for _ in range(3)])
     with OpenQueue(tmp_path) as queue:  # a process that claims, delivers one, and dies
-        from esa.gateway.next_hop import MaildirHop
+        from esa.gateway.delivery.next_hop import MaildirHop
         from esa.store.segments import SpoolReader
 
         claimed = queue.step(SpoolReader(tmp_path / "spool").read(), [], rooms=Capacity(3), now=time.time())
@@ -222,7 +222,7 @@ async def test_stopping_finishes_what_is_in_flight(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_delays_deliveries_and_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from esa.gateway import delivery
+    from esa.gateway.delivery import deliver as delivery
     from esa.store.queue import Queue
 
     fill(tmp_path, [make_record() for _ in range(5)])
@@ -304,7 +304,7 @@ async def test_a_fault_of_our_own_defers_instead_of_leaving_mail_in_flight(tmp_p
     async def fail(*_: object) -> None:
         raise RuntimeError("never foreseen")
 
-    monkeypatch.setattr("esa.gateway.next_hop.MaildirHop.send", fail)
+    monkeypatch.setattr("esa.gateway.delivery.next_hop.MaildirHop.send", fail)
     fill(tmp_path, [make_record()])
     async with delivering(tmp_path, retry_initial=60, retry_maximum=60):
         await until(lambda: EventName.DEFERRED in names(tmp_path))

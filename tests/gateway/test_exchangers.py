@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from esa.gateway.client import RemoteError
+from esa.gateway.delivery.client import RemoteError
+from esa.gateway.delivery.exchangers import Exchangers, Ourselves, Undeliverable
 from esa.gateway.dns import Dns
-from esa.gateway.exchangers import Exchangers, Ourselves, Undeliverable
 from tests.gateway.name_server import Manner, NameServer, name_server
 
 ZONE: Mapping[tuple[str, str], tuple[str, ...]] = {

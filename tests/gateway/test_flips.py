@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from esa.engine.verdict import Report, Verdict
 from esa.errors import SyntaxFault
-from esa.gateway.flips import EXAMPLES, Class, Comparison, at_most, never
-from esa.gateway.judgement import Fate, Judgement, Mail, Outcome, Step
+from esa.gateway.rehearsal.flips import EXAMPLES, Class, Comparison, at_most, never
+from esa.gateway.rehearsal.judgement import Fate, Judgement, Mail, Outcome, Step
 from esa.message.envelope import Envelope, Session
 
 WORDS = list(Outcome)

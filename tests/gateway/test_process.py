@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from esa.config.schema import Configuration, Delivery
-from esa.gateway.delivery import DeliverSettings
+from esa.gateway.delivery.deliver import DeliverSettings
 from esa.gateway.keep import KeepSettings
 from esa.gateway.process import deliver_settings, keep_settings
 from esa.policy.destination_controls import DestinationControl

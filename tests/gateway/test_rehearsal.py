@@ -15,9 +15,9 @@ import pytest
 from esa.config.load import load
 from esa.config.places import Places
 from esa.errors import ConfigurationError
-from esa.gateway.answers import Answers
-from esa.gateway.judgement import Judgement, Mail, Outcome, Stage, Step, differences
-from esa.gateway.rehearsal import Rehearsal
+from esa.gateway.rehearsal.answers import Answers
+from esa.gateway.rehearsal.judgement import Judgement, Mail, Outcome, Stage, Step, differences
+from esa.gateway.rehearsal.rehearsal import Rehearsal
 from esa.message.envelope import Envelope, Session
 from esa.policy.history import History, Kind, Subject
 from tests.end_to_end.running import environment
@@ -282,7 +282,7 @@ def test_nothing_is_written_and_nobody_is_asked(folder: Path) -> None:
                 os.write(2, f"{event} {arguments}\\n".encode()); os._exit(9)
         from tests.gateway.test_rehearsal import mail, PLAIN
         from esa.config.load import load
-        from esa.gateway.rehearsal import Rehearsal
+        from esa.gateway.rehearsal.rehearsal import Rehearsal
         configuration = load()
         sys.addaudithook(watch)
         with Rehearsal(configuration) as rehearsal:

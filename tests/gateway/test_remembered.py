@@ -8,7 +8,7 @@ import pytest
 
 from esa.errors import StoreError
 from esa.gateway.keep import KeepSettings, OpenKeep
-from esa.gateway.remembered import remembered, without_trace
+from esa.gateway.rehearsal.remembered import remembered, without_trace
 from esa.message.envelope import Envelope, Session
 from esa.message.trace import received_field, result_fields
 from esa.store.record import Event, EventName, Splinter

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa.gateway.signing import algorithm_of, make_key, signer_of
+from esa.gateway.delivery.signing import algorithm_of, make_key, signer_of
 from esa.message.dkim import (
     SEALED,
     BodyDigest,

@@ -218,7 +218,7 @@ def _look_at_sources(configuration: Configuration, path: Path) -> list[Fault]:
 def _look_at_keys(configuration: Configuration, path: Path) -> list[Fault]:
     """The first DKIM key that cannot sign."""
     from esa.config.load import Fault, resolve
-    from esa.gateway.signing import open_signing
+    from esa.gateway.delivery.signing import open_signing
 
     try:
         open_signing(resolve(configuration, path.parent))

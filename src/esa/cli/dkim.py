@@ -56,7 +56,7 @@ def new(domain: str, selector: str, kind: str, bits: int, out: Path | None, as_j
     Publish the record first; sign when everybody can see it. To change a key, publish the new one under another selector, sign with it, and take
     the old record away a week later. Exit status: 0 made, 2 no domain or selector, 3 the file is there already or cannot be written.
     """
-    from esa.gateway.signing import make_key, private_octets, text_record
+    from esa.gateway.delivery.signing import make_key, private_octets, text_record
 
     domain, selector = _domain(domain, "domain"), _domain(selector, "selector")
     path = out or Path(f"{domain}.{selector}.pem")
@@ -81,7 +81,7 @@ def list_(config_file: Path | None, as_json: bool) -> int:
 
     Exit status: 0 all can be used, 1 there are none, 2 one cannot be read.
     """
-    from esa.gateway.signing import algorithm_of, read_key
+    from esa.gateway.delivery.signing import algorithm_of, read_key
 
     rows = []
     for one in _keys(config_file):
@@ -107,7 +107,7 @@ def record(config_file: Path | None, as_json: bool) -> int:
 
     Exit status: 0 printed, 1 there are no keys, 2 one cannot be read.
     """
-    from esa.gateway.signing import read_key, text_record
+    from esa.gateway.delivery.signing import read_key, text_record
 
     keys = _keys(config_file)
     for one in keys:
@@ -133,7 +133,7 @@ def check(config_file: Path | None, as_json: bool) -> int:
     Exit status: 0 all are, 1 one is not or there are no keys, 2 a key cannot be read, 3 the name servers cannot be asked.
     """
     from esa.config.load import load
-    from esa.gateway.signing import read_key, text_record
+    from esa.gateway.delivery.signing import read_key, text_record
 
     configuration = load(config_file)
     records = [(f"{one.selector}._domainkey.{one.domain}", text_record(read_key(Path(one.key)))) for one in configuration.dkim]
@@ -200,7 +200,7 @@ def sign(message: IO[bytes], config_file: Path | None, whole: bool) -> int:
     Exit status: 0 signed, 1 nobody signs for its author, 2 the configuration is wrong.
     """
     from esa.config.load import load
-    from esa.gateway.signing import open_signing
+    from esa.gateway.delivery.signing import open_signing
 
     signing = open_signing(load(config_file))
     content = message.read()

@@ -12,9 +12,9 @@ import click
 from esa.errors import EsaError
 
 if TYPE_CHECKING:
-    from esa.gateway.answers import Answers
-    from esa.gateway.judgement import Mail
-    from esa.gateway.rehearsal import Rehearsal
+    from esa.gateway.rehearsal.answers import Answers
+    from esa.gateway.rehearsal.judgement import Mail
+    from esa.gateway.rehearsal.rehearsal import Rehearsal
     from esa.message.envelope import Session
 
 DEFAULT_FILE = "esa.toml"
@@ -33,7 +33,7 @@ def rehearsing(
     """A rehearsal of a configuration file, with what was learned of senders in its state folder, if there is one. Raises EsaError."""
     from esa.config.load import load
     from esa.config.places import Places
-    from esa.gateway.rehearsal import Rehearsal
+    from esa.gateway.rehearsal.rehearsal import Rehearsal
     from esa.store.reputation import ReputationView
 
     configuration = load(config_file, state=state)
@@ -78,7 +78,7 @@ def mail_of(
 
     `default`: the recipient of a message that names none. Its identifier comes of content and envelope, so that it is the same each time.
     """
-    from esa.gateway.judgement import Mail
+    from esa.gateway.rehearsal.judgement import Mail
     from esa.message.content import Message
     from esa.message.envelope import Envelope
     from esa.store.identifier import identifier_of

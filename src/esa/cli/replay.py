@@ -19,10 +19,10 @@ from esa.errors import SyntaxFault
 
 if TYPE_CHECKING:
     from esa.errors import EsaError
-    from esa.gateway.answers import Answers
-    from esa.gateway.flips import Comparison, Example, Flips, Gate
-    from esa.gateway.judgement import Fate, Mail
-    from esa.gateway.rehearsal import Rehearsal
+    from esa.gateway.rehearsal.answers import Answers
+    from esa.gateway.rehearsal.flips import Comparison, Example, Flips, Gate
+    from esa.gateway.rehearsal.judgement import Fate, Mail
+    from esa.gateway.rehearsal.rehearsal import Rehearsal
 
 Key: TypeAlias = tuple[str, str]  # of an example: identifier and recipient
 Places: TypeAlias = Mapping[Key, tuple[str, str]]  # of the rules that decided before and after
@@ -100,8 +100,8 @@ def command(
 
     Exit status: 0 nothing flips, or all gates hold; 1 something flips, or a gate does not hold; 2 used wrongly; 3 some inputs could not be read.
     """
-    from esa.gateway.answers import Answers
-    from esa.gateway.flips import replay
+    from esa.gateway.rehearsal.answers import Answers
+    from esa.gateway.rehearsal.flips import replay
     from esa.learning.corpora import iter_corpora
     from esa.message.envelope import Session
 
@@ -177,8 +177,8 @@ def _replay_recorded(
     """Compare upon recorded mail."""
     from esa.cli.state import parse_since
     from esa.config.load import load
-    from esa.gateway.flips import replay_recorded
-    from esa.gateway.recalling import Recalling
+    from esa.gateway.rehearsal.flips import replay_recorded
+    from esa.gateway.rehearsal.recalling import Recalling
     from esa.store.recorder import recordings
     from esa.store.recorder_folder import FOLDER
 
@@ -209,7 +209,7 @@ def _replay_recorded(
 
 
 def _gates(max_flips: int | None, forbidden: tuple[str, ...]) -> list[Gate]:
-    from esa.gateway.flips import at_most, never
+    from esa.gateway.rehearsal.flips import at_most, never
 
     try:
         return [*([] if max_flips is None else [at_most(max_flips)]), *map(never, forbidden)]
@@ -227,7 +227,7 @@ def _places(
     comparison: Comparison, file: Path, state: Path | None, answers: Answers | None, like: Rehearsal, *, side: int
 ) -> dict[Key, str]:
     """Where the rule stands that decided, of each example: they are judged once more, and explained."""
-    from esa.gateway.judgement import place_of
+    from esa.gateway.rehearsal.judgement import place_of
 
     examples = [one for flips in (*comparison.flips.values(), comparison.treated_otherwise) for one in flips.examples]
     if not examples:

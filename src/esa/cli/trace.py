@@ -19,8 +19,8 @@ from esa.cli.terminal import json_option, print_json, say
 from esa.errors import EsaError
 
 if TYPE_CHECKING:
-    from esa.gateway.answers import Answers
-    from esa.gateway.judgement import Judgement, Mail
+    from esa.gateway.rehearsal.answers import Answers
+    from esa.gateway.rehearsal.judgement import Judgement, Mail
     from esa.message.envelope import Session
 
 
@@ -93,7 +93,7 @@ def command(
 
     Exit status: 0 done; 1 with a candidate: something differs; 2 used wrongly; 3 failed.
     """
-    from esa.gateway.answers import Answers
+    from esa.gateway.rehearsal.answers import Answers
 
     if answers_file is not None and record_file is not None:
         raise click.UsageError("--resolver answers what --record would ask: give one of them")
@@ -137,7 +137,7 @@ def _judge(config_file: Path | None, state: Path | None, answers: Answers | None
 
 def _compare(before: Judgement, after: Judgement, names: tuple[str, str], *, shows_all: bool, no_times: bool, as_json: bool) -> int:
     from esa.cli.trace_text import document, print_differences, stage_document
-    from esa.gateway.judgement import differences
+    from esa.gateway.rehearsal.judgement import differences
 
     found = differences(before, after)
     if as_json:
@@ -181,8 +181,8 @@ class _Given:
 
     def mail(self, state: Path | None, config_file: Path | None) -> Mail:
         """The message with all that is known of it. Raises EsaError, StoreError."""
-        from esa.gateway.judgement import Mail
-        from esa.gateway.remembered import remembered
+        from esa.gateway.rehearsal.judgement import Mail
+        from esa.gateway.rehearsal.remembered import remembered
         from esa.message.envelope import Envelope, Session
         from esa.store.identifier import LENGTH, is_identifier
 

@@ -10,7 +10,7 @@ import click
 from esa.cli.terminal import coloured, counted, printable, say
 
 if TYPE_CHECKING:
-    from esa.gateway.judgement import Difference, Judgement, Part, Stage
+    from esa.gateway.rehearsal.judgement import Difference, Judgement, Part, Stage
 
 _RED = ("4", "5", "refuse", "drop", "reset", "deferred")
 _YELLOW = ("quarantine", "suspect", "unscanned", "does not run")

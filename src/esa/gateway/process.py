@@ -30,7 +30,9 @@ from esa.gateway.assembly import assemble, make_limits, make_resolver
 from esa.gateway.authentication import Users
 from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.costing import Costing
-from esa.gateway.delivery import DeliverSettings, Kind, run_deliver
+from esa.gateway.delivery.deliver import DeliverSettings, Kind, run_deliver
+from esa.gateway.delivery.reaching import Interface
+from esa.gateway.delivery.signing import open_signing
 from esa.gateway.directory.build import directory_of, make_groups, make_sources, make_users
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
@@ -41,10 +43,8 @@ from esa.gateway.metrics import Counter, Counters, Row
 from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
-from esa.gateway.reaching import Interface
 from esa.gateway.receive import Route
 from esa.gateway.recording import open_recording
-from esa.gateway.signing import open_signing
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
 from esa.policy.destination_controls import DestinationControl

@@ -15,7 +15,7 @@ from esa.config.places import shown
 from esa.config.policies import MailPolicy as Table
 from esa.config.policies import members_of
 from esa.gateway.deciding import Case, senders_of
-from esa.gateway.judgement import Part, Stage
+from esa.gateway.rehearsal.judgement import Part, Stage
 from esa.message import edits as editing
 from esa.message.edits import Edit
 from esa.policy.disposition import Disposition
@@ -27,8 +27,8 @@ from esa.policy.outcome import Final, Skip
 from esa.policy.policy_table import Member, Members, PolicyTable, Senders
 
 if TYPE_CHECKING:
-    from esa.gateway.performance import Performance
-    from esa.gateway.rehearsal import Rehearsal
+    from esa.gateway.rehearsal.performance import Performance
+    from esa.gateway.rehearsal.rehearsal import Rehearsal
 
 SHOWN = 200  # characters of an edit or a text that was matched
 _ANSWERS = {True: "true", False: "false", None: "unscanned"}

@@ -9,7 +9,7 @@ import time
 from typing import Final
 
 from esa.gateway import events
-from esa.gateway.client import Connection
+from esa.gateway.delivery.client import Connection
 from esa.gateway.events import Event as Log
 
 IDLE_SECONDS: Final = 5.0  # that a connection is kept without work: next hops have few to give away

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from esa.gateway.deciding import Refused
 from esa.gateway.directory.sources import Finding
-from esa.gateway.judgement import Mail, Step
-from esa.gateway.loopback import Spoken
+from esa.gateway.rehearsal.judgement import Mail, Step
+from esa.gateway.rehearsal.loopback import Spoken
+from esa.gateway.rehearsal.watching import Watch
 from esa.gateway.tls import TlsFacts
-from esa.gateway.watching import Watch
 from esa.policy.recipient_access import RecipientMatch
 
 if TYPE_CHECKING:

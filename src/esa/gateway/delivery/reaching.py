@@ -17,9 +17,9 @@ from itertools import zip_longest
 from typing import Final
 
 from esa.engine.resolver import Lookup, Outcome
-from esa.gateway.client import Connection, RemoteError, Timeouts
+from esa.gateway.delivery.client import Connection, RemoteError, Timeouts
+from esa.gateway.delivery.exchangers import Exchangers
 from esa.gateway.dns import Dns
-from esa.gateway.exchangers import Exchangers
 from esa.policy.destination_controls import IpPreference
 from esa.policy.smtp_routes import RouteHost, RouteKind, SmtpRoute, turned
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from esa.gateway.judgement import Fate, Outcome, Step
-from esa.gateway.performance import Performance, Said
+from esa.gateway.rehearsal.judgement import Fate, Outcome, Step
+from esa.gateway.rehearsal.performance import Performance, Said
 from esa.gateway.visit import visit_of
 from esa.policy.disposition import Action, Disposition
 

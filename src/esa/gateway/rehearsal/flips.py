@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from esa.errors import SyntaxFault
-from esa.gateway.judgement import Fate, Judgement, Mail, Outcome, Step
-from esa.gateway.recalled import NotKnown
-from esa.gateway.recalling import Recalling, as_decided
-from esa.gateway.rehearsal import Rehearsal, batches
+from esa.gateway.rehearsal.judgement import Fate, Judgement, Mail, Outcome, Step
+from esa.gateway.rehearsal.recalled import NotKnown
+from esa.gateway.rehearsal.recalling import Recalling, as_decided
+from esa.gateway.rehearsal.rehearsal import Rehearsal, batches
 from esa.store.recorder import Recorded
 
 ANY = "any"

@@ -20,16 +20,16 @@ from typing import Literal, Protocol
 from esa.config.schema import Delivery
 from esa.errors import StoreError
 from esa.gateway import events
-from esa.gateway.back_off import BackOff
-from esa.gateway.client import Timeouts
-from esa.gateway.destinations import Destinations
+from esa.gateway.delivery.back_off import BackOff
+from esa.gateway.delivery.client import Timeouts
+from esa.gateway.delivery.destinations import Destinations
+from esa.gateway.delivery.exchangers import Exchangers, Ourselves
+from esa.gateway.delivery.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
+from esa.gateway.delivery.pool import Pool
+from esa.gateway.delivery.reaching import Interface, Reach
+from esa.gateway.delivery.signing import Signing
 from esa.gateway.dns import Dns
 from esa.gateway.events import Event as Log
-from esa.gateway.exchangers import Exchangers, Ourselves
-from esa.gateway.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
-from esa.gateway.pool import Pool
-from esa.gateway.reaching import Interface, Reach
-from esa.gateway.signing import Signing
 from esa.policy.destination_controls import DEFAULT_CONTROL, DestinationControl
 from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute

@@ -13,13 +13,13 @@ from typing import Literal, Protocol
 
 from esa.errors import StoreError
 from esa.gateway import events
-from esa.gateway.back_off import BackOff
-from esa.gateway.client import Attempt, Connection, RemoteError
+from esa.gateway.delivery.back_off import BackOff
+from esa.gateway.delivery.client import Attempt, Connection, RemoteError
+from esa.gateway.delivery.exchangers import Undeliverable
+from esa.gateway.delivery.pool import Pool, hang_up
+from esa.gateway.delivery.reaching import Reach
+from esa.gateway.delivery.signing import Signing
 from esa.gateway.events import Event as Log
-from esa.gateway.exchangers import Undeliverable
-from esa.gateway.pool import Pool, hang_up
-from esa.gateway.reaching import Reach
-from esa.gateway.signing import Signing
 from esa.store.entry import Entry, Outcome, Result
 from esa.store.maildir import Maildir, Parcel
 from esa.store.numbers import Kind, Numbers

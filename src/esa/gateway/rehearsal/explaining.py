@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from esa.config.sender_groups import SHIPPED_GROUPS
-from esa.gateway.judgement import Fate, Part, Stage, Step
-from esa.gateway.policy_stages import policy_stages
 from esa.gateway.receive import HOP_LIMIT, hops
+from esa.gateway.rehearsal.judgement import Fate, Part, Stage, Step
+from esa.gateway.rehearsal.policy_stages import policy_stages
 from esa.gateway.visit import visit_of
 from esa.message.subject import subject_of
 from esa.policy.mail_flow import UNLIMITED, AccessRule, Demand, MailFlowPolicy
 from esa.policy.recipient_access import POSTMASTER, RecipientMatch, recipient_of
 
 if TYPE_CHECKING:
-    from esa.gateway.performance import Performance, Said
-    from esa.gateway.rehearsal import Rehearsal
+    from esa.gateway.rehearsal.performance import Performance, Said
+    from esa.gateway.rehearsal.rehearsal import Rehearsal
 
 REASONS = 10  # of a score
 TERMS = 10  # of a dictionary

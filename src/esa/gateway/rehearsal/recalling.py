@@ -20,12 +20,12 @@ from esa.engine.verdict import Reason, Report, Verdict
 from esa.errors import ConfigurationError
 from esa.gateway.assembly import assemble
 from esa.gateway.deciding import Case
-from esa.gateway.fates import fate_of
-from esa.gateway.judgement import Fate, Judgement, Mail, Outcome, Step
 from esa.gateway.patterns import scanner_here
-from esa.gateway.recalled import Counts, Dictionaries, Groups, Recall, RecallingDecider, not_known
 from esa.gateway.recipients import postmaster_of
 from esa.gateway.recording import program_of
+from esa.gateway.rehearsal.fates import fate_of
+from esa.gateway.rehearsal.judgement import Fate, Judgement, Mail, Outcome, Step
+from esa.gateway.rehearsal.recalled import Counts, Dictionaries, Groups, Recall, RecallingDecider, not_known
 from esa.gateway.visit import Visit
 from esa.message.trace import header_end
 from esa.policy.disposition import Answer

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from esa.gateway.back_off import BackOff, State
-from esa.gateway.next_hop import NextHop
-from esa.gateway.pool import Pool
+from esa.gateway.delivery.back_off import BackOff, State
+from esa.gateway.delivery.next_hop import NextHop
+from esa.gateway.delivery.pool import Pool
 from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import RouteKind
 from esa.store.entry import Entry, Outcome

@@ -21,21 +21,21 @@ from esa.config.schema import Configuration, Listener
 from esa.engine.resolver import Resolver
 from esa.engine.scanner import Scanner
 from esa.errors import ConfigurationError
-from esa.gateway.answers import Answers, Recording
 from esa.gateway.assembly import assemble, make_limits, make_resolver
 from esa.gateway.directory.build import directory_of, make_sources
-from esa.gateway.explaining import stages_of
-from esa.gateway.fates import fates_of
 from esa.gateway.greylisting import Greylisting
-from esa.gateway.judgement import Judgement, Kept, Mail
 from esa.gateway.listener import EXTENSIONS, NOBODY, Server
-from esa.gateway.loopback import Spoken
 from esa.gateway.mail_in_work import Arrival
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.patterns import engine_digest, scanner_here
-from esa.gateway.performance import Performance, speak
 from esa.gateway.receive import Route, Scans
-from esa.gateway.watching import Watch, WatchedAccess, WatchedDecider, WatchedDirectory
+from esa.gateway.rehearsal.answers import Answers, Recording
+from esa.gateway.rehearsal.explaining import stages_of
+from esa.gateway.rehearsal.fates import fates_of
+from esa.gateway.rehearsal.judgement import Judgement, Kept, Mail
+from esa.gateway.rehearsal.loopback import Spoken
+from esa.gateway.rehearsal.performance import Performance, speak
+from esa.gateway.rehearsal.watching import Watch, WatchedAccess, WatchedDecider, WatchedDirectory
 from esa.policy.filters.witness import Witness
 from esa.policy.reputation import Histories
 
