@@ -18,7 +18,7 @@ from esa.policy.destination_controls import DestinationControl
 from esa.policy.smtp_routes import THROWN_AWAY, TO_MAILDIR, parse_route
 from esa.store.control import ask
 from esa.store.entry import Entry
-from esa.store.queue import QueueView
+from esa.store.queue_view import QueueView
 from esa.store.record import Event, EventName, Splinter
 from esa.store.spool import Spool
 from esa.store.waiting import Capacity

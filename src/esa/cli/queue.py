@@ -111,7 +111,7 @@ def _told(verb: str, count: int, as_json: bool, note: str) -> None:
 
 
 def _entries(state: Path, keys: tuple[str, ...] | None, *, failed: bool = False) -> list[Entry]:
-    from esa.store.queue import QueueView
+    from esa.store.queue_view import QueueView
 
     view = QueueView.open(state)
     if view is None:

@@ -22,7 +22,7 @@ def hosts(names: tuple[str, ...], as_json: bool, state: Path | None, config_file
     """
     from esa.gateway.delivery.deliver import socket_path
     from esa.store.control import ask
-    from esa.store.queue import QueueView
+    from esa.store.queue_view import QueueView
 
     folder = find_state(state, config_file)
     answer = ask(socket_path(folder), {"verb": "hosts"}) if socket_path(folder).exists() else None

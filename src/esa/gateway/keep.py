@@ -29,7 +29,7 @@ from esa.store.control import ControlServer, Request
 from esa.store.dictionary_hits import DictionaryHits
 from esa.store.folder import make_private, sync_directory, take_lock, telling
 from esa.store.quarantine import Item, Quarantine
-from esa.store.queue import QueueView
+from esa.store.queue_view import QueueView
 from esa.store.record import Event, EventName
 from esa.store.segments import Batch, Location, SpoolReader, StoredMessage, read_message
 from esa.store.spool import Spool

@@ -17,9 +17,7 @@ Per batch there is one transaction: outcomes, imports and the next claims togeth
 
 from __future__ import annotations
 
-import json
 import random
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,9 +26,21 @@ from typing import Protocol
 
 from esa.errors import StoreError
 from esa.store import survivors
-from esa.store.database import open_database, open_read_only, printable, telling_database, transaction
+from esa.store.database import open_database, printable, telling_database, transaction
 from esa.store.entry import COLUMNS, Entry, Outcome, Recipient, Result, State, Status, encode, encode_recipients, entry_of, row_of, split
 from esa.store.identifier import LENGTH, new_identifier
+from esa.store.queue_table import (
+    CHANGES,
+    FILE_NAME,
+    PLACES,
+    SCHEMA,
+    VERSION,
+    read_cursors,
+    read_instance,
+    select,
+    splinter_key,
+    write_cursors,
+)
 from esa.store.record import Event, EventName, Record
 from esa.store.segments import SURVIVORS, Batch, Cursor, read_message
 from esa.store.waiting import Rooms, Waiting
@@ -38,37 +48,6 @@ from esa.store.waiting import Rooms, Waiting
 CLAIM_LIMIT = 512  # entries of one destination claimed at a time
 _LOOK_AGAIN = 0.02  # seconds after which a destination without room is looked at again at the earliest
 _REROUTED_AT_ONCE = 2_000  # entries in one transaction
-
-FILE_NAME = "queue.db"
-VERSION = 3
-_DUE = "CREATE INDEX entry_due ON entry (state, destination, next_attempt)"
-CHANGES = {
-    1: ("ALTER TABLE entry ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",),
-    2: (
-        "ALTER TABLE entry ADD COLUMN destination TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE entry ADD COLUMN interface TEXT NOT NULL DEFAULT ''",
-        "ALTER TABLE entry ADD COLUMN signs INTEGER NOT NULL DEFAULT 0",
-        "DROP INDEX entry_due",
-        _DUE,
-    ),
-}
-SCHEMA = (
-    """CREATE TABLE entry (
-        key TEXT PRIMARY KEY, message TEXT NOT NULL, splinter INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
-        next_attempt REAL NOT NULL, accepted_at REAL NOT NULL, reverse_path TEXT NOT NULL, size INTEGER NOT NULL, reason TEXT NOT NULL,
-        envelope TEXT NOT NULL, recipients TEXT NOT NULL,
-        writer TEXT NOT NULL, segment TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
-        mailhost TEXT NOT NULL DEFAULT '', destination TEXT NOT NULL DEFAULT '', interface TEXT NOT NULL DEFAULT '',
-        signs INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
-    _DUE,
-    "CREATE INDEX entry_segment ON entry (writer, segment)",
-    """CREATE TABLE cursor (writer TEXT, segment TEXT, offset INTEGER NOT NULL, sequence INTEGER NOT NULL, finished INTEGER NOT NULL,
-        PRIMARY KEY (writer, segment)) WITHOUT ROWID""",
-    """CREATE TABLE outbox (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, message TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
-        fields TEXT NOT NULL)""",
-    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +62,6 @@ class RetrySchedule:
         """Seconds to wait after so many attempts; `spread` in [0, 1) instead of chance."""
         chance = random.random() if spread is None else spread  # noqa: S311 (jitter, not a secret)
         return min(self.maximum, self.initial * 2.0 ** min(max(attempts - 1, 0), 40)) * (0.8 + 0.4 * chance)
-
-
-def splinter_key(message: str, splinter: int) -> str:
-    """The name of a splinter for people: the message identifier, with `.n` from the second on."""
-    return message if splinter == 0 else f"{message}.{splinter}"
 
 
 class Routing(Protocol):
@@ -181,7 +155,7 @@ class Queue:
     def instance(self) -> str:
         """Identifier of this queue file: outbox numbers of another one mean nothing."""
         with telling_database(self.path):
-            return _instance(self._connection)
+            return read_instance(self._connection)
 
     @property
     def _waiting(self) -> Waiting:
@@ -279,9 +253,7 @@ class Queue:
             is_claimed = room.entries > 0 and room.recipients >= len(entry.pending)
         if is_claimed:
             entry = replace(entry, state="in_flight", attempts=1)
-        added = self._connection.execute(
-            "INSERT OR IGNORE INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(entry)
-        ).rowcount
+        added = self._connection.execute(f"INSERT OR IGNORE INTO {PLACES}", row_of(entry)).rowcount
         if added and not is_claimed:
             self._waiting.add(entry.destination, entry.next_attempt)
         if not (added and is_claimed):
@@ -333,7 +305,7 @@ class Queue:
             other = replace(other, key=self._unused_key(other.key))
             if entry.location.writer == SURVIVORS:
                 other = replace(other, location=survivors.link(self._spool, entry.location, other.key))
-            self._connection.execute("INSERT INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row_of(other))
+            self._connection.execute(f"INSERT INTO {PLACES}", row_of(other))
         self._connection.execute(
             "UPDATE entry SET destination = ?, recipients = ?, envelope = ? WHERE key = ?",
             (first.destination, encode_recipients(first.recipients), encode(first.envelope.to_list()), entry.key),
@@ -418,7 +390,7 @@ class Queue:
         """Make entries due now (failed ones too: their failed recipients are tried again); None for all. Returns how many."""
         count = 0
         with self._transaction():
-            for entry in _select(self._connection, keys, states=("waiting", "failed")):
+            for entry in select(self._connection, keys, states=("waiting", "failed")):
                 recipients = [Recipient(r.address, "pending" if r.status == "failed" else r.status, r.reply) for r in entry.recipients]
                 self._update(entry.key, "waiting", now, entry.reason, recipients)
                 self._waiting.add(entry.destination, now)
@@ -431,7 +403,7 @@ class Queue:
         """Take entries out of the queue for good, unless they are in flight just now. Returns how many."""
         count = 0
         with self._transaction():
-            for entry in _select(self._connection, keys, states=("waiting", "failed")):
+            for entry in select(self._connection, keys, states=("waiting", "failed")):
                 self._delete(entry)
                 undelivered = [recipient.address for recipient in entry.recipients if recipient.status != "delivered"]
                 self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered}))])
@@ -485,101 +457,6 @@ class Queue:
             self._connection.executemany("DELETE FROM cursor WHERE writer = ? AND segment = ?", list(gone))
 
 
-class QueueView:
-    """The queue as another process reads it, beside a living writer or without one."""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
-        self.path = path
-
-    @classmethod
-    def open(cls, state: Path) -> QueueView | None:
-        """Open read-only; None if there is no queue yet. Raises StoreError."""
-        connection = open_read_only(state / FILE_NAME, version=VERSION, changes=CHANGES)
-        return None if connection is None else cls(connection, state / FILE_NAME)
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def instance(self) -> str:
-        """Identifier of this queue file, as `Queue.instance`."""
-        with telling_database(self.path):
-            return _instance(self._connection)
-
-    def entries(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = ("waiting", "in_flight", "failed")) -> list[Entry]:
-        """Return entries by key or by message identifier (None: all), oldest first."""
-        with telling_database(self.path):
-            return list(_select(self._connection, keys, states=states))
-
-    def counts(self) -> dict[str, int]:
-        """Entries per state."""
-        with telling_database(self.path):
-            return dict(self._connection.execute("SELECT state, count(*) FROM entry GROUP BY state").fetchall())
-
-    def destinations(self) -> dict[str, tuple[int, int, float | None]]:
-        """Of each destination with entries that are not failed: entries, recipients, and when the next is due (None: in flight)."""
-        with telling_database(self.path):
-            rows = self._connection.execute(
-                """SELECT destination, count(*), sum(json_array_length(recipients)), min(CASE state WHEN 'waiting' THEN next_attempt END)
-                   FROM entry WHERE state != 'failed' GROUP BY destination"""
-            ).fetchall()
-        return {name: (entries, recipients, due) for name, entries, recipients, due in rows}
-
-    def outbox(self, after: int, limit: int = 1000) -> list[tuple[int, str, str, Event]]:
-        """Return (sequence, event id, message id, event) behind `after`, in order."""
-        with telling_database(self.path):
-            rows = self._connection.execute(
-                "SELECT sequence, id, message, name, at, fields FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
-            ).fetchall()
-        return [(row[0], row[1], row[2], Event(EventName(row[3]), row[4], json.loads(row[5]))) for row in rows]
-
-    def finished_segments(self) -> set[tuple[str, str]]:
-        """(writer, segment) that deliver has read to the end and that no entry refers to any more."""
-        with telling_database(self.path):
-            rows = self._connection.execute(
-                """SELECT writer, segment FROM cursor WHERE finished = 1
-                   AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.writer = cursor.writer AND entry.segment = cursor.segment)"""
-            ).fetchall()
-        return {(row[0], row[1]) for row in rows}
-
-
-def _instance(connection: sqlite3.Connection) -> str:
-    row = connection.execute("SELECT value FROM meta WHERE name = 'instance'").fetchone()
-    return str(row[0]) if row else ""
-
-
-def read_cursors(connection: sqlite3.Connection) -> dict[tuple[str, str], Cursor]:
-    """Return the table `cursor` of a database that has one."""
-    rows = connection.execute("SELECT writer, segment, offset, sequence, finished FROM cursor").fetchall()
-    return {(writer, segment): Cursor(offset, sequence, bool(finished)) for writer, segment, offset, sequence, finished in rows}
-
-
-def write_cursors(connection: sqlite3.Connection, cursors: Mapping[tuple[str, str], Cursor]) -> None:
-    """Store cursors, within the caller's transaction."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
-        [(*key, cursor.offset, cursor.sequence, int(cursor.finished)) for key, cursor in cursors.items()],
-    )
-
-
-def _deliverable(record: Record) -> list[int]:
-    return [index for index, splinter in enumerate(record.splinters) if splinter.action == "deliver" and splinter.recipients]
-
-
-def _select(connection: sqlite3.Connection, keys: Sequence[str] | None, *, states: Sequence[State]) -> Iterator[Entry]:
-    marks = ",".join("?" * len(states))
-    if keys is None:
-        rows = connection.execute(f"SELECT {COLUMNS} FROM entry WHERE state IN ({marks}) ORDER BY accepted_at, key", states).fetchall()  # noqa: S608
-        yield from map(entry_of, rows)
-        return
-    for key in dict.fromkeys(keys):
-        rows = connection.execute(
-            f"SELECT {COLUMNS} FROM entry WHERE (key = ? OR message = ?) AND state IN ({marks}) ORDER BY key",  # noqa: S608
-            (key, key, *states),
-        ).fetchall()
-        yield from map(entry_of, rows)
-
-
 def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: float) -> Iterator[Event]:
     """One event for each kind of result of the attempt."""
     tried = {result.address: result for result in outcome.results}
@@ -594,3 +471,7 @@ def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: flo
             if outcome.may_have_arrived:
                 fields["may_have_arrived"] = True
         yield Event(name, outcome.at, fields)
+
+
+def _deliverable(record: Record) -> list[int]:
+    return [index for index, splinter in enumerate(record.splinters) if splinter.action == "deliver" and splinter.recipients]

@@ -15,7 +15,7 @@ from esa.message.envelope import Envelope, Session
 from esa.message.trace import header_end, strip_result_fields
 from esa.store.identifier import LENGTH
 from esa.store.quarantine import QuarantineView
-from esa.store.queue import QueueView
+from esa.store.queue_view import QueueView
 from esa.store.record import Event, EventName
 from esa.store.recorder import recordings
 from esa.store.recorder_folder import FOLDER as RECORDER

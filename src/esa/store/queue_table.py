@@ -1,0 +1,84 @@
+"""The tables of queue.db: their schema, how older ones become it, and what the writer (queue.py) and readers (queue_view.py) both ask.
+
+Each version of the schema that was ever in use is brought to the next one by CHANGES.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+
+from esa.store.entry import COLUMNS, Entry, State, entry_of
+from esa.store.segments import Cursor
+
+FILE_NAME = "queue.db"
+VERSION = 3
+_DUE = "CREATE INDEX entry_due ON entry (state, destination, next_attempt)"
+CHANGES = {
+    1: ("ALTER TABLE entry ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",),
+    2: (
+        "ALTER TABLE entry ADD COLUMN destination TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE entry ADD COLUMN interface TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE entry ADD COLUMN signs INTEGER NOT NULL DEFAULT 0",
+        "DROP INDEX entry_due",
+        _DUE,
+    ),
+}
+SCHEMA = (
+    """CREATE TABLE entry (
+        key TEXT PRIMARY KEY, message TEXT NOT NULL, splinter INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
+        next_attempt REAL NOT NULL, accepted_at REAL NOT NULL, reverse_path TEXT NOT NULL, size INTEGER NOT NULL, reason TEXT NOT NULL,
+        envelope TEXT NOT NULL, recipients TEXT NOT NULL,
+        writer TEXT NOT NULL, segment TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
+        mailhost TEXT NOT NULL DEFAULT '', destination TEXT NOT NULL DEFAULT '', interface TEXT NOT NULL DEFAULT '',
+        signs INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
+    _DUE,
+    "CREATE INDEX entry_segment ON entry (writer, segment)",
+    """CREATE TABLE cursor (writer TEXT, segment TEXT, offset INTEGER NOT NULL, sequence INTEGER NOT NULL, finished INTEGER NOT NULL,
+        PRIMARY KEY (writer, segment)) WITHOUT ROWID""",
+    """CREATE TABLE outbox (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, message TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
+        fields TEXT NOT NULL)""",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+)
+PLACES = f"entry VALUES ({','.join('?' * (COLUMNS.count(',') + 2))})"  # of `row_of`
+
+
+def splinter_key(message: str, splinter: int) -> str:
+    """The name of a splinter for people: the message identifier, with `.n` from the second on."""
+    return message if splinter == 0 else f"{message}.{splinter}"
+
+
+def read_instance(connection: sqlite3.Connection) -> str:
+    """Return the identifier of this queue file."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'instance'").fetchone()
+    return str(row[0]) if row else ""
+
+
+def read_cursors(connection: sqlite3.Connection) -> dict[tuple[str, str], Cursor]:
+    """Return the table `cursor` of a database that has one."""
+    rows = connection.execute("SELECT writer, segment, offset, sequence, finished FROM cursor").fetchall()
+    return {(writer, segment): Cursor(offset, sequence, bool(finished)) for writer, segment, offset, sequence, finished in rows}
+
+
+def write_cursors(connection: sqlite3.Connection, cursors: Mapping[tuple[str, str], Cursor]) -> None:
+    """Store cursors, within the caller's transaction."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
+        [(*key, cursor.offset, cursor.sequence, int(cursor.finished)) for key, cursor in cursors.items()],
+    )
+
+
+def select(connection: sqlite3.Connection, keys: Sequence[str] | None, *, states: Sequence[State]) -> Iterator[Entry]:
+    """Entries by key or by message identifier (None: all), oldest first."""
+    marks = ",".join("?" * len(states))
+    if keys is None:
+        rows = connection.execute(f"SELECT {COLUMNS} FROM entry WHERE state IN ({marks}) ORDER BY accepted_at, key", states).fetchall()  # noqa: S608
+        yield from map(entry_of, rows)
+        return
+    for key in dict.fromkeys(keys):
+        rows = connection.execute(
+            f"SELECT {COLUMNS} FROM entry WHERE (key = ? OR message = ?) AND state IN ({marks}) ORDER BY key",  # noqa: S608
+            (key, key, *states),
+        ).fetchall()
+        yield from map(entry_of, rows)
