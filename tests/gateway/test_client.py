@@ -19,7 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esa.errors import StoreError
-from esa.gateway.delivery.client import Attempt, Connection, DataEncoder, RemoteError, ReplyReader, Timeouts, connect
+from esa.gateway.delivery.client import Connection, Timeouts, connect
+from esa.gateway.delivery.mail_data import DataEncoder
+from esa.gateway.delivery.replies import RemoteError, ReplyReader
+from esa.gateway.delivery.transaction import Attempt
 from esa.message.envelope import Envelope
 from tests.gateway.scripted import DROP, EXTENSIONS, SILENCE, ScriptedServer
 

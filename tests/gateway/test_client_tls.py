@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from esa.gateway.delivery.client import Connection, Timeouts, TlsError, connect
+from esa.gateway.delivery.client import Connection, Timeouts, connect
+from esa.gateway.delivery.replies import TlsError
 from esa.gateway.tls import TlsSettings
 from esa.message.envelope import Envelope
 from tests.gateway.certificates import Authority

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from esa.gateway.delivery.back_off import BackOff
-from esa.gateway.delivery.client import Attempt
 from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
+from esa.gateway.delivery.transaction import Attempt
 from esa.policy.destination_controls import DestinationControl
 from esa.policy.smtp_routes import BY_DNS, TO_MAILDIR, SmtpRoute, parse_route
 from esa.store.entry import Result

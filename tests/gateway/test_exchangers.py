@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from esa.gateway.delivery.client import RemoteError
 from esa.gateway.delivery.exchangers import Exchangers, Ourselves, Undeliverable
+from esa.gateway.delivery.replies import RemoteError
 from esa.gateway.dns import Dns
 from tests.gateway.name_server import Manner, NameServer, name_server
 

@@ -16,7 +16,7 @@ import re
 import time
 from typing import Final, Literal
 
-from esa.gateway.delivery.client import Attempt
+from esa.gateway.delivery.transaction import Attempt
 from esa.store.queue import RetrySchedule
 
 INITIAL: Final = 5  # connections to a destination that nothing is known of

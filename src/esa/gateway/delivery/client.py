@@ -1,7 +1,7 @@
 """SMTP client for delivery (RFC 5321, PIPELINING of RFC 2920, SIZE of RFC 1870, 8BITMIME of RFC 6152, SMTPUTF8 of RFC 6531, DSN of RFC 3461,
 STARTTLS of RFC 3207).
 
-`ReplyReader` and `DataEncoder` do no I/O; `Connection` carries them over a socket and keeps one session, for many messages. Rules:
+`Connection` carries replies, mail data and transactions, which do no I/O, over a socket and keeps one session, for many messages. Rules:
 
 - With PIPELINING the whole envelope and DATA leave in one write and their replies are awaited together; the mail data follows the 354.
 - Each forward-path gets its own result. A 4xx is deferred, a 5xx failed; a lost connection or a time-out defers what has no result yet.
@@ -14,41 +14,18 @@ STARTTLS of RFC 3207).
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import cast
 
+from esa.gateway.delivery.mail_data import DataEncoder, Sendable, has_ascii_header
+from esa.gateway.delivery.replies import CONTROL, RemoteError, RemoteReply, ReplyReader, TlsError
+from esa.gateway.delivery.transaction import Attempt, Transaction, deferred
 from esa.message.envelope import Envelope
 from esa.store.entry import Result
 
-REPLY_LINE_LIMIT = 4096  # octets; RFC 5321 allows 512, real servers write more
-REPLY_LINES_LIMIT = 200
 BLOCK = 256 << 10  # octets of mail data written at a time
-HEADER_LIMIT = 1 << 20  # octets looked at for the end of the header section
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-_ENHANCED_AT_START = re.compile(r"[245]\.\d{1,3}\.\d{1,3} ")
-
-
-class RemoteError(Exception):
-    """The next hop cannot be used just now. The text says why; `replies` are those that came before."""
-
-    def __init__(self, reason: str, replies: Sequence[RemoteReply] = ()) -> None:
-        super().__init__(reason)
-        self.replies = tuple(replies)
-
-
-TlsStep = Literal["offer", "reply", "injection", "handshake", "certificate"]
-
-
-class TlsError(RemoteError):
-    """The next hop cannot be spoken to in TLS. `step`: what it does not offer, refuses with a reply, has tampered with, or fails at."""
-
-    def __init__(self, step: TlsStep, reason: str, replies: Sequence[RemoteReply] = ()) -> None:
-        super().__init__(reason, replies)
-        self.step = step
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,108 +39,6 @@ class Timeouts:
     block: float = 180.0  # for the network to take a block of mail data
     end_of_data: float = 600.0
     handshake: float = 60.0  # of TLS; no RFC has one
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteReply:
-    """What the next hop said: the texts of its lines, made printable."""
-
-    code: int
-    lines: tuple[str, ...]
-
-    @property
-    def status(self) -> Literal["delivered", "deferred", "failed"]:
-        if 200 <= self.code < 300:
-            return "delivered"
-        return "failed" if self.code >= 500 else "deferred"
-
-    def __str__(self) -> str:
-        first, *rest = self.lines or ("",)
-        if rest and (code := _ENHANCED_AT_START.match(first)):  # RFC 2034 repeats the enhanced code on each line: keep it once
-            rest = [line.removeprefix(code.group()) for line in rest]
-        return " ".join([str(self.code), *filter(None, (first, *rest))])
-
-
-class ReplyReader:
-    """Splits octets from the next hop into replies. Raises RemoteError for what is no SMTP."""
-
-    def __init__(self) -> None:
-        self._buffer = b""
-        self._lines: list[str] = []
-        self.is_between_replies = True  # nothing has come that is not part of a whole reply
-
-    def feed(self, data: bytes) -> list[RemoteReply]:
-        """Return the replies that are whole now."""
-        self.is_between_replies = False
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        if len(self._buffer) > REPLY_LINE_LIMIT:
-            raise RemoteError("the next hop sends a line without end")
-        replies: list[RemoteReply] = []
-        for line in lines:
-            line = line.rstrip(b"\r")
-            code, mark = line[:3], line[3:4]
-            if len(code) != 3 or not code.isdigit() or mark not in (b" ", b"-", b"") or not 200 <= int(code) <= 599:
-                raise RemoteError(f"the next hop does not speak SMTP: {_printable(line[:80])!r}", replies)
-            self._lines.append(_printable(line[4:]))
-            if len(self._lines) > REPLY_LINES_LIMIT:
-                raise RemoteError("the next hop sends a reply without end", replies)
-            if mark != b"-":
-                replies.append(RemoteReply(int(code), tuple(self._lines)))
-                self._lines = []
-        self.is_between_replies = not self._buffer and not self._lines
-        return replies
-
-
-def _printable(data: bytes) -> str:
-    return _CONTROL.sub("?", data.decode("utf-8", "replace"))
-
-
-class DataEncoder:
-    """Mail data as it goes over the wire: CRLF line ends only, dots stuffed, `CRLF.CRLF` at the end (RFC 5321 section 4.5.2)."""
-
-    def __init__(self) -> None:
-        self._held = b""  # a CR at the end of a chunk: the next one may begin with its LF
-        self._at_line_start = True
-
-    def encode(self, chunk: bytes) -> bytes:
-        data = self._held + chunk if self._held else chunk
-        self._held = b""
-        if data.endswith(b"\r"):
-            self._held = b"\r"
-            data = data[:-1]
-        if not data:
-            return b""
-        line_feeds = data.count(b"\n")
-        if data.count(b"\r") != line_feeds or data.count(b"\r\n") != line_feeds:
-            data = _LINE_END.sub(b"\r\n", data)
-        starts_with_dot = self._at_line_start and data.startswith(b".")
-        self._at_line_start = data.endswith(b"\n")
-        data = data.replace(b"\n.", b"\n..")
-        return b"." + data if starts_with_dot else data
-
-    def finish(self) -> bytes:
-        if self._held or not self._at_line_start:
-            return b"\r\n.\r\n"
-        return b".\r\n"
-
-
-class Sendable(Protocol):
-    """The octets of a message: `size` in all, `chunks()` anew each time."""
-
-    @property
-    def size(self) -> int: ...
-
-    def chunks(self) -> Iterator[bytes]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What sending one message came to: a result for each forward-path asked for, in order."""
-
-    results: tuple[Result, ...]
-    is_connection_usable: bool
-    may_have_arrived: bool = False  # lost between the final dot and its reply
-    is_stale: bool = False  # a kept connection was found closed before it took anything: try again on a new one, at once
 
 
 class Connection(asyncio.Protocol):
@@ -333,10 +208,10 @@ class Connection(asyncio.Protocol):
         """Offer one message to the forward-paths. Never raises for what the next hop does; StoreError if the message cannot be read."""
         self.sent += 1
         if not self.is_usable:
-            return _deferred(addresses, self._lost or f"the next hop said {self._replies[0]}", is_stale=self.sent > 1)
+            return deferred(addresses, self._lost or f"the next hop said {self._replies[0]}", is_stale=self.sent > 1)
         if (local := self._refusal(envelope, addresses, message)) is not None:
             return Attempt(tuple(Result(address, "failed", local) for address in addresses), is_connection_usable=True)
-        transaction = _Transaction(addresses, replies_each=self.speaks_lmtp)
+        transaction = Transaction(addresses, replies_each=self.speaks_lmtp)
         try:
             await self._offer_envelope(transaction, envelope, message)
             if transaction.data is not None and transaction.data.code == 354:
@@ -358,7 +233,7 @@ class Connection(asyncio.Protocol):
         Raises RemoteError if that could not be asked; without replies if the connection turned out to be gone before anything was said.
         """
         self.sent += 1
-        if _CONTROL.search(address):
+        if CONTROL.search(address):
             raise RemoteError("an address holds control characters")
         if not self.is_usable:
             raise RemoteError(self._lost or f"the next hop said {self._replies[0]}")
@@ -378,7 +253,7 @@ class Connection(asyncio.Protocol):
 
     def _refusal(self, envelope: Envelope, addresses: Sequence[str], message: Sendable) -> str | None:
         """Why this message cannot be offered to this next hop at all, in words of a reply; None if it can."""
-        if any(_CONTROL.search(path) for path in (envelope.reverse_path, *addresses)):
+        if any(CONTROL.search(path) for path in (envelope.reverse_path, *addresses)):
             return "553 5.1.3 an address holds control characters"
         if envelope.smtputf8 and "SMTPUTF8" not in self.extensions and _needs_smtputf8(envelope, addresses, message):
             return "550 5.6.7 the next hop does not offer SMTPUTF8, which this message needs"
@@ -414,7 +289,7 @@ class Connection(asyncio.Protocol):
             for one in envelope.options.recipients
         }
 
-    async def _offer_envelope(self, transaction: _Transaction, envelope: Envelope, message: Sendable) -> None:
+    async def _offer_envelope(self, transaction: Transaction, envelope: Envelope, message: Sendable) -> None:
         mail = self._mail_command(envelope, message)
         options = self._recipient_parameters(envelope)
         paths = [
@@ -442,7 +317,7 @@ class Connection(asyncio.Protocol):
         if transaction.accepted:
             transaction.take([await self._ask(b"DATA\r\n", self.timeouts.data, "DATA")])
 
-    async def _send_content(self, transaction: _Transaction, message: Sendable) -> None:
+    async def _send_content(self, transaction: Transaction, message: Sendable) -> None:
         transaction.was_sent = True
         if not transaction.accepted:  # RFC 2920 section 3.1: DATA was taken although no recipient was; end it empty
             await self._ask(b".\r\n", self.timeouts.end_of_data, "the end of mail data")
@@ -485,91 +360,10 @@ def _resolve(future: asyncio.Future[None] | None) -> None:
         future.set_result(None)
 
 
-class _Transaction:
-    """Collects the replies of one mail transaction and turns them into a result for each forward-path.
-
-    `replies_each`: the mail data is answered for each accepted recipient by itself, in order (LMTP, RFC 2033 section 4.2).
-    """
-
-    def __init__(self, addresses: Sequence[str], *, replies_each: bool = False) -> None:
-        self.addresses = tuple(addresses)
-        self._replies_each = replies_each
-        self.mail: RemoteReply | None = None
-        self.paths: list[RemoteReply] = []
-        self.data: RemoteReply | None = None
-        self.finals: list[RemoteReply] = []  # to the mail data
-        self.was_sent = False  # mail data was begun: the transaction is over on the other side
-        self.is_complete = False  # the final dot was written
-
-    def take(self, replies: Iterable[RemoteReply]) -> None:
-        """Take the next replies, in the order of the commands."""
-        for reply in replies:
-            if self.mail is None:
-                self.mail = reply
-            elif len(self.paths) < len(self.addresses):
-                self.paths.append(reply)
-            else:
-                self.data = reply
-
-    @property
-    def has_replies(self) -> bool:
-        return self.mail is not None and self.mail.code != 421
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the next hop takes the mail for anybody."""
-        return self.mail is not None and self.mail.status == "delivered" and any(reply.status == "delivered" for reply in self.paths)
-
-    @property
-    def finals_wanted(self) -> int:
-        return sum(reply.status == "delivered" for reply in self.paths) if self._replies_each else 1
-
-    def end(self, reply: RemoteReply) -> None:
-        """The mail data has this reply for all."""
-        self.finals = [reply] * self.finals_wanted
-
-    @property
-    def says_goodbye(self) -> bool:
-        return any(reply is not None and reply.code == 421 for reply in (self.mail, *self.paths, self.data, *self.finals))
-
-    def attempt(self, reason: str, *, is_connection_usable: bool, is_stale: bool = False) -> Attempt:
-        """Results in order; what has no decisive reply is deferred for `reason`."""
-        results = []
-        for index, address in enumerate(self.addresses):
-            reply = self._decisive(index)
-            if reply is None:
-                results.append(Result(address, "deferred", reason))
-            else:
-                results.append(Result(address, reply.status, str(reply)))
-        return Attempt(tuple(results), is_connection_usable, self.is_complete and len(self.finals) < self.finals_wanted, is_stale)
-
-    def _decisive(self, index: int) -> RemoteReply | None:
-        if self.mail is not None and self.mail.status != "delivered":
-            return self.mail
-        if index < len(self.paths) and self.paths[index].status != "delivered":
-            return self.paths[index]
-        if self.data is not None and self.data.code != 354:
-            return self.data if self.data.status != "delivered" else None
-        place = sum(reply.status == "delivered" for reply in self.paths[:index]) if self._replies_each else 0
-        return self.finals[place] if place < len(self.finals) else None
-
-
-def _deferred(addresses: Sequence[str], reason: str, *, is_stale: bool) -> Attempt:
-    return Attempt(tuple(Result(address, "deferred", reason) for address in addresses), False, False, is_stale)
-
-
 def _needs_smtputf8(envelope: Envelope, addresses: Sequence[str], message: Sendable) -> bool:
     """Whether an address of this delivery, or the header section, holds more than ASCII (RFC 6531 section 3.6 lets the rest go on
     without)."""
-    if not all(path.isascii() for path in (envelope.reverse_path, *addresses)):
-        return True
-    seen = b""
-    for chunk in message.chunks():
-        seen += chunk
-        head, blank, _ = seen.partition(b"\r\n\r\n")
-        if blank or len(seen) > HEADER_LIMIT:
-            return not head.isascii()
-    return not seen.isascii()
+    return not all(path.isascii() for path in (envelope.reverse_path, *addresses)) or not has_ascii_header(message)
 
 
 async def reach(host: str, port: int, *, timeouts: Timeouts) -> Connection:

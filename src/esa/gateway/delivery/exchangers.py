@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from esa.engine.resolver import Lookup, Outcome, Resolver
-from esa.gateway.delivery.client import RemoteError
+from esa.gateway.delivery.replies import RemoteError
 
 EXCHANGERS_LIMIT: Final = 12  # of a domain; real ones have up to about ten, more make us ask for nothing
 PROBE: Final = "a.root-servers.net"  # has had its address since before most name servers ran

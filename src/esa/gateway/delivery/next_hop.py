@@ -14,11 +14,13 @@ from typing import Literal, Protocol
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.delivery.back_off import BackOff
-from esa.gateway.delivery.client import Attempt, Connection, RemoteError
+from esa.gateway.delivery.client import Connection
 from esa.gateway.delivery.exchangers import Undeliverable
 from esa.gateway.delivery.pool import Pool, hang_up
 from esa.gateway.delivery.reaching import Reach
+from esa.gateway.delivery.replies import RemoteError
 from esa.gateway.delivery.signing import Signing
+from esa.gateway.delivery.transaction import Attempt
 from esa.gateway.events import Event as Log
 from esa.store.entry import Entry, Outcome, Result
 from esa.store.maildir import Maildir, Parcel

@@ -17,8 +17,9 @@ from itertools import zip_longest
 from typing import Final
 
 from esa.engine.resolver import Lookup, Outcome
-from esa.gateway.delivery.client import Connection, RemoteError, Timeouts
+from esa.gateway.delivery.client import Connection, Timeouts
 from esa.gateway.delivery.exchangers import Exchangers
+from esa.gateway.delivery.replies import RemoteError
 from esa.gateway.dns import Dns
 from esa.policy.destination_controls import IpPreference
 from esa.policy.smtp_routes import RouteHost, RouteKind, SmtpRoute, turned

@@ -16,7 +16,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from esa.gateway import events
-from esa.gateway.delivery.client import Connection, RemoteError, RemoteReply, Timeouts, connect
+from esa.gateway.delivery.client import Connection, Timeouts, connect
+from esa.gateway.delivery.replies import RemoteError, RemoteReply
 from esa.gateway.directory.silence import SourceFailure
 from esa.gateway.events import Event as Log
 from esa.policy.recipient_access import Recipient

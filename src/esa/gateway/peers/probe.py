@@ -27,7 +27,8 @@ from cryptography import x509
 from esa.config.ciphers import DEFAULT, ciphers_of, lint, profile_of
 from esa.errors import ConfigurationError
 from esa.gateway.certificates.files import parse
-from esa.gateway.delivery.client import Connection, RemoteError, Timeouts, TlsError, reach
+from esa.gateway.delivery.client import Connection, Timeouts, reach
+from esa.gateway.delivery.replies import RemoteError, TlsError
 
 Scheme = Literal["smtp", "smtps", "https"]
 Step = Literal["resolve", "connect", "greeting", "offer", "reply", "injection", "handshake", "certificate", "after", "time"]
