@@ -26,7 +26,7 @@ COUNT = ["-O0", "-g0", "--coverage", "-fprofile-update=atomic"]
 MODULES = [
     *("_document", "_parameter", "_boundary", "_header", "_media", "_tree", "_inflate", "_cms", "_rtf", "_tnef", "_uuencode", "_reading"),
     *("_mime", "_utf8", "_unicode_forms", "_east_asian", "_charset", "_transfer", "_field", "_field_text"),
-    *("_compose", "_fold", "_disguise", "_place", "_text", "_parsed"),
+    *("_compose", "_fold", "_disguise", "_place", "_text", "_text_links", "_parsed"),
     *("_entity", "_colour", "_style", "_sheet", "_look", "_reader", "_raw", "_link", "_element", "_inner", "_html", "_domain", "_url"),
     *("_image", "_grams", "_identifiers", "_anchors", "_shapes", "_program", "_results", "_masked"),
     *("_terms", "_automaton", "_features", "_lexicon", "_names", "_tokens", "_tally", "_link_facts", "_facts", "_cards"),

@@ -31,7 +31,7 @@ from esa_core._words cimport Entry, Table, esa_hash, find, lower_into
 cdef extern from *:
     uint32_t count_zeros "__builtin_ctzll"(uint64_t bits) noexcept nogil
 
-FACT_SPACE = "facts-3"           # changes whenever a fact's meaning changes
+FACT_SPACE = "facts-4"           # changes whenever a fact's meaning changes
 FACT_NAMES = tuple(Fact(number).name.lower() for number in range(N_FACTS))
 
 cdef uint64_t LURE = (

@@ -1,4 +1,4 @@
-"""Links. Called by _html (one start tag at a time) and _text (bare URLs)."""
+"""Links. Called by _html (one start tag at a time) and _text_links (bare URLs)."""
 
 from libc.stdint cimport uint32_t
 

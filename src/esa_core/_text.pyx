@@ -9,17 +9,17 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memchr, memmove
 
-from esa_core._buffer cimport append, append_octet, equals_caseless, whole_characters
+from esa_core._buffer cimport append, append_octet
 from esa_core._charset cimport CHARSET_ABSENT, CHARSET_UTF8, convert, find_charset
 from esa_core._disguise cimport add_plain_form
 from esa_core._document cimport give_back, lend, may_read_again, octets_of
 from esa_core._field_text cimport decode_fields, decode_inner_header, decode_names
 from esa_core._fold cimport fold_octets
 from esa_core._html cimport add_region, find_meta_charset, read_html
-from esa_core._link cimport add_link
 from esa_core._media cimport charset_label, encoding_of
 from esa_core._parameter cimport Parameter, first_parameter, is_named, next_parameter
 from esa_core._reading cimport header_holder
+from esa_core._text_links cimport find_text_links
 from esa_core._transfer cimport decode_joined, decode_transfer, has_foreign_octets, is_joined_base64
 from esa_core._types cimport *
 from esa_core._utf8 cimport is_ascii, is_utf8
@@ -30,109 +30,6 @@ cdef extern from "string.h" nogil:
 
 cdef enum:
     ALWAYS_WHOLE = 1048576       # octets: of a longer message all readings together may come near ESA_MAX_TEXT
-
-# ---- bare URLs ----
-
-cdef inline bint ends_url(uint8_t octet) noexcept nogil:
-    return octet <= 32 or octet == 34 or octet == 60 or octet == 62 or octet == 127
-
-
-cdef bint closes_sentence(uint8_t octet) noexcept nogil:
-    """Punctuation that a client leaves outside a link it makes of text."""
-    return octet in (46, 44, 59, 58, 33, 63, 39, 41, 93)
-
-
-cdef size_t scheme_start(const uint8_t *text, size_t colon, size_t floor) noexcept nogil:
-    """Where the scheme before "://" begins, `colon` if there is none of http, https, ftp (or hxxp, as defanged)."""
-    if colon >= floor + 5 and (equals_caseless(text + colon - 5, b"https", 5) or equals_caseless(text + colon - 5, b"hxxps", 5)):
-        return colon - 5
-    if colon >= floor + 4 and (equals_caseless(text + colon - 4, b"http", 4) or equals_caseless(text + colon - 4, b"hxxp", 4)):
-        return colon - 4
-    if colon >= floor + 3 and equals_caseless(text + colon - 3, b"ftp", 3):
-        return colon - 3
-    return colon
-
-
-cdef int add_text_link(Document *document, uint32_t part, size_t start, size_t end) noexcept nogil:
-    cdef int index
-    while end > start and closes_sentence(document.text[end - 1]):
-        end -= 1
-    index = add_link(document, part, LINK_TEXT, False)
-    if index >= 0:
-        if end - start > ESA_MAX_TARGET:
-            end = start + whole_characters(document.text + start, ESA_MAX_TARGET)
-        document.links[index].url = Span(<uint32_t>start, <uint32_t>(end - start))
-    return -1 if index == -1 else 0
-
-
-cdef int find_text_links(Document *document, uint32_t part, uint32_t start, uint32_t length) noexcept nogil:
-    """URLs in plain text: what begins with a scheme or with "www."; a link's url is a span of the text itself."""
-    cdef const uint8_t *text = document.text
-    cdef size_t at = start
-    cdef size_t floor = start    # behind the last link
-    cdef size_t end = <size_t>start + length
-    cdef size_t begin, host
-    # both searches advance in step, so that no byte is looked at twice by either
-    cdef size_t next_colon = find_scheme(text, at, end)
-    cdef size_t next_www = find_www(text, at, end, floor)
-    while next_colon < end or next_www < end:
-        if next_colon <= next_www:
-            begin = scheme_start(text, next_colon, floor)
-            host = next_colon + 3
-            if begin == next_colon:
-                next_colon = find_scheme(text, next_colon + 1, end)
-                continue
-        else:
-            begin = next_www
-            host = next_www + 4
-        at = host
-        while at < end and not ends_url(text[at]):
-            at += 1
-        if at > host and add_text_link(document, part, begin, at) < 0:
-            return -1
-        if document.flags & TOO_MANY_LINKS:  # said by add_link at the first that found no room
-            return 0
-        floor = at
-        if next_colon < at:
-            next_colon = find_scheme(text, at, end)
-        if next_www < at:
-            next_www = find_www(text, at, end, floor)
-    return 0
-
-
-cdef size_t find_scheme(const uint8_t *text, size_t at, size_t end) noexcept nogil:
-    """Offset of the next "://", or `end`."""
-    cdef const uint8_t *found
-    while at + 2 < end:
-        found = <const uint8_t *>memchr(text + at, 58, end - at - 2)
-        if found == NULL:
-            return end
-        at = <size_t>(found - text)
-        if text[at + 1] == 47 and text[at + 2] == 47:
-            return at
-        at += 1
-    return end
-
-
-cdef size_t find_www(const uint8_t *text, size_t at, size_t end, size_t floor) noexcept nogil:
-    """Offset of the next "www." that begins a word and does not follow "//", or `end`."""
-    cdef const uint8_t *found
-    cdef uint8_t before
-    cdef size_t begin
-    at += 3
-    while at < end:
-        found = <const uint8_t *>memchr(text + at, 46, end - at)
-        if found == NULL:
-            return end
-        at = <size_t>(found - text)
-        if equals_caseless(text + at - 3, b"www", 3):
-            begin = at - 3
-            before = text[begin - 1] if begin > floor else 32
-            if not (97 <= (before | 32) <= 122 or 48 <= before <= 57 or before == 47 or before == 46 or before == 64 or before >= 128):
-                return begin
-        at += 1
-    return end
-
 
 # ---- parts ----
 

@@ -285,14 +285,19 @@ class Link(namedtuple("Link", ("url", "shown", "kind", "part", "hidden", "base")
     __slots__ = ()
 
     @property
+    def _address(self):
+        """The URL as a client makes it of what stands in the text."""
+        return "http://" + self.url if self.kind == "text" and self.url[:4].lower() == "www." else self.url
+
+    @property
     def normal(self):
         """The URL as a browser would ask for it, "" if it is malformed or relative to nothing."""
-        return normal_url(self.url, self.base)
+        return normal_url(self._address, self.base)
 
     @property
     def host(self):
         """The name or address that a browser would look up, in lower case ASCII; "" if there is none."""
-        url = read_url(self.url, read_url(self.base) if self.base else None)
+        url = read_url(self._address, read_url(self.base) if self.base else None)
         return "" if url is None else url.host
 
     @property

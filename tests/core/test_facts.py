@@ -181,6 +181,12 @@ def test_links_that_hide_where_they_lead(target: str, fact: str) -> None:
     assert facts_of(message(links("https://www.example.com/page"), html=True))[fact] == 0
 
 
+def test_a_bare_url_that_a_page_shows_counts_as_a_link() -> None:
+    assert facts_of(message("<p>Now: http://secure-login.example/x today</p>", html=True))["link_credential"] == 1
+    shown = links("https://www.example.com/page", shown="http://secure-login.example/x")
+    assert facts_of(message(shown, html=True))["link_credential"] == 0  # what an anchor shows leads where the anchor does
+
+
 def test_a_picture_between_two_links_is_not_taken_for_what_they_lead_to() -> None:
     link, picture = '<a href="https://other.example/a">here</a>', '<img src="https://pictures.shop.example/b.png">'
     apart = facts_of(message(link + link + picture, html=True, author="Shop <anna@shop.example>"))

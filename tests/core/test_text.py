@@ -275,19 +275,6 @@ def test_odd_references_tiny_images_and_unknown_elements_are_counted() -> None:
     assert [counts[name] for name in wanted] == [2, 2, 3, 1, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    ("text", "urls"),
-    [
-        ("see http://a.example/b?c, (https://d.example). <ftp://e> end", ["http://a.example/b?c", "https://d.example", "ftp://e"]),
-        ("www.a.example and WWW.B.example/x! not awww.c.example", ["www.a.example", "WWW.B.example/x"]),
-        ("http://www.a.example", ["http://www.a.example"]),
-        ("http:// :// x://y mailto:a@b", []),
-    ],
-)
-def test_bare_urls_in_plain_text_are_links(text: str, urls: list[str]) -> None:
-    assert [link.url for link in parse(b"\n" + text.encode()).links] == urls
-
-
 def test_links_past_the_limit_are_flagged() -> None:
     parsed = page("<a href=x>y</a>" * 5000)
     assert len(parsed.links) == 4096

@@ -24,7 +24,7 @@ READ_BY = {
     "transfer": "_transfer",
     "charset": "_charset _east_asian _unicode_forms _utf8",
     "html style sheet": "_colour _element _entity _html _inner _look _raw _reader _sheet _style",
-    "url bare_url": "_link _text",
+    "url bare_url": "_link _text _text_links",
     "fold": "_compose _disguise _fold _place",
     "cms": "_cms",
     "zlib": "_inflate",

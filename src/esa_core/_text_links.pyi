@@ -1,0 +1,3 @@
+"""What tests ask of the kernels that find where a URL may begin."""
+
+def url_signs(text: bytes, *, wide: bool) -> list[int]: ...
