@@ -182,11 +182,17 @@ cdef int emit_references(Reader *reader, size_t at, size_t end) noexcept nogil:
 
 # ---- comments ----
 
+cdef inline void note_unended(Reader *reader) noexcept nogil:
+    """The source ends before what began at reader.at does. The end of a conditional comment, "<![endif]", ends whatever stands in it."""
+    if not reader.in_comment:
+        reader.document.flags |= DEFECTIVE_HTML
+
+
 cdef void skip_to_greater(Reader *reader) noexcept nogil:
     cdef const uint8_t *found = <const uint8_t *>memchr(reader.source + reader.at, 62, reader.length - reader.at)
     reader.at = <size_t>(found - reader.source) + 1 if found != NULL else reader.length
     if found == NULL:
-        reader.document.flags |= DEFECTIVE_HTML
+        note_unended(reader)
 
 
 cdef size_t comment_end(Reader *reader, size_t start) noexcept nogil:
@@ -201,8 +207,7 @@ cdef size_t comment_end(Reader *reader, size_t start) noexcept nogil:
             return end - 3
         end = esa_find_close(source, end + 1, reader.length)
     reader.at = reader.length
-    if start < reader.length and source[reader.length - 1] != 62:
-        reader.document.flags |= DEFECTIVE_HTML
+    note_unended(reader)
     return reader.length
 
 

@@ -86,7 +86,7 @@ cdef enum Flag:
     BARE_CR = 1 << 18
     MBOX_LINE = 1 << 19          # a leading mbox "From " line was skipped
     AMBIGUOUS = 1 << 20          # clients may read this message differently
-    DEFECTIVE_HTML = 1 << 21     # nesting or attributes past the limits
+    DEFECTIVE_HTML = 1 << 21     # HTML past the limits, or a tag or comment that the page ends in
     EMPTY = 1 << 22              # no bytes at all
     TOO_MANY_MATCHES = 1 << 23   # more matches of dictionary terms than are counted: the rest was not matched
 

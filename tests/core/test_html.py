@@ -158,6 +158,25 @@ def test_a_second_reading_counts_nothing_twice() -> None:
     assert (parsed.html["images"], parsed.html["comments"], parsed.html["styles"]) == (1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("markup", "defective"),
+    [
+        ("a<!-- b", True),
+        ("a<!-- b>", True),
+        ("a<!-- <b>c</b>", True),
+        ("a<!--", True),
+        ("a<b c='d>", True),
+        ("a<!b", True),
+        ("a<!-->b<!--->c<!-- d -->", False),
+        ("<!--[if mso]><b>a</b><![endif]-->b", False),
+        ("<!--[if mso]><!-- a --><![endif]-->b", False),
+        ("<![if !mso]>a<![endif]>", False),
+    ],
+)
+def test_a_page_that_ends_in_a_tag_or_comment_is_flagged(markup: str, defective: bool) -> None:
+    assert ("defective_html" in page(markup).flags) == defective
+
+
 def test_sheets_past_the_limits_are_flagged() -> None:
     rules = "".join(f".c{number}{{display:none}}" for number in range(3000))
     parsed = page(f"<style>{rules}</style><p class=c1>a<p class=c2999>b")
