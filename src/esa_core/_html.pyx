@@ -22,7 +22,7 @@ from esa_core._look cimport read_look
 from esa_core._raw cimport comment_end, emit_comment, read_raw, skip_to_greater
 from esa_core._reader cimport *
 from esa_core._style cimport SIZE_USUAL
-from esa_core._text_links cimport find_unlinked
+from esa_core._text_links cimport find_text_links
 from esa_core._types cimport *
 
 cdef int WIDE = esa_marks_are_wide()
@@ -505,7 +505,7 @@ cdef int read_page(Document *document, uint32_t part, const uint8_t *source, siz
         document.n_links = first_link
         return -1
     move_links(&reader, first_link, hidden, alternatives, targets)
-    if depth == 0 and find_unlinked(document, part, first_link, start, seen) < 0:
+    if depth == 0 and find_text_links(document, part, first_link, start, seen) < 0:
         return -1
     document.html.seen_bytes += seen
     document.html.hidden_bytes += document.hidden.length

@@ -73,7 +73,7 @@ cdef int decode_plain(Document *document, uint32_t index, const uint8_t *source,
     document.parts[index].text = Span(start, <uint32_t>length)
     if outcome < 0 or add_region(document, index, REGION_PLAIN, start, <uint32_t>length) < 0:
         return -1
-    return find_text_links(document, index, start, <uint32_t>length)
+    return find_text_links(document, index, document.n_links, start, <uint32_t>length)
 
 
 cdef int decode_html(Document *document, uint32_t index, const uint8_t *source, size_t length, uint32_t charset,

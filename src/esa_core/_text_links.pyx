@@ -1,7 +1,7 @@
 """URLs in text that nobody made links, as clients make links of them: what begins with a scheme or with "www.".
 
 A link's URL is a span of the text itself. It ends at white space, a quote, an angle bracket or East Asian punctuation; what closes a sentence is left out.
-Cost is linear in the text. Both doors give 0, or -1 for no memory.
+Cost is linear in the text. The door gives 0, or -1 for no memory.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
@@ -92,22 +92,42 @@ cdef int add_text_link(Document *document, uint32_t part, size_t start, size_t e
     return -1 if index == -1 else 0
 
 
-cdef int find_text_links(Document *document, uint32_t part, uint32_t start, uint32_t length) noexcept nogil:
-    """Links of a stretch of the text arena."""
+cdef inline bint is_shown(const Link *link) noexcept nogil:
+    return link.kind == LINK_ANCHOR and not link.hidden and link.shown.length != 0
+
+
+cdef int find_text_links(Document *document, uint32_t part, uint32_t first, uint32_t start, uint32_t length) noexcept nogil:
+    """Links of a stretch of the text arena, but for what a page shows for its anchors: the links from `first` on, in the order of the text."""
     cdef const uint8_t *text = document.text
+    cdef uint32_t n_links = document.n_links
     cdef size_t end = <size_t>start + length
     cdef size_t floor = start    # behind the last link
     cdef size_t at = next_sign(text, start, end)
-    cdef size_t begin, host
+    cdef size_t begin, host, stop
+    cdef const Link *link
     while at < end:
+        stop = end
+        while first < n_links:
+            link = &document.links[first]
+            if is_shown(link):
+                if link.shown.start > at:
+                    stop = link.shown.start
+                    break
+                floor = max(floor, <size_t>link.shown.start + link.shown.length)
+            first += 1
+        if at < floor:
+            at = next_sign(text, floor, end)
+            continue
         host = at + 2
-        if text[at] == 58:
-            begin = scheme_start(text, at, floor) if host < end and text[host] == 47 else at
+        if host > stop:
+            begin = at
+        elif text[at] == 58:
+            begin = scheme_start(text, at, floor) if host < stop and text[host] == 47 else at
             host += 1
         else:
             begin = www_start(text, at, floor)
         if begin < at:
-            at = floor = url_end(text, host, end)
+            at = floor = url_end(text, host, stop)
             if at > host and add_text_link(document, part, begin, at) < 0:
                 return -1
             if document.flags & TOO_MANY_LINKS:  # said by add_link at the first that found no room
@@ -116,22 +136,6 @@ cdef int find_text_links(Document *document, uint32_t part, uint32_t start, uint
             at += 1
         at = next_sign(text, at, end)
     return 0
-
-
-cdef int find_unlinked(Document *document, uint32_t part, uint32_t first, uint32_t start, uint32_t length) noexcept nogil:
-    """The same between the texts that a page shows for its anchors, which are links from `first` on in the order of the text."""
-    cdef uint32_t n_links = document.n_links
-    cdef uint32_t end = start + length
-    cdef uint32_t index
-    cdef const Link *link
-    for index in range(first, n_links):
-        link = &document.links[index]
-        if link.kind != LINK_ANCHOR or link.hidden or not link.shown.length:
-            continue
-        if link.shown.start > start and find_text_links(document, part, start, link.shown.start - start) < 0:
-            return -1
-        start = max(start, document.links[index].shown.start + document.links[index].shown.length)
-    return find_text_links(document, part, start, end - start) if start < end else 0
 
 
 def url_signs(bytes text not None, *, bint wide):
