@@ -1,13 +1,15 @@
-"""Pack header-fields: what the core reads from From and Content-Type."""
+"""Pack header-fields: what is read from From, Content-Type and Date."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import esa_core
+from esa.message.content import Message
 from tests.conformance.outcome import Outcome, Result, judged, skipped
 
 # Where two readings are possible and ours is meant (the pack's rule: "for the rest the difference is explained").
@@ -24,6 +26,7 @@ EXPLAINED = {
     "address 21": "of List- fields, not of an author: there is no mailbox in it",
     "address 22": "of List- fields, not of an author: URLs are no mailboxes",
     "address 23": "of List- fields, not of an author: URLs are no mailboxes",
+    "date 6": "numbers without colons are no time (RFC 5322 section 3.3)",
 }
 
 
@@ -32,8 +35,8 @@ def run(folder: Path) -> Iterator[Outcome]:
         yield _explained(_content_type(f"content type {number}", case["header"], case["expected"]))
     for number, case in enumerate(json.loads((folder / "address.json").read_text("utf-8"))):
         yield _explained(_author(f"address {number}", case["header"], case["expected"]))
-    for number, _ in enumerate(json.loads((folder / "date.json").read_text("utf-8"))):
-        yield skipped(f"date {number}", "dates are not read yet")
+    for number, case in enumerate(json.loads((folder / "date.json").read_text("utf-8"))):
+        yield _explained(_date(f"date {number}", case["header"], case["expected"]))
 
 
 def _explained(outcome: Outcome) -> Outcome:
@@ -46,6 +49,17 @@ def _explained(outcome: Outcome) -> Outcome:
 def _message(name: str, value: str) -> esa_core.Parsed:
     text = value.rstrip("\n").replace("\n", "\r\n")
     return esa_core.parse(f"{name}: {text}\r\n\r\nx\r\n".encode())
+
+
+def _date(name: str, value: str, expected: dict[str, Any] | None) -> Outcome:
+    text = value.rstrip("\n").replace("\n", "\r\n")
+    date = Message(f"Date: {text}\r\n\r\nx\r\n".encode()).date
+    if expected is None:
+        return judged(name, date is None, f"{date} in {value!r}")
+    away = timedelta(hours=expected["tz_hour"], minutes=expected["tz_minute"])
+    zone = timezone(-away if expected["tz_before_gmt"] else away)
+    wanted = datetime(*(expected[key] for key in ("year", "month", "day", "hour", "minute", "second")), tzinfo=zone)
+    return judged(name, date == wanted and date.utcoffset() == wanted.utcoffset(), f"{date}, not {wanted}, in {value!r}")
 
 
 def _content_type(name: str, value: str, expected: dict[str, Any] | None) -> Outcome:

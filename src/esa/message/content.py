@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from esa.message.date import read_date
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from typing_extensions import Buffer
 
     from esa_core import Parsed
@@ -35,6 +39,12 @@ class Message:
     def size(self) -> int:
         """Octets of the raw message."""
         return memoryview(self.raw).nbytes
+
+    @property
+    def date(self) -> datetime | None:
+        """When its author says it was written (the first Date field), with the zone given; None if it does not say, or says nonsense."""
+        values = self.parsed.header("date")
+        return read_date(values[0]) if values else None
 
     def __bytes__(self) -> bytes:
         return bytes(self.raw)
