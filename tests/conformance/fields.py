@@ -58,7 +58,7 @@ def _date(name: str, value: str, expected: dict[str, Any] | None) -> Outcome:
         return judged(name, date is None, f"{date} in {value!r}")
     away = timedelta(hours=expected["tz_hour"], minutes=expected["tz_minute"])
     zone = timezone(-away if expected["tz_before_gmt"] else away)
-    wanted = datetime(*(expected[key] for key in ("year", "month", "day", "hour", "minute", "second")), tzinfo=zone)
+    wanted = datetime(*(expected[key] for key in ("year", "month", "day", "hour", "minute", "second"))).replace(tzinfo=zone)
     return judged(name, date == wanted and date.utcoffset() == wanted.utcoffset(), f"{date}, not {wanted}, in {value!r}")
 
 
