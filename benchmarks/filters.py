@@ -34,7 +34,6 @@ from esa.engine.dictionary import Dictionary
 from esa.engine.scanner import Scanner
 from esa.engine.verdict import Report
 from esa.gateway.deciding import Case, Decider
-from esa.message.trace import header_end
 from esa.policy.content_filter import Rules
 from esa.policy.filters.ledger import Ledger
 from esa.policy.filters.plan import FilterPlan
@@ -42,6 +41,7 @@ from esa.policy.filters.read import read as read_filters
 from esa.policy.filters.scope import Listener, Scope
 from esa.policy.mail_policy import MailPolicy
 from esa.policy.policy_table import MailPolicies, Members, PolicyTable, parse_member
+from esa_core._header_lines import header_end
 
 MANY, FEW = 10_000, 10
 BATCH = 64
