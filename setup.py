@@ -42,6 +42,8 @@ MODULES = [
         "_steps",
         "_fields",
         "_addresses",
+        "_header_lines",
+        "_json_lines",
     ),
 ]
 

@@ -30,7 +30,7 @@ from filters import attachment_filter, name
 from results import table, write_section
 
 from esa.message.envelope import Envelope, Session
-from esa.store.recorder import Held, Recorded
+from esa.store.recorded import Held, Recorded
 from esa.store.recorder_folder import FOLDER
 from esa.store.recorder_writer import Limits, Recorder
 

@@ -34,14 +34,14 @@ from esa.engine.dictionary import Dictionary
 from esa.engine.scanner import Scanner
 from esa.engine.verdict import Report
 from esa.gateway.deciding import Case, Decider
-from esa.message.trace import header_end
 from esa.policy.content_filter import Rules
-from esa.policy.filters.ledger import Ledger
+from esa.policy.filters.ledger import Ledgers
 from esa.policy.filters.plan import FilterPlan
 from esa.policy.filters.read import read as read_filters
 from esa.policy.filters.scope import Listener, Scope
 from esa.policy.mail_policy import MailPolicy
 from esa.policy.policy_table import MailPolicies, Members, PolicyTable, parse_member
+from esa_core._header_lines import header_end
 
 MANY, FEW = 10_000, 10
 BATCH = 64
@@ -98,9 +98,9 @@ class Offered:
         ]
 
 
-def decider(prepared: Prepared, table: MailPolicies | None = None, ledger: Ledger | None = None) -> Decider:
+def decider(prepared: Prepared, table: MailPolicies | None = None, ledgers: Ledgers | None = None) -> Decider:
     rules = Rules(prepared.plan, {}, prepared.scope)
-    return Decider(table or MailPolicies.of_one(), rules, lookup=prepared.scanner.lookup, ledger=ledger)
+    return Decider(table or MailPolicies.of_one(), rules, lookup=prepared.scanner.lookup, ledgers=ledgers)
 
 
 def cpu(work: Callable[[], object]) -> float:
@@ -159,9 +159,9 @@ class Accounts(NamedTuple):
 
 def accounts(prepared: Prepared, offered: Offered) -> Accounts:
     """The ledger of LEDGER_MESSAGES decisions, beside as many without one."""
-    ledger = Ledger()
+    ledgers = Ledgers()
     table = policies()
-    sides = decider(prepared, table), decider(prepared, table, ledger)
+    sides = decider(prepared, table), decider(prepared, table, ledgers)
     reports = offered.scanned(prepared)
     gc.collect()
     gc.freeze()
@@ -171,7 +171,7 @@ def accounts(prepared: Prepared, offered: Offered) -> Accounts:
         for side in (0, 1) if number % 2 else (1, 0):
             times[side].append(1e6 * decide_all(sides[side], cases) / len(cases))
     without, with_it = times
-    costs = ledger.costs()
+    costs = ledgers.costs()
     own = statistics.median(b - a for a, b in zip(without, with_it, strict=True))
     return Accounts(costs.messages, own, statistics.mean(without), costs.microseconds(costs.total) / statistics.mean(without))
 

@@ -32,19 +32,24 @@ from esa.config.policies import policies_of
 from esa.config.schema import Configuration
 from esa.engine.scanner import Scanner
 from esa.gateway.deciding import Case, Decider
+from esa.gateway.judging import HEAD_LIMIT
+from esa.gateway.mail_in_work import Arrival
 from esa.gateway.metrics import Counter, Row
-from esa.gateway.receive import HEAD_LIMIT, Arrival
 from esa.gateway.receiver import Transaction
-from esa.gateway.recording import Recording, program_of, recorded_of
+from esa.gateway.recording import ARRIVED, Recording, beside_of, program_of
 from esa.gateway.visit import Visit
 from esa.message.envelope import Envelope, Session
 from esa.message.reply import Reply
-from esa.message.trace import REASONS_SHOWN, header_end
+from esa.message.trace import REASONS_SHOWN
 from esa.policy.host_access import Match
 from esa.policy.mail_flow import SHIPPED
 from esa.store.identifier import new_identifier
-from esa.store.recorder import Program, Recorded, decode, encode
-from esa.store.recorder_writer import Limits, Recorder
+from esa.store.recorded import Program
+from esa.store.recorder_folder import LINE_LIMIT
+from esa.store.recorder_line import decode
+from esa.store.recorder_writer import WAITING_LIMIT, Limits, Recorder
+from esa_core._header_lines import header_end
+from esa_core._json_lines import JsonLines
 
 GOAL = 15.0  # microseconds a message on the route
 BAR = 1.03  # of the CPU of a receiving process without the recorder
@@ -68,7 +73,8 @@ def arrivals_of(raws: Sequence[bytes], scanner: Scanner, decider: Decider) -> li
             arrival = Arrival(new_identifier(), transaction, session, envelope, raw, None, 0.0, visit=visit, report=report)
             arrival.head = raw[: min(header_end(raw), HEAD_LIMIT)].lower()
             arrival.reasons = tuple(report.reasons[:REASONS_SHOWN])
-            arrival.plan, arrival.verdict = decider.decide(
+            arrival.reply = ACCEPTED
+            arrival.plan, arrival.verdict, arrival.hits = decider.decide(
                 Case(arrival.id, raw, arrival.head, report, session, envelope, visit, False, True)
             )
             assert arrival.subject is not None  # tracking has asked for these
@@ -82,14 +88,6 @@ def cpu(work: Callable[[], object], count: int) -> float:
     began = time.thread_time_ns()
     work()
     return (time.thread_time_ns() - began) / 1000 / count
-
-
-def as_json(recorded: Recorded) -> bytes:
-    """The same line by the standard library."""
-    values: list[object] = [*recorded]
-    values[1], values[2] = recorded.session.to_list(), recorded.envelope.to_list()
-    values[25], values[32] = list(recorded.terms.counts.items()), recorded.fact_row.hex()
-    return json.dumps(values, separators=(",", ":")).encode()
 
 
 def main() -> int:
@@ -141,12 +139,12 @@ def round_of(arrivals: list[Arrival], folder: Path, program: Program, octets: di
     """Microseconds a message of each thing that is measured."""
     n = len(arrivals)
     loop = asyncio.new_event_loop()
-    recorder = Recorder(folder, Limits(), program=program)
+    recorder = Recorder(folder, Limits(), program=program, columns=ARRIVED)
     recording = Recording(recorder, program, loop=loop, row=Row(memoryview(bytearray(8 * len(Counter))).cast("q")))
 
     def record() -> None:
         for arrival in arrivals:
-            recording.add(arrival, ACCEPTED, "accepted")
+            recording.add(arrival, "accepted")
 
     found = {ON_ROUTE: cpu(record, n), ON_THREAD: cpu(recorder.flush, n)}
     recorder.close()
@@ -156,17 +154,16 @@ def round_of(arrivals: list[Arrival], folder: Path, program: Program, octets: di
     assert len(lines) == n
     octets[ON_ROUTE] = sum(map(len, lines)) / n
     found[READING] = cpu(lambda: [decode(line, program) for line in lines], n)
-    records = [recorded_of(arrival, ACCEPTED, "accepted", "", program) for arrival in arrivals]
-    forms: dict[str, Callable[[], list[bytes]]] = {
-        "of that, the line": lambda: [encode(one) for one in records],
-        "the line without facts": lambda: [encode(one._replace(fact_row=b"")) for one in records],
-        "the line by the standard library": lambda: [as_json(one) for one in records],
-        "compressing the lines (zlib 1)": lambda: [zlib.compress(b"".join(lines), 1)],
+    native = JsonLines(ARRIVED, longest=LINE_LIMIT, most=WAITING_LIMIT)
+    besides = [beside_of(arrival, "accepted", "", program) for arrival in arrivals]
+    values = [json.loads(line) for line in lines]
+    forms: dict[str, Callable[[], object]] = {
+        "of that, the line": lambda: [native.add(arrival, beside) for arrival, beside in zip(arrivals, besides, strict=True)],
+        "values like these by the standard library": lambda: [json.dumps(one) for one in values],
+        "compressing the lines (zlib 1)": lambda: zlib.compress(b"".join(lines), 1),
     }
     for key, form in forms.items():
-        made: list[bytes] = []
-        found[key] = cpu(lambda form=form, made=made: made.extend(form()), n)  # type: ignore[misc]
-        octets[key] = sum(map(len, made)) / n
+        found[key] = cpu(form, n)
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from esa.message.envelope import Envelope, Session
-from esa.store.recorder import Found, Held, Recorded
+from esa.store.recorded import Found, Held, Recorded
 from esa.store.recorder_folder import FOLDER
 from esa.store.recorder_writer import Limits, Recorder
 from tests.cli.command import Done, esa

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from esa.store.recorder import Recorded, recordings
+from esa.store.recorded import Recorded
+from esa.store.recorder import recordings
 from esa.store.recorder_folder import FOLDER
 from esa.store.recorder_writer import RESERVE_OCTETS
 from esa_core import FACT_NAMES

@@ -13,7 +13,8 @@ from esa.config.load import load
 from esa.gateway.rehearsal.judgement import Outcome
 from esa.gateway.rehearsal.recalled import NotKnown
 from esa.gateway.rehearsal.recalling import Recalling, as_decided
-from esa.store.recorder import Recorded, recordings
+from esa.store.recorded import Recorded
+from esa.store.recorder import recordings
 from esa.store.recorder_folder import FOLDER
 from tests.cli.command import Done, esa
 from tests.end_to_end.running import Gateway, environment, running

@@ -7,7 +7,9 @@ Called by the native targets, in a process that has them.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import random
+import re
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +17,7 @@ from functools import cache
 import numpy as np
 
 import esa_core
-from esa_core import _addresses, _domain, _fields, _smtp
+from esa_core import _addresses, _domain, _fields, _header_lines, _smtp
 from tests.fuzz.targets import seal, untraced
 
 WORDS = [b"free", b"money", b" ", b"he", b"she", b"hers", b"ann@", b"example", b".org", b".", "stra\u00dfe".encode(), b"verify"]
@@ -80,9 +82,21 @@ def fields(octets: bytes) -> None:
         for number, literal in enumerate(LITERALS, len(FIELDS)):
             if any(esa_core.fold(literal) in esa_core.fold(value.encode()) for value in values):
                 assert number in told
+    header(octets)
     for address in (message.from_address, message.to_address, octets[:80].decode("utf-8", "replace")):
         found = _index().find(address)
         assert _index().finds_none([address], ()) == ((found is not None and not found) or address == "")
+
+
+def header(octets: bytes) -> None:
+    """A header ends at its first empty line, and its fields are what a plain search finds."""
+    end = _header_lines.header_end(octets)
+    lines = re.split(rb"(?<=\n)", octets)
+    assert end == sum(map(len, itertools.takewhile(lambda line: line not in (b"", b"\n", b"\r\n"), lines)))
+    found = [
+        one[0] for one in re.finditer(rb"^(?:from|x)[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*(?:\n|\Z)", octets[:end], re.MULTILINE | re.IGNORECASE)
+    ]
+    assert _header_lines.header_fields(octets, (b"from", b"x"), end=end, most=end + 1, longest=end + 1) == b"".join(found)
 
 
 @cache

@@ -40,11 +40,12 @@ READ_BY = {
     "scan": "_batch _cards _facts _features _lexicon _link_facts _masked _names _results _tally _tokens",
     "terms": "_automaton _grams _terms",
     "image program raw_image": "_anchors _image _program _shapes",
-    "fields": "_addresses _fields",
+    "fields": "_addresses _fields _header_lines",
     "arrays": "_linear",
 }
-READ_NOTHING = {  # octets as they are; numbers of our own; a door for benchmarks to what is driven above
+READ_NOTHING = {  # octets as they are; texts of whatever code points; numbers of our own; a door for benchmarks to what is driven above
     "_group_writer",
+    "_json_lines",
     "_rates",
     "_steps",
 }

@@ -12,7 +12,7 @@ from esa.gateway.rehearsal.remembered import remembered, without_trace
 from esa.message.envelope import Envelope, Session
 from esa.message.trace import received_field, result_fields
 from esa.store.record import Event, EventName, Splinter
-from esa.store.recorder import Recorded
+from esa.store.recorded import Recorded
 from esa.store.recorder_folder import FOLDER
 from esa.store.recorder_writer import Recorder
 from tests.cli.states import make_state

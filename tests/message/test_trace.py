@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esa.message.envelope import Envelope, Session
-from esa.message.trace import header_end, received_field, result_field_ranges, result_fields, strip_result_fields
+from esa.message.trace import received_field, result_field_ranges, result_fields, strip_result_fields
+from esa_core._header_lines import header_end
 
 HOST = "mx.example.org"
 IDENTIFIER = "01JDQ3Z9V8K2M4N6P8R0S2T4V6"

@@ -18,10 +18,13 @@ from esa.engine.check import Term
 from esa.errors import StoreError
 from esa.message.envelope import Envelope, Session
 from esa.store.identifier import new_identifier
-from esa.store.recorder import Fate, Found, Heard, Held, Program, Recorded, decode, encode, recordings, status_of
+from esa.store.recorded import Fate, Found, Heard, Held, Program, Recorded
+from esa.store.recorder import recordings, status_of
 from esa.store.recorder_erasing import erase
 from esa.store.recorder_folder import KEY_FILE, LINE_LIMIT, segments_of
+from esa.store.recorder_line import COLUMNS, beside_of, decode
 from esa.store.recorder_writer import RESERVE_OCTETS, RETRY_SECONDS, Limits, Recorder
+from esa_core._json_lines import JsonLines
 from tests.end_to_end.running import environment
 from tests.store.conftest import fill, mounted
 
@@ -102,10 +105,52 @@ def test_reading_since_a_time_gives_what_came_after_it(tmp_path: Path) -> None:
 @given(st.lists(st.text(st.characters(exclude_categories=())), min_size=1, max_size=3), st.text(st.characters(exclude_categories=())))
 def test_any_text_survives_and_stays_on_one_line(addresses: list[str], subject: str) -> None:
     recorded = make(recipients=tuple(addresses), subject=subject)
-    line = encode(recorded)
+    lines = JsonLines(COLUMNS, longest=LINE_LIMIT, most=LINE_LIMIT)
+    lines.add(recorded, (*beside_of(recorded), False))
+    line = lines.piece(0, 1)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
     assert decode(line, PROGRAM) == (recorded, False)
+
+
+def test_a_line_in_the_first_form_is_still_read() -> None:
+    line = (
+        b'["01KB0000000000000000000000",["192.0.2.1",1,"client.example.net","ESMTP","mail",1764035229.25],'
+        b'["a@example.net",["b@example.org"],1000,"7BIT",false],1,"550 5.7.1","spam",false,true,"UNKNOWNLIST","SBRS[-1.0:10.0]","ACCEPTED",null,'
+        b'["client.example.net"],"confirmed",[],91.5,2.375,"positive",{"content":2.375},["text",2.375],[],"Offer","","",{"words":[4,{"offer":2}]},[1,3],'
+        b'[["DEFAULT",null,"refuse","spam"]],["message filters/held"],["example.org"],{"b@example.org":["staff"]},"","ab","AwAAgD8=",false,'
+        b'"From: Ann <Ann@example.net>\\r\\n"]\n'
+    )
+    recorded, has_content = decode(line, PROGRAM)
+    assert not has_content
+    assert recorded == Recorded(
+        "01KB0000000000000000000000",
+        Session("192.0.2.1", 1, "client.example.net", "ESMTP", "mail", 1764035229.25),
+        Envelope("a@example.net", ("b@example.org",), 1000),
+        "refused",
+        "550 5.7.1",
+        "spam",
+        sender_group="UNKNOWNLIST",
+        because="SBRS[-1.0:10.0]",
+        mail_flow_policy="ACCEPTED",
+        names=("client.example.net",),
+        reverse="confirmed",
+        score=91.5,
+        logit=2.375,
+        verdict="positive",
+        families={"content": 2.375},
+        reasons=(("text", 2.375),),
+        subject="Offer",
+        author="ann@example.net",
+        dictionaries={"words": Found(4, {"offer": 2})},
+        terms=Heard(PROGRAM, {1: 3}),
+        policies=(Held("DEFAULT", ("b@example.org",), "refuse", "spam"),),
+        hits=("message filters/held",),
+        entries=("example.org",),
+        groups={"b@example.org": ("staff",)},
+        fingerprint="ab",
+        fact_row=b"\x03\x00\x00\x80\x3f",
+    )
 
 
 def test_octets_that_are_no_utf8_and_line_feeds_in_an_address_survive(tmp_path: Path) -> None:

@@ -19,9 +19,19 @@ def _tls_modes() -> Iterator[tuple[str, Mapping[str, str]]]:
         yield mode, {"what it does": does, "what an active attacker can still do": attacker}
 
 
+def _filters() -> Iterator[tuple[str, Mapping[str, str]]]:
+    from esa.policy.filters.words import actions, conditions, usage_of
+
+    for kind, words in (("condition", conditions()), ("action", actions())):
+        for word in words.values():
+            state = f" Refused: {word.refused}." if word.refused else f" Waits for {word.waits_for}." if word.waits_for else ""
+            yield usage_of(word), {kind: f"{word.sentence}{state}"}
+
+
 # topic → (one line, what makes its entries: a name, and texts by heading)
 TOPICS: Mapping[str, tuple[str, Callable[[], Iterator[tuple[str, Mapping[str, str]]]]]] = {
     "tls-modes": ("How mail is sent to a destination, and what an active attacker can still do under each TLS mode.", _tls_modes),
+    "filters": ("The conditions and actions of message filters and content filters, and what each takes.", _filters),
 }
 
 
@@ -34,6 +44,7 @@ def command(topic: str | None, as_json: bool) -> int:
     \b
     Examples:
       esa help                 the topics
+      esa help filters         conditions and actions of filters
       esa help tls-modes       TLS modes of delivery, and what each protects from
 
     Each command has a help page of its own: esa COMMAND --help.

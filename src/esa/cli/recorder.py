@@ -16,7 +16,7 @@ from esa.cli.state import find_state, iso, local, parse_since, size_for_people, 
 from esa.cli.terminal import json_option, print_json
 
 if TYPE_CHECKING:
-    from esa.store.recorder import Recorded
+    from esa.store.recorded import Recorded
 
 NOTHING = "nothing is recorded here"
 

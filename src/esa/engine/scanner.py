@@ -18,7 +18,7 @@ from esa.engine.judge import native_engine
 from esa.engine.listening import Listening
 from esa.engine.lookup import Lookup
 from esa.engine.model import DEFAULT_MODEL, Model
-from esa.engine.verdict import Reason, Reasons, Report, Verdict, families_of, score_of
+from esa.engine.verdict import Reason, Reasons, Report, Summary, Verdict, families_of, score_of
 from esa.message.content import Message
 from esa.message.envelope import Envelope, Session
 from esa_core import Engine, flag_names
@@ -57,6 +57,16 @@ class _Reasons(Reasons):
         if len(summed) == 1 and isinstance(summed[0], Reasons):  # most mail
             return summed[0].families()
         return families_of(self._all())
+
+    def summary(self) -> Summary:
+        told: Reasons | None = None
+        for part in self._parts:
+            if type(part) is tuple and not part:
+                continue
+            if told is not None or not isinstance(part, Reasons):
+                return super().summary()
+            told = part
+        return super().summary() if told is None else told.summary()
 
     def fact_row(self) -> bytes:
         for part in self._parts:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 POSITIVE_ABOVE = 74.0  # the seed's thresholds; a mail policy may set its own
 SUSPECT_ABOVE = 36.0
@@ -24,6 +24,10 @@ class Verdict(StrEnum):
         if score > positive_above:
             return cls.POSITIVE
         return cls.SUSPECT if score > suspect_above else cls.CLEAN
+
+
+Summary: TypeAlias = tuple[Sequence[str], Sequence[float], bytes]
+"""Names of families of evidence, log-odds of each, and the row of facts; what a recorder keeps of a judgement."""
 
 
 class Reason(NamedTuple):  # and no dataclass: a report has a hundred of them, and a tuple is made in a third of the time
@@ -45,6 +49,11 @@ class Reasons(Sequence[Reason]):
         """The facts that the model judged by and that are not zero, each as its number in `esa_core.FACT_NAMES` (one octet) and its float32; empty
         where they are not at hand."""
         return b""
+
+    def summary(self) -> Summary:
+        """`families` and `fact_row` in one look; a family may be there with nothing."""
+        totals = self.families()
+        return tuple(totals), tuple(totals.values()), self.fact_row()
 
 
 def families_of(reasons: Sequence[Reason]) -> dict[str, float]:
@@ -76,6 +85,14 @@ class Report:
     def fact_row(self) -> bytes:
         """As `Reasons.fact_row`."""
         return self.reasons.fact_row() if isinstance(self.reasons, Reasons) else b""
+
+    @property
+    def summary(self) -> Summary:
+        """As `Reasons.summary`."""
+        if type(self.reasons) is not tuple and isinstance(self.reasons, Reasons):
+            return self.reasons.summary()
+        totals = families_of(self.reasons)
+        return tuple(totals), tuple(totals.values()), b""
 
 
 def score_of(logit: float) -> float:

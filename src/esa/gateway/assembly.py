@@ -28,7 +28,7 @@ from esa.gateway.rates import NodeRates
 from esa.gateway.reception import KnowsGroups, ListenerReceiver
 from esa.gateway.sender_facts import SenderFacts
 from esa.policy.content_filter import Rules
-from esa.policy.filters.ledger import Ledger
+from esa.policy.filters.ledger import Ledgers
 from esa.policy.host_access import HostAccess, Needs
 from esa.policy.incoming_relay import IncomingRelays
 from esa.policy.recipient_access import RecipientAccess
@@ -78,10 +78,10 @@ def assemble(
     rules: Rules | None,
     histories: Histories | None,
     in_work: Callable[[], int] | None = None,
-    ledger: Ledger | None = None,
+    ledgers: Ledgers | None = None,
 ) -> Assembly:
     """Open it. `scanner` hears for these `rules`. `histories`: what was learned of senders. `in_work`: messages that the node works on now.
-    `ledger` takes down what deciding costs.
+    `ledgers` take down what deciding costs.
 
     Raises ConfigurationError for files.
     """
@@ -96,7 +96,7 @@ def assemble(
             hostname=configuration.gateway.hostname,
             interfaces={listener.name: listener.interface or listener.name for listener in configuration.listener},
             queue_length=in_work,
-            ledger=ledger,
+            ledgers=ledgers,
         ),
         {name: HostAccess(groups_of(configuration.sender_group, configuration.mail_flow_policy, listener=name)) for name in names},
         {listener.name: make_recipient_access(configuration, listener) for listener in configuration.listener},

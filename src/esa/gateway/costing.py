@@ -12,7 +12,7 @@ from esa.gateway import events
 from esa.gateway.events import Event as Log
 from esa.policy.content_filter import Rules
 from esa.policy.filters.costs import digest_of
-from esa.policy.filters.ledger import Ledger
+from esa.policy.filters.ledger import Ledgers
 from esa.store.costs import FOLDER, Kept, read, write
 from esa.store.folder import make_private
 
@@ -20,11 +20,11 @@ EVERY_SECONDS = 60.0
 
 
 class Costing:
-    """`ledger` is for the decider. Hits of filters that are the same still are gone on with; times begin anew where any filter is another."""
+    """`ledgers` are for the decider. Hits of filters that are the same still are gone on with; times begin anew where any filter is another."""
 
     def __init__(self, state: Path, process: str, rules: Rules | None) -> None:
         """Raises StoreError if the folder cannot be made."""
-        self.ledger = Ledger()
+        self.ledgers = Ledgers()
         self._folder, self._process = make_private(state / FOLDER), process
         keys = rules.keys if rules is not None else frozenset()
         self._of = digest_of(keys)
@@ -48,11 +48,14 @@ class Costing:
 
     async def save(self) -> None:
         """Write what there is, if there is anything new."""
-        if self.ledger.messages == self._written:
+        if self.ledgers.messages == self._written:
             return
-        self._written = self.ledger.messages
-        kept = Kept(self._of, self._before.plus(self.ledger.costs()))
+        self._written = self.ledgers.messages
         try:
-            await asyncio.to_thread(write, self._folder, self._process, kept)
+            await asyncio.to_thread(self._write)
         except OSError as error:
             events.warning(Log.COSTS_NOT_KEPT, reason=str(error), consequence="what filters cost is told without the last minutes")
+
+    def _write(self) -> None:
+        """On a thread: a large message that is decided about meanwhile may keep its ledger for a while. Raises OSError."""
+        write(self._folder, self._process, Kept(self._of, self._before.plus(self.ledgers.costs())))

@@ -23,7 +23,7 @@ from esa.policy.content_filter import Rules
 from esa.policy.disposition import NOTHING, Disposition, Plan, plan
 from esa.policy.early import refusal_in
 from esa.policy.filters.costs import MESSAGES, POLICIES, REST
-from esa.policy.filters.ledger import FILTERS, Ledger
+from esa.policy.filters.ledger import FILTERS, Ledger, Ledgers
 from esa.policy.host_access import Needs
 from esa.policy.mail_policy import treat, verdict_of
 from esa.policy.policy_table import MailPolicies, PolicyTable, Senders
@@ -96,11 +96,11 @@ class Decider:
         hostname: str = "",
         interfaces: Mapping[str, str] = MappingProxyType({}),
         queue_length: Callable[[], int] | None = None,
-        ledger: Ledger | None = None,
+        ledgers: Ledgers | None = None,
     ) -> None:
         """`lookup` finds entries of dictionaries in addresses; None: conditions that ask for it are unscanned.
 
-        `interfaces`: by listener the name of the interface. `queue_length`: messages in work on this node. `ledger` takes down what it costs.
+        `interfaces`: by listener the name of the interface. `queue_length`: messages in work on this node. `ledgers` take down what it costs.
         """
         self._policies = policies
         self._rules = None if rules is None or rules.is_empty else rules
@@ -110,9 +110,9 @@ class Decider:
         self.refuses_recipients = self._rules is not None and self._rules.has_early  # whether `refuse_recipient` ever does
         self.needs = Needs() if self._rules is None else self._rules.needs  # that filters have of every client
         self._backscatter = Backscatter()
-        self._ledger = ledger
-        if ledger is not None and self._rules is not None:
-            ledger.tally(MESSAGES, self._rules.messages.filters)  # made now, not with the first message
+        self._ledgers = ledgers
+        if ledgers is not None and self._rules is not None:
+            ledgers.here().tally(MESSAGES, self._rules.messages.filters)  # made now, not with the first message
 
     @property
     def policies(self) -> MailPolicies:
@@ -135,21 +135,24 @@ class Decider:
 
     def decide(self, case: Case) -> Decided:
         """One plan for all recipients of a message."""
-        ledger = self._ledger
-        if ledger is None or not ledger.begin():
-            return self._decide(case)
-        decided = self._decide(case)
-        ledger.lap(REST)
-        ledger.finish()
-        return decided
+        if self._ledgers is None:
+            return self._decide(case, None)
+        ledger = self._ledgers.here()
+        with ledger.guard:
+            if not ledger.begin():
+                return self._decide(case, ledger)
+            decided = self._decide(case, ledger)
+            ledger.lap(REST)
+            ledger.finish()
+            return decided
 
-    def _decide(self, case: Case) -> Decided:
+    def _decide(self, case: Case, ledger: Ledger | None) -> Decided:
         table = self._policies.of(is_outgoing=case.is_outgoing)
         if table.is_plain and self._rules is None:
             one = treat(case.report, case.envelope.recipients, table.default, spam_check=case.spam_check)
             return Decided(plan((one,)), one.verdict or Verdict.CLEAN)
         hits: Hits = {}
-        message, ledger = Message(case.content), self._ledger
+        message = Message(case.content)
         senders = senders_of(case, table, message)
         if ledger is not None and ledger.timing == FILTERS:
             ledger.lap(POLICIES)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 from esa.gateway.copies import edits_of, envelope_of
 from esa.gateway.deciding import Case, Decided
 from esa.gateway.records import Contents
-from esa.message.trace import REASONS_SHOWN, header_end
+from esa.message.trace import REASONS_SHOWN
 from esa.policy.disposition import Answer
 from esa.policy.splinters import NO_GROUPS, route_of
 from esa.store.identifier import new_identifier
+from esa_core._header_lines import header_end
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

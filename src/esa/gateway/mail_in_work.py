@@ -48,8 +48,18 @@ class Arrival:
     contents: Contents | None = None  # what of it was made beforehand
     again: list[Arrival] = field(default_factory=list)  # copies of it that go through all stages themselves
     copy_of: str = ""  # identifier of the message that it is such a copy of
+    is_outgoing: bool = field(init=False)  # of a host or user who may send to any domain
+    is_checked: bool = field(
+        init=False
+    )  # treated by its score: as the policy of its sender says, which for mail of an incoming relay is the relay's client
     _subject: str | None = None
     _told_reasons: list[tuple[str, float]] | None = None
+
+    def __post_init__(self) -> None:
+        visit, origin = self.visit, self.transaction.origin
+        self.is_outgoing = visit is not None and visit.may_relay(self.session.user)
+        match = origin.match if origin is not None else None
+        self.is_checked = match.policy.spam_check if match is not None else visit is None or visit.policy.spam_check
 
     @property
     def subject(self) -> str:
@@ -64,19 +74,6 @@ class Arrival:
         if self._told_reasons is None:
             self._told_reasons = [(name, round(weight * 1000) / 1000) for name, _, weight in self.reasons]  # round(x, 3) takes far longer
         return self._told_reasons
-
-    @property
-    def is_outgoing(self) -> bool:
-        """Whether it is of a host or user who may send to any domain."""
-        return self.visit is not None and self.visit.may_relay(self.session.user)
-
-    @property
-    def is_checked(self) -> bool:
-        """Whether it is treated by its score: as the policy of its sender says, which for mail of an incoming relay is the relay's client."""
-        origin = self.transaction.origin
-        if origin is not None and origin.match is not None:
-            return origin.match.policy.spam_check
-        return self.visit is None or self.visit.policy.spam_check
 
     @property
     def is_signed(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from email.header import Header
 from email.utils import formatdate
 
-from esa.message.trace import header_end
+from esa_core._header_lines import header_end
 
 HEADER_LIMIT = 64 << 10  # octets of the original header that a delivery status notification returns
 _BOUNDARY = "esa-{identifier}"  # of our own making: the identifier cannot be foreseen

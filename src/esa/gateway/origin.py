@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from esa.gateway.events import FieldValue
 from esa.gateway.sender_facts import SenderFacts
 from esa.message.field import values_of
-from esa.message.trace import header_end
 from esa.policy.host_access import HostAccess, Match, Needs, Sender
 from esa.policy.incoming_relay import VALUE_LIMIT, IncomingRelay
+from esa_core._header_lines import header_end
 
 if TYPE_CHECKING:
     from esa.gateway.receiver import Transaction

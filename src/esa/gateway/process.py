@@ -150,7 +150,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
     costing = Costing(configuration.state, task.name, rules)
     histories, in_work = TableReader(configuration.state / TABLE), Counters(configuration.state / COUNTERS).in_work
-    assembly = assemble(configuration, scanner, rules, histories, in_work, costing.ledger)
+    assembly = assemble(configuration, scanner, rules, histories, in_work, costing.ledgers)
     groups = make_groups(configuration, assembly.decider.groups)
     loop = asyncio.get_running_loop()
     route = Route(

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from esa.gateway.recording import Recording
-    from esa.store.recorder import Fate
+    from esa.store.recorded import Fate
 
 LARGE = 128 << 10  # octets; a longer message is scanned on its own thread, so that it never delays a batch of small ones
 SCAN_ITEMS, SCAN_OCTETS = 64, 2 << 20  # caps of a batch: past some tens of messages it is no faster, only later
@@ -324,7 +324,7 @@ class Route:
         self._log(Log.MESSAGE_REFUSED if refused else Log.MESSAGE_DEFERRED, arrival, reply, reason)
         arrival.transaction.finish(reply)
         if self._recording is not None:
-            self._recording.add(arrival, reply, _FATES[outcome], reason)
+            self._recording.add(arrival, _FATES[outcome], reason)
         arrival.unmap()
         for record in records:
             self._commit_unhurried(record)
@@ -374,7 +374,7 @@ class Route:
         self._log(Log.MESSAGE_DEFERRED, arrival, reply, reason)
         arrival.transaction.finish(reply)
         if self._recording is not None:
-            self._recording.add(arrival, reply, "deferred", reason)
+            self._recording.add(arrival, "deferred", reason)
         self._note_empty()
 
     # --- commit ---------------------------------------------------------------------------------------------------------------------
@@ -422,8 +422,10 @@ class Route:
                 row.add(Counter.MESSAGES_DROPPED)
             self._log(Log.MESSAGE_KEPT, arrival, reply)
             arrival.transaction.finish(reply)
-            if self._recording is not None:
-                self._recording.add(arrival, reply, "accepted")
+        if self._recording is not None:  # all of them behind the last reply: nobody waits for it, and it is quicker in one go
+            for arrival in items:
+                if isinstance(arrival, Arrival) and arrival.reply is not None:
+                    self._recording.add(arrival, "accepted")
         self._note_empty()
 
     def _uncommitted(self, items: list[Arrival | Record], error: Exception) -> None:

@@ -29,12 +29,12 @@ from esa.gateway.recipients import Recipients
 from esa.gateway.sender_facts import SenderFacts
 from esa.gateway.visit import Visit, fields_of, visit_of
 from esa.message.reply import Reply
-from esa.message.trace import header_end
 from esa.policy.host_access import HostAccess, Match, Needs, Sender
 from esa.policy.incoming_relay import IncomingRelay, IncomingRelays
 from esa.policy.mail_flow import AccessRule, Demand, MailFlowPolicy, PipelineRule, names_path
 from esa.policy.recipient_access import RecipientAccess
 from esa.policy.senders import IpAddress, read_address
+from esa_core._header_lines import header_end
 
 if TYPE_CHECKING:
     from esa.gateway.protocol import Connection

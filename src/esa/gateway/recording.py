@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,16 +24,17 @@ from esa.gateway import events
 from esa.gateway.events import Event as Log
 from esa.gateway.metrics import Counter, Row
 from esa.gateway.records import scores_of
-from esa.message.reply import Reply
 from esa.policy.content_filter import Rules
-from esa.policy.disposition import Disposition, Plan
+from esa.policy.disposition import Action, Disposition, Plan
 from esa.policy.filters.note import Note
 from esa.policy.view import CHECK, COUNTS, DICTIONARIES
 from esa.store.dictionary_hits import terms_told
-from esa.store.recorder import CONTENT_FILTERS, MESSAGE_FILTERS, Fate, Found, Heard, Held, Program, Recorded
+from esa.store.recorded import CONTENT_FILTERS, MESSAGE_FILTERS, Fate, Found, Heard, Program
 from esa.store.recorder_folder import FOLDER
+from esa.store.recorder_line import DISPOSITION, ENVELOPE, SESSION, Beside, Column, beside
 from esa.store.recorder_writer import Limits, Recorder
 from esa_core import FACT_SPACE
+from esa_core._header_lines import header_fields
 
 if TYPE_CHECKING:
     from esa.engine.verdict import Report
@@ -47,7 +47,14 @@ AUTHORS_KEPT = 4  # From and Reply-To fields; more than one of each is an attack
 FIELD_LIMIT = 1_000  # octets of such a field
 TERMS_KEPT = 1_000  # terms of filters; more in one message is one that is made of them
 FAILURE_SECONDS = 60.0  # a fault of ours is told so often
-_END_OF_FIELD = re.compile(rb"\n(?![ \t])")
+AUTHORS = (b"from", b"reply-to")
+ARRIVED: Sequence[Column] = (
+    *("id", SESSION, ENVELOPE, ("reply", ("code", "enhanced")), "is_outgoing", "is_checked"),
+    ("visit", ("match.group", "match.because", "match.policy.name", ("sender", ("reputation", "names", "reverse", "listed")))),
+    *("verdict", ("report", ("score", "logit", "flags", "summary")), "told_reasons", "subject", "greylist"),
+    ("plan", (("splinters[]", DISPOSITION), ("refusals[]", DISPOSITION))),
+    *("transaction.entries", "transaction.groups.groups"),
+)  # where an `Arrival` has what a line of the recorder has
 
 
 def program_of(configuration: Configuration, scanner: Scanner, rules: Rules | None, groups: Iterable[str] = ()) -> Program:
@@ -94,7 +101,13 @@ def open_recording(
     about = {"version": __version__, "hostname": configuration.gateway.hostname, "facts": FACT_SPACE}
     try:
         recorder = Recorder(
-            configuration.state / FOLDER, limits, writer=writer, program=program, about=about, with_contents=given.record_content
+            configuration.state / FOLDER,
+            limits,
+            writer=writer,
+            program=program,
+            about=about,
+            with_contents=given.record_content,
+            columns=ARRIVED,
         )
     except StoreError as fault:
         events.warning(Log.RECORDER_STOPPED, reason=str(fault), consequence="this process records nothing until it is started again")
@@ -108,28 +121,26 @@ class Recording:
     def __init__(self, recorder: Recorder, program: Program, *, loop: asyncio.AbstractEventLoop, row: Row, contents: bool = False) -> None:
         self._recorder, self._program, self._loop, self._row, self._contents = recorder, program, loop, row, contents
         self._thread = ThreadPoolExecutor(1, "recorder")
-        self._is_busy = self._is_closed = False
-        self._lost = self._untold_from = 0
+        self._is_closed = False
+        self._taken = self._lost = self._untold_from = 0
         self._told_until = 0.0
         self._is_told = False  # that nothing is recorded
         self._timer = loop.call_later(BUSY_SECONDS, self._flush)
 
-    def add(self, arrival: Arrival, reply: Reply, fate: Fate, reason: str = "") -> None:
-        """Record a message that was scanned. Its content is still there, if it came in memory."""
+    def add(self, arrival: Arrival, fate: Fate, reason: str = "") -> None:
+        """Record a message that was scanned and answered. Its content is still there, if it came in memory."""
         if arrival.report is None or self._is_closed:
             return
+        content = None
         try:
-            content = (
-                arrival.content if self._contents and type(arrival.content) is bytes and len(arrival.content) <= CONTENT_LIMIT else None
-            )
-            if self._recorder.add(recorded_of(arrival, reply, fate, reason, self._program), content or None, authors=authors_of(arrival)):
-                self._row.add(Counter.RECORDED)
+            if self._contents and type(arrival.content) is bytes and len(arrival.content) <= CONTENT_LIMIT:
+                content = arrival.content or None
+            self._recorder.put(arrival, beside_of(arrival, fate, reason, self._program), arrival.id, content)
         except Exception as error:
             self._row.add(Counter.RECORDER_LOST)
             if (now := time.monotonic()) >= self._told_until:
                 self._told_until = now + FAILURE_SECONDS
                 events.error(Log.RECORDER_FAILED, cause=error, id=arrival.id)
-        self._is_busy = True
 
     def _flush(self) -> None:
         future = self._loop.run_in_executor(self._thread, self._recorder.flush)
@@ -141,14 +152,16 @@ class Recording:
         if (error := future.exception()) is not None and (now := time.monotonic()) >= self._told_until:
             self._told_until = now + FAILURE_SECONDS
             events.error(Log.RECORDER_FAILED, cause=error)
-        self._tell()
-        self._timer = self._loop.call_later(BUSY_SECONDS if self._is_busy else IDLE_SECONDS, self._flush)
-        self._is_busy = False
+        is_busy = self._tell()
+        self._timer = self._loop.call_later(BUSY_SECONDS if is_busy else IDLE_SECONDS, self._flush)
 
-    def _tell(self) -> None:
+    def _tell(self) -> bool:
+        """Count and tell what became of what there was; whether there was anything."""
         recorder = self._recorder
-        if recorder.lost > self._lost:
-            self._row.add(Counter.RECORDER_LOST, recorder.lost - self._lost)
+        taken, lost = recorder.taken - self._taken, recorder.lost - self._lost
+        self._taken += taken
+        self._row.add(Counter.RECORDED, taken)
+        self._row.add(Counter.RECORDER_LOST, lost)
         if recorder.fault is not None and not self._is_told:
             self._is_told, self._untold_from = True, self._lost
             events.warning(
@@ -159,85 +172,43 @@ class Recording:
         elif recorder.fault is None and self._is_told:
             self._is_told = False
             events.info(Log.RECORDER_RESUMED, lost=recorder.lost - self._untold_from)
-        self._lost = recorder.lost
+        self._lost += lost
+        return taken + lost > 0
 
     async def close(self) -> None:
         """Write what waits, and close."""
         self._is_closed = True
         self._timer.cancel()
         await self._loop.run_in_executor(self._thread, self._recorder.close)
+        self._tell()
         self._thread.shutdown(wait=False)
 
 
-def recorded_of(arrival: Arrival, reply: Reply, fate: Fate, reason: str, program: Program) -> Recorded:
-    """The record of a message that was scanned and answered, but for its author: see `authors_of`."""
-    report = arrival.report
+def beside_of(arrival: Arrival, fate: Fate, reason: str, program: Program) -> Beside:
+    """What is recorded of a message that was scanned and answered, beside the columns of `ARRIVED`."""
+    report, plan = arrival.report, arrival.plan
     assert report is not None
-    envelope, plan, visit, transaction = arrival.envelope, arrival.plan, arrival.visit, arrival.transaction
-    group = because = policy = ""
-    reputation = reverse = None
-    names: tuple[str, ...] = ()
-    listed: tuple[str, ...] = ()
-    if visit is not None:
-        match, sender = visit.match, visit.sender
-        group, because, policy = match.group, match.because, match.policy.name
-        if sender is not None:
-            reputation, names, listed = sender.reputation, sender.names, tuple(sorted(sender.listed)) if sender.listed else ()
-            reverse = None if sender.reverse is None else sender.reverse.value
     checks = report.checks
-    entries = transaction.entries
-    groups = transaction.groups
+    authors = header_fields(arrival.content or arrival.head, AUTHORS, end=len(arrival.head), most=AUTHORS_KEPT, longest=FIELD_LIMIT)
+    if (
+        fate == "accepted"
+        and plan.has_no_outcome
+        and plan.splinters[0].action is Action.DELIVER
+        and DICTIONARIES not in checks
+        and CHECK not in checks
+    ):
+        return fate, reason, None, (), (), "", authors.decode("latin-1")  # most mail
     dispositions = plan.splinters or plan.refusals
     is_kept = fate == "accepted" and any(one.keeps_content for one in dispositions)
-    return Recorded(
-        arrival.id,
-        arrival.session,
-        envelope,
+    return beside(
         fate,
-        f"{reply.code} {reply.enhanced}",
         reason,
-        arrival.is_outgoing,
-        arrival.is_checked,
-        group,
-        because,
-        policy,
-        reputation,
-        names,
-        reverse,
-        listed,
-        report.score,
-        report.logit,
-        arrival.verdict.value,
-        report.families,
-        tuple(arrival.told_reasons),
-        report.flags,
-        arrival.subject,
-        "",
-        "",
-        _found(report) if DICTIONARIES in checks else {},
-        _heard(report, program) if CHECK in checks else Heard(program, {}),
-        tuple([Held(one.policy, one.recipients, one.action.value, one.reason) for one in dispositions]),
-        _hits(plan, dispositions),
-        tuple([entries.get(one, "") for one in envelope.recipients]) if entries else (),
-        {} if groups is None else {address: tuple(sorted(of)) for address, of in groups.groups.items()},
-        arrival.greylist,
-        "" if is_kept or not arrival.content else hashlib.sha256(arrival.content[:FINGERPRINT_OCTETS]).hexdigest(),
-        report.fact_row,
+        dictionaries=_found(report) if DICTIONARIES in checks else None,
+        terms=_heard(report, program) if CHECK in checks else None,
+        hits=_hits(plan, dispositions),
+        fingerprint="" if is_kept or not arrival.content else hashlib.sha256(arrival.content[:FINGERPRINT_OCTETS]).hexdigest(),
+        authors=authors.decode("latin-1"),
     )
-
-
-def authors_of(arrival: Arrival) -> bytes:
-    """The From and Reply-To fields as they stand, for `encode`; of a message that came as a file in lower case, as addresses are anyway."""
-    head = arrival.head
-    content = arrival.content or head
-    found: list[bytes] = []
-    for name in (b"from", b"reply-to"):
-        at = 0 if head.startswith(name) else head.find(b"\n" + name) + 1 or -1
-        while at >= 0 and len(found) < AUTHORS_KEPT:
-            end = _END_OF_FIELD.search(head, at, at + FIELD_LIMIT)
-            found.append(content[at : end.end() if end is not None else at + FIELD_LIMIT])
-            at = head.find(b"\n" + name, at) + 1 or -1
-    return b"".join(found)
 
 
 def _found(report: Report) -> dict[str, Found]:

@@ -17,6 +17,7 @@ from email.utils import formatdate
 from esa.errors import SyntaxFault
 from esa.message.address import parse_domain
 from esa.message.envelope import Envelope, Session
+from esa_core._header_lines import header_end
 
 FIELD_PREFIX = b"x-esa-"  # every field of ours begins so; one that comes in is forged
 LINE_WIDTH = 78  # octets without CRLF, RFC 5322 section 2.1.1
@@ -105,17 +106,6 @@ def result_field_ranges(content: Content, end: int | None = None) -> Iterator[tu
         pending = (start, behind)
     if pending is not None:
         yield pending
-
-
-def header_end(content: Content) -> int:
-    """Offset behind the last line of the header: that of the empty line, or the size where there is none."""
-    size = len(content)
-    if content[:1] == b"\n" or content[:2] == b"\r\n":
-        return 0
-    crlf = content.find(b"\n\r\n")
-    bare = content.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else size)
-    first = bare if bare >= 0 else crlf
-    return first + 1 if first >= 0 else size
 
 
 def _forged_fields(content: Content, end: int) -> Iterator[int]:

@@ -159,6 +159,12 @@ class View:
         """The address of the client, or of the one that an incoming relay took the message from; IPv4 in IPv6 is IPv4. None: it is none."""
         return place_of(self.session.relayed_from or self.session.client_address)
 
+    def not_heard(self, dictionary: str, terms: Mapping[str, int]) -> Mapping[str, int]:
+        """Those of its entries that were not found in the message as it came: the others are counted as found there."""
+        heard = self.report.checks.get(DICTIONARIES, _NO_FACTS).get(dictionary)
+        told = heard["terms"] if isinstance(heard, Mapping) else {}
+        return {entry: times for entry, times in terms.items() if entry not in told}
+
     def scores(self, text: str) -> Mapping[str, Score]:
         """What stands in an address or the value of a header field, by dictionary. There is a lookup, or nothing is found."""
         found = self._looked_up.get(text)

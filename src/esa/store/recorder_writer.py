@@ -1,4 +1,4 @@
-"""Writes what the recorder keeps, within its limits. One `Recorder` for each receive worker, which calls `add` on its loop and `flush` on a thread.
+"""Writes what the recorder keeps, within its limits. One `Recorder` for each receive worker, which calls `put` on its loop and `flush` on a thread.
 
 Nothing is synced and nothing raises once it is open: what cannot be written is lost, counted, and said in the files (a line {"lost": n}). On a full
 or failing disk it stops, looks again every few seconds, and goes on. The limits hold for all writers together: whoever tidies removes the oldest
@@ -15,17 +15,17 @@ import os
 import re
 import threading
 import time
-from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 from esa.errors import StoreError
 from esa.store.folder import make_private, store_error, take_lock, telling
-from esa.store.recorder import Program, Recorded, encode
+from esa.store.recorded import Program, Recorded
 from esa.store.recorder_erasing import erase_requested
 from esa.store.recorder_folder import CLOSED, CONTENT, LINE_LIMIT, OPEN, PROGRAM, Segment, make_key, seal, segments_of, size_of, writers_of
+from esa.store.recorder_line import COLUMNS, Beside, Column, beside_of
+from esa_core._json_lines import JsonLines
 
 WAITING_LIMIT = 8 << 20  # octets that wait for `flush`; more is a disk that cannot follow, and records may be lost
 RESERVE_OCTETS = 128 << 20  # free space that is left to mail, which is put off below half of it
@@ -66,32 +66,19 @@ class Limits:
 
 
 class _Waiting:
-    """Lines that wait to be written, in one buffer that stays: kept one by one they would lie between the buffers of messages, and tear the heap."""
+    """Lines that wait to be written, and contents with the identifiers of their messages by number of the line."""
 
-    def __init__(self) -> None:
-        self.lines = BytesIO()
-        self.ends = array("I")  # of each line in the buffer
-        self.contents: dict[int, tuple[str, bytes]] = {}  # identifier and content by number of the line
-        self.octets = 0  # of lines and contents
-
-    def put(self, line: bytes, identifier: str, content: bytes | None) -> None:
-        self.lines.write(line)
-        self.octets += len(line)
-        if content is not None:
-            self.contents[len(self.ends)] = identifier, content
-            self.octets += len(content)
-        self.ends.append(self.lines.tell())
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.lines = JsonLines(columns, longest=LINE_LIMIT, most=WAITING_LIMIT)
+        self.contents: dict[int, tuple[str, bytes]] = {}
+        self.octets = 0  # of contents
 
     def __len__(self) -> int:
-        return len(self.ends)
-
-    def start(self, number: int) -> int:
-        return self.ends[number - 1] if number else 0
+        return len(self.lines)
 
     def clear(self) -> None:
         """Begin anew in the same memory."""
-        self.lines.seek(0)
-        del self.ends[:]
+        self.lines.clear()
         self.contents.clear()
         self.octets = 0
 
@@ -108,9 +95,13 @@ class Recorder:
         program: Program | None = None,
         about: Mapping[str, str] | None = None,
         with_contents: bool = False,
+        columns: Sequence[Column] = COLUMNS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`about` stands at the head of each segment. Raises StoreError; with `is_in_use` while another process writes under this name."""
+        """`about` stands at the head of each segment; `columns` are those of what `put` is given.
+
+        Raises StoreError; with `is_in_use` while another process writes under this name.
+        """
         self._folder, self._limits, self._clock = folder, limits or Limits(), clock
         self._home = make_private(folder / writer)
         self._lock = take_lock(self._home / "lock", what=f"the recorder of {writer}")
@@ -119,10 +110,10 @@ class Recorder:
         self._program = hashlib.sha256(self._listened).hexdigest()[:DIGITS]
         self._about = dict(about or {})
         self._key = make_key(folder) if with_contents else b""
-        self._guard = threading.Lock()  # of what `add` and `flush` both touch
-        self._waiting, self._spare = _Waiting(), _Waiting()
+        self._guard = threading.Lock()  # of what `put` and `flush` both touch
+        self._waiting, self._spare = _Waiting(columns), _Waiting(columns)
         self._untold = 0  # messages lost that no file tells of yet
-        self.lost = 0  # since it was opened
+        self.taken = self.lost = 0  # since it was opened
         self.fault: StoreError | None = None
         self._retry_at = self._tidy_at = 0.0
         self._segment = -1  # descriptor; -1: none is open
@@ -132,16 +123,26 @@ class Recorder:
         close_leftovers(self._home)
         self.tidy()
 
-    def add(self, recorded: Recorded, content: bytes | None = None, *, authors: bytes = b"") -> bool:
-        """Take a record, to be written by the next `flush`; False if it is lost. Quick, and without a call of the system. `authors` as for `encode`."""
+    def add(self, recorded: Recorded, content: bytes | None = None) -> bool:
+        """`put` a record as it is read."""
+        return self.put(recorded, beside_of(recorded), recorded.id, content)
+
+    def put(self, source: object, beside: Beside, identifier: str, content: bytes | None = None) -> bool:
+        """Take a message, to be written by the next `flush`; False if it is lost. Quick, and without a call of the system.
+
+        `source` has what the columns name, and `beside` what `recorder_line.beside` makes. Raises what an attribute of the source raises.
+        """
         has_content = content is not None and bool(self._key)
-        line = encode(recorded, has_content=has_content, authors=authors)
-        octets = len(line) + (len(content) if has_content and content is not None else 0)
         with self._guard:
-            if len(line) > LINE_LIMIT or self._waiting.octets + octets > WAITING_LIMIT:
+            waiting = self._waiting
+            room = WAITING_LIMIT - waiting.octets - (len(content) if has_content and content is not None else 0)
+            if waiting.lines.add(source, (*beside, has_content), room=max(room, 0)) < 0:
                 self._lose(1)
                 return False
-            self._waiting.put(line, recorded.id, content if has_content else None)
+            if has_content and content is not None:
+                waiting.contents[len(waiting) - 1] = identifier, content
+                waiting.octets += len(content)
+            self.taken += 1
         return True
 
     def _lose(self, count: int) -> None:
@@ -192,17 +193,23 @@ class Recorder:
 
     def _fitting(self, waiting: _Waiting, at: int) -> int:
         """The end of what still goes into this segment; at least one."""
-        limits = self._limits
-        count, octets, content_octets = self._count, self._octets, self._content_octets
-        for place in range(at, len(waiting)):
-            count += 1
-            octets += waiting.ends[place] - waiting.start(place)
+        limits, lines = self._limits, waiting.lines
+        before = lines.end(at - 1) if at else 0
+        content_octets = self._content_octets
+        is_all = self._octets + lines.octets - before <= limits.segment_octets and self._count + len(lines) - at <= limits.segment_messages
+        if is_all and content_octets + waiting.octets <= limits.segment_content_octets:
+            return len(lines)
+        for place in range(at, len(lines)):
             if place in waiting.contents:
                 content_octets += len(waiting.contents[place][1])
-            is_over = count > limits.segment_messages or octets > limits.segment_octets or content_octets > limits.segment_content_octets
+            is_over = (
+                self._count + place + 1 - at > limits.segment_messages
+                or self._octets + lines.end(place) - before > limits.segment_octets
+                or content_octets > limits.segment_content_octets
+            )
             if is_over and (place > at or self._count):
                 return place
-        return len(waiting)
+        return len(lines)
 
     def _is_full(self) -> bool:
         limits = self._limits
@@ -222,8 +229,7 @@ class Recorder:
             untold, self._untold = self._untold, 0
         note = json.dumps({"lost": untold}).encode() + b"\n" if untold else b""
         try:
-            with waiting.lines.getbuffer() as lines, lines[waiting.start(at) : waiting.start(upto)] as piece:
-                written = _put(self._segment, note) + _put(self._segment, piece)
+            written = _put(self._segment, note) + _put(self._segment, waiting.lines.piece(at, upto))
         except OSError:
             with self._guard:
                 self._untold += untold
@@ -240,7 +246,7 @@ class Recorder:
         self._began = self._last_began = max(int(self._clock() * 1000), self._last_began + 1)
         self._count = self._octets = self._content_octets = 0
         self._segment = _create(self._open_path)
-        self._octets = _put(self._segment, json.dumps({"recorder": 1, **self._about}).encode() + b"\n")
+        self._octets = _put(self._segment, json.dumps({"recorder": 2, **self._about}).encode() + b"\n")
 
     @property
     def _open_path(self) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 
 from esa.policy.filters.costs import MESSAGES, Costs, FilterCost, digest_of
-from esa.policy.filters.ledger import CONDITIONS, FILTERS, Ledger
+from esa.policy.filters.ledger import CONDITIONS, FILTERS, Ledger, Ledgers
 from esa.policy.outcome import Outcome
 from tests.policy.filters.running import MAIL, WITH_ATTACHMENTS, Running
 from tests.policy.filters.test_plan import CONDITIONS as WORDS
@@ -150,3 +151,27 @@ def test_pages_add_up_and_filters_with_another_text_are_others() -> None:
     assert {(one.name, one.hits) for one in total.of(keys).filters} == {("always", 2), ("ends", 1)}
     assert digest_of(keys) != digest_of({(MESSAGES, one.name, one.digest) for one in second.plan.filters})
     assert total.hits.timed == 0
+
+
+def test_messages_that_two_threads_decide_about_at_once_are_all_counted() -> None:
+    running, ledgers = Running(TEXT), Ledgers()
+    begun = threading.Barrier(3)
+
+    def decide() -> None:
+        begun.wait()
+        for _ in range(200):
+            ledger = ledgers.here()
+            with ledger.guard:
+                run(running, ledger)
+
+    threads = [threading.Thread(target=decide) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    while any(thread.is_alive() for thread in threads):
+        ledgers.costs()  # asked for meanwhile, it loses nothing
+    once = Running(TEXT)
+    acting = {step.filter for step in once.plan.run(once.view(MAIL)).trail}
+    costs = ledgers.costs()
+    assert (ledgers.messages, costs.messages) == (400, 400)
+    assert {one.name: one.hits for one in costs.filters if one.hits} == dict.fromkeys(acting, 400)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -322,6 +323,20 @@ def test_entries_that_stand_in_addresses_are_hits() -> None:
     running.plan.run(view)
     assert view.hits[("rcpt-to", "bob@example.net", "people")] == {"bob@example.net": 1}
     assert {where for where, _, _ in view.hits} <= {"rcpt-to", "mail-from"}
+
+
+def test_entries_that_stand_in_a_header_field_are_hits_once() -> None:
+    text = 'a: if (header-dictionary-match("words", "X-Note", 5) or header-dictionary-match("words", "Subject", 5)) { no-op(); }'
+    running = Running(text, Dictionary.from_text("words", "quarterly\nstatement\n"))
+    raw = b"X-Note: quarterly\r\nSubject: your statement\r\n\r\nbody\r\n"
+    view = running.view(raw)
+    running.plan.run(view)
+    heard = view.report.checks["dictionaries"].get("words")
+    found = dict(heard["terms"]) if isinstance(heard, Mapping) else {}
+    for terms in view.hits.values():
+        assert not found.keys() & terms.keys()
+        found |= terms
+    assert found == {"quarterly": 1, "statement": 1}
 
 
 @pytest.mark.parametrize(

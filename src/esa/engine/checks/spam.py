@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, overload
 
 from esa.engine.check import Check, Evidence, Finding, Materials, Term
-from esa.engine.verdict import Reason, Reasons
+from esa.engine.verdict import Reason, Reasons, Summary
 
 if TYPE_CHECKING:
     from esa.engine.model import Model
@@ -55,6 +55,11 @@ class ModelReasons(Reasons):
         if self._sums is None and self._batch is not None:
             self._first(self._batch, 0)
         return self._facts
+
+    def summary(self) -> Summary:
+        if self._sums is None and self._batch is not None:
+            self._first(self._batch, 0)
+        return self._check.families, self._sums or (), self._facts
 
     def _at(self, place: int) -> Reason:
         index = self._ranked()[place]

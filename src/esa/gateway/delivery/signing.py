@@ -22,8 +22,8 @@ from esa.config.schema import Configuration
 from esa.errors import ConfigurationError
 from esa.message.author import mailbox_of
 from esa.message.dkim import Algorithm, BodyDigest, SigningKey, record_of, signature_fields
-from esa.message.trace import header_end
 from esa.store.segments import StoredMessage
+from esa_core._header_lines import header_end
 
 RSA_LEAST, RSA_MOST = 1024, 4096  # bits; verifiers refuse less, and need not take more (RFC 8301 section 3.2)
 RSA_BITS = 2048  # of a new key: its record still fits into one DNS answer by UDP

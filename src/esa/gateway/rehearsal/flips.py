@@ -18,7 +18,7 @@ from esa.gateway.rehearsal.judgement import Fate, Judgement, Mail, Outcome, Step
 from esa.gateway.rehearsal.recalled import NotKnown
 from esa.gateway.rehearsal.recalling import Recalling, as_decided
 from esa.gateway.rehearsal.rehearsal import Rehearsal, batches
-from esa.store.recorder import Recorded
+from esa.store.recorded import Recorded
 
 ANY = "any"
 EXAMPLES = 5  # kept of each class

@@ -15,7 +15,7 @@ from esa.message.subject import SUBJECT_LENGTH
 from esa.policy.filters.note import Note
 from esa.policy.filters.witness import Witness
 from esa.policy.view import View
-from esa.store.recorder import CONTENT_FILTERS, MESSAGE_FILTERS, Program, Recorded
+from esa.store.recorded import CONTENT_FILTERS, MESSAGE_FILTERS, Program, Recorded
 
 if TYPE_CHECKING:
     from esa.engine.check import Term

@@ -27,7 +27,6 @@ from esa.gateway.rehearsal.fates import fate_of
 from esa.gateway.rehearsal.judgement import Fate, Judgement, Mail, Outcome, Step
 from esa.gateway.rehearsal.recalled import Counts, Dictionaries, Groups, Recall, RecallingDecider, not_known
 from esa.gateway.visit import Visit
-from esa.message.trace import header_end
 from esa.policy.disposition import Answer
 from esa.policy.host_access import HostAccess, Match, Sender
 from esa.policy.mail_flow import AccessRule
@@ -35,7 +34,8 @@ from esa.policy.recipient_access import REFUSED, recipient_of
 from esa.policy.senders import ReverseDns
 from esa.policy.splinters import NO_GROUPS
 from esa.policy.view import CHECK, COUNTS, DICTIONARIES
-from esa.store.recorder import Program, Recorded
+from esa.store.recorded import Program, Recorded
+from esa_core._header_lines import header_end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from esa.errors import StoreError
 from esa.message.envelope import Envelope, Session
-from esa.message.trace import header_end, strip_result_fields
+from esa.message.trace import strip_result_fields
 from esa.store.identifier import LENGTH
 from esa.store.quarantine import QuarantineView
 from esa.store.queue_view import QueueView
@@ -21,6 +21,7 @@ from esa.store.recorder import recordings
 from esa.store.recorder_folder import FOLDER as RECORDER
 from esa.store.segments import read_message
 from esa.store.tracking import Tracked, TrackingView
+from esa_core._header_lines import header_end
 
 LOOK = "see `esa track` for the messages that there are"
 

@@ -62,7 +62,9 @@ def _looked_up(field: str) -> Callable[[Test, Scope], Rule]:
                 if found is None:
                     continue
                 if field:
-                    view.hits[field, text, name] = found.terms
+                    view.hits[where, text, name] = found.terms
+                elif beside := view.not_heard(name, found.terms):
+                    view.hits[where, text, name] = beside
                 if found.score >= least:
                     view.matched.append(partial(str, text))
                     return True

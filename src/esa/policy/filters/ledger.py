@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import statistics
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +41,7 @@ class Ledger:
         self, *, every: int = EVERY, clock: Clock = time.perf_counter_ns, processor: Clock = time.thread_time_ns, seed: int = 0
     ) -> None:
         self.read, self._processor = clock, processor
+        self.guard = threading.Lock()
         self._every, self._chance = every, random.Random(seed)  # noqa: S311 - which messages are timed is no secret
         self.timing = UNTIMED  # of the message that is decided about
         self.messages = 0
@@ -125,6 +127,36 @@ class Ledger:
         """What the ledger says so far; filters that never ran nor acted are left out."""
         filters = Costs.sum(Costs(filters=tuple(tally.costs())) for tally in self._tallies.values()).filters
         return Costs(self.messages, self._timed[FILTERS], {name: nanoseconds for name, (_, nanoseconds) in self._stages.items()}, filters)
+
+
+class Ledgers:
+    """A ledger for each thread that decides about messages: large ones are decided about beside the others. All of them together are the ledger of a process.
+
+    Whoever decides holds the `guard` of its thread's ledger for the message; so `costs` may be asked for on any thread.
+    """
+
+    def __init__(self, make: Callable[[], Ledger] = Ledger) -> None:
+        self._make = make
+        self._by_thread: dict[int, Ledger] = {}
+
+    def here(self) -> Ledger:
+        """The ledger of this thread."""
+        found = self._by_thread.get(thread := threading.get_ident())
+        if found is None:
+            found = self._by_thread[thread] = self._make()
+        return found
+
+    @property
+    def messages(self) -> int:
+        return sum(one.messages for one in list(self._by_thread.values()))
+
+    def costs(self) -> Costs:
+        """As `Ledger.costs`, of all of them."""
+        found = []
+        for one in list(self._by_thread.values()):
+            with one.guard:
+                found.append(one.costs())
+        return Costs.sum(found)
 
 
 class Tally:
