@@ -23,7 +23,7 @@ from esa.gateway.delivery.mail_data import DataEncoder, Sendable, has_ascii_head
 from esa.gateway.delivery.replies import CONTROL, RemoteError, RemoteReply, ReplyReader, TlsError
 from esa.gateway.delivery.transaction import Attempt, Transaction, deferred
 from esa.message.envelope import Envelope
-from esa.store.entry import Result
+from esa.store.entry import IN_THE_CLEAR, Result
 
 BLOCK = 256 << 10  # octets of mail data written at a time
 
@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
         self.extensions: dict[str, str] = {}  # keyword of EHLO, upper case → its parameters
         self.sent = 0  # messages offered over this session
         self.number = 0  # of the connection in logs (AsyncOS's DCID), if it is given one
+        self.security = IN_THE_CLEAR  # as who secured it says
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = ReplyReader()
@@ -185,6 +186,8 @@ class Connection(asyncio.Protocol):
                 )
         except ssl.SSLCertVerificationError as error:
             fault = TlsError("certificate", f"the certificate is not trusted: {error.verify_message}")
+        except UnicodeError:
+            fault = TlsError("handshake", "the name of the next hop cannot be asked for")
         except ssl.SSLError as error:
             fault = TlsError("handshake", f"the handshake failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
         except TimeoutError:

@@ -73,6 +73,11 @@ def _is_of_machine(address: str) -> bool:
     return True
 
 
+def can_go_to(address: str, unreachable: Sequence[str]) -> bool:
+    """Whether an address that a stranger names is in none of these networks."""
+    return not any(ipaddress.ip_address(address) in ipaddress.ip_network(one) for one in unreachable)
+
+
 class Exchangers:
     """Asks for mail exchangers. Answers are kept by the resolver, as long as their time to live says."""
 

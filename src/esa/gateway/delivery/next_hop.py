@@ -186,7 +186,8 @@ class SmtpHop:
             return Outcome(entry, tuple(Result(address, "deferred", str(fault)) for address in entry.pending), self._name, time.time())
         if (held := self._back_off.note(attempt, began)) is not None:
             self._tell(self._back_off.trouble or "", held, connection.place)
-        return Outcome(entry, attempt.results, connection.place, time.time(), attempt.may_have_arrived, connection.number)
+        now = time.time()
+        return Outcome(entry, attempt.results, connection.place, now, attempt.may_have_arrived, connection.number, connection.security)
 
     def _read(self, entry: Entry) -> StoredMessage:
         message = read_message(self._spool, entry.location)
@@ -213,6 +214,15 @@ class SmtpHop:
         if events.tells_steps():
             (local, _), (address, port) = connection.endpoints
             events.step(Log.DELIVERY_CONNECTED, dcid=connection.number, next_hop=connection.place, local=local, address=address, port=port)
+        security = connection.security
+        if security.tls:
+            if events.tells_steps():
+                protocol, _, cipher = security.tls.partition(" ")
+                events.step(
+                    Log.DELIVERY_TLS_AGREED, dcid=connection.number, tls=protocol, cipher=cipher, verification=security.verification
+                )
+        elif security.verification:
+            events.info(Log.DELIVERY_TLS_FAILED, dcid=connection.number, next_hop=connection.place, reason=security.verification)
         return connection
 
     def _unreached(self, reason: str) -> None:

@@ -20,6 +20,7 @@ from esa.engine.resolver import Lookup, Outcome
 from esa.gateway.delivery.client import Connection, Timeouts
 from esa.gateway.delivery.exchangers import Exchangers
 from esa.gateway.delivery.replies import RemoteError
+from esa.gateway.delivery.securing import Host, Securing
 from esa.gateway.dns import Dns
 from esa.policy.destination_controls import IpPreference
 from esa.policy.smtp_routes import RouteHost, RouteKind, SmtpRoute, turned
@@ -57,6 +58,8 @@ class Place:
     port: int = 25
     speaks_lmtp: bool = False
     path: str = ""  # of a unix socket
+    host: str = ""  # name or address, as a certificate would stand for it
+    domain: str = ""  # whose mail exchanger it is; empty: a route names it
 
 
 class Reach:
@@ -72,9 +75,10 @@ class Reach:
         interface: Interface,
         preference: IpPreference,
         timeouts: Timeouts,
+        securing: Securing,
     ) -> None:
         """`domain`: whose mail exchangers are asked for, where the route says so."""
-        self._route, self._domain = route, domain
+        self._route, self._domain, self._securing = route, domain, securing
         self._exchangers, self._dns = exchangers, dns
         self._interface, self._preference, self._timeouts = interface, preference, timeouts
         self._turn = 0
@@ -115,7 +119,10 @@ class Reach:
 
     async def _exchangers_of(self, domain: str) -> AsyncIterator[Place]:
         port = self._exchangers.port
-        found = [Place(_named(one.host, port), one.addresses, port) for one in await self._exchangers.find(domain)]
+        asked = "" if domain.startswith("[") else domain
+        found = [
+            Place(_named(one.host, port), one.addresses, port, host=one.host, domain=asked) for one in await self._exchangers.find(domain)
+        ]
         now = time.monotonic()
         for place in sorted(found, key=lambda one: self._left_alone.get(one.name, 0.0) > now):
             yield place
@@ -132,9 +139,16 @@ class Reach:
             return f"no connection to {host.name}: the name servers do not answer for {host.host}"
         if not answer.values:
             return f"no connection to {host.name}: there is no address of {host.host}"
-        return Place(host.name, answer.values, host.port, is_lmtp)
+        return Place(host.name, answer.values, host.port, is_lmtp, host=host.host)
 
     async def _open(self, place: Place) -> Connection:
+        """A session, secured as the destination wants it: but over a socket of this machine, where nobody listens."""
+        if place.path:
+            return await self._session(place)
+        return await self._securing.open(Host(place.host, place.port, place.domain, place.name), lambda: self._session(place))
+
+    async def _session(self, place: Place) -> Connection:
+        """A session in the clear, behind its EHLO."""
         left = list(place.addresses)
         if not place.path:
             left = self._ordered(left)

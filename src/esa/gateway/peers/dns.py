@@ -75,8 +75,9 @@ class PeerResolver(Protocol):
 class ValidatingResolver:
     """Asks through dnspython, which shows the AD bit; c-ares does not. Belongs to one event loop."""
 
-    def __init__(self, servers: Sequence[str] = (), *, timeout: float, is_trusted: bool = False) -> None:
+    def __init__(self, servers: Sequence[str] = (), *, timeout: float, is_trusted: bool = False, kept: int = 0) -> None:
         """`servers` as `address` or `address:port`, none: those of this machine. `timeout`: seconds for one question with all its tries.
+        `kept`: answers that are kept for as long as they may be.
 
         Raises ConfigurationError if this machine has none.
         """
@@ -93,6 +94,8 @@ class ValidatingResolver:
             self._resolver.nameservers = [address for address, _ in places]
             self._resolver.nameserver_ports = dict(places)
         self._resolver.lifetime = timeout
+        if kept:
+            self._resolver.cache = dns.resolver.LRUCache(kept)
         self._resolver.use_edns(0, dns.flags.DO, PAYLOAD)
         self._resolver.flags = dns.flags.RD | dns.flags.AD
         self.is_trusted = is_trusted or all(ipaddress.ip_address(str(one)).is_loopback for one in self._resolver.nameservers)

@@ -1,6 +1,7 @@
-"""MTA-STS (RFC 8461): the policy that a domain publishes over HTTPS, and whether a server and its certificate fit it. `domain` calls it.
+"""MTA-STS (RFC 8461): the policy that a domain publishes over HTTPS, and whether a server and its certificate fit it. `domain` calls it, and
+delivery's `policies`, which keep what was fetched.
 
-The policy is fetched once per look, from `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`, without following redirects, at most 64 KiB, within
+The policy is fetched from `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`, without following redirects, at most 64 KiB, within
 seconds; what is wrong with it is said and counts as no policy in hand.
 """
 
@@ -12,7 +13,7 @@ import io
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -62,6 +63,12 @@ class PolicyError(ValueError):
 
 async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int = HTTPS) -> Found:
     """The policy of a domain. Never raises for what its servers do."""
+    record = await identify(resolver, domain)
+    return record if isinstance(record, Found) else await fetch(resolver, domain, record, manner=manner, port=port, seconds=SECONDS)
+
+
+async def identify(resolver: PeerResolver, domain: str) -> str | Found:
+    """The identifier of the policy that a domain publishes, as its DNS has it; or what there is without one. Never raises."""
     answer = await resolver.texts(f"_mta-sts.{domain}")
     if answer.outcome is Outcome.FAILED:
         return Found(None, MtaSts.UNKNOWN, f"the name servers do not answer for _mta-sts.{domain}")
@@ -73,12 +80,29 @@ async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int
     identifier = _fields(records[0], ";", "=").get("id", [""])[0]
     if not _IDENTIFIER.match(identifier):
         return Found(None, MtaSts.ABSENT, "the record has no id")
+    return identifier
+
+
+async def fetch(
+    resolver: PeerResolver,
+    domain: str,
+    identifier: str,
+    *,
+    manner: Manner,
+    port: int = HTTPS,
+    seconds: float,
+    is_allowed: Callable[[str], bool] = lambda _: True,
+) -> Found:
+    """The policy itself, over HTTPS. Never raises for what its servers do.
+
+    `is_allowed`: whether an address may be connected to, for those who fetch what strangers name.
+    """
     try:
-        async with asyncio.timeout(SECONDS):
-            text = await _fetch(resolver, f"mta-sts.{as_a_labels(domain)}", manner, port)
+        async with asyncio.timeout(seconds):
+            text = await _fetch(resolver, f"mta-sts.{as_a_labels(domain)}", manner, port, is_allowed)
         policy = parse(text, identifier)
     except TimeoutError:
-        return Found(None, MtaSts.UNKNOWN, f"the policy did not come within {SECONDS:g} s")
+        return Found(None, MtaSts.UNKNOWN, f"the policy did not come within {seconds:g} s")
     except (PolicyError, OSError) as error:
         return Found(None, MtaSts.UNKNOWN, f"the policy cannot be had: {error}")
     if policy.mode == "none":
@@ -127,13 +151,16 @@ def _fields(text: str, between: str, mark: str) -> dict[str, list[str]]:
     return found
 
 
-async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int) -> str:
+async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int, is_allowed: Callable[[str], bool]) -> str:
     """The file at the well-known place. Raises PolicyError or OSError, which say why not."""
     answer = await resolver.addresses(host)
     if not answer.values:
         raise PolicyError(f"{host} has no address")
+    addresses = [one for one in answer.values if is_allowed(one)][:ADDRESSES]
+    if not addresses:
+        raise PolicyError(f"{host} has an address that nobody is asked at: {answer.values[0]}")
     fault: OSError | None = None
-    for address in answer.values[:ADDRESSES]:
+    for address in addresses:
         try:
             reader, writer = await asyncio.open_connection(
                 address, port, ssl=client_context(manner.authorities, manner.policy, True), server_hostname=host, limit=HEAD_LIMIT

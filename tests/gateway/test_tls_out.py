@@ -1,0 +1,269 @@
+"""What becomes of mail under each TLS mode, at servers of every make and fault: real sockets, and the deliver process as it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from esa.gateway.certificates.facts import public_key_digest
+from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
+from esa.gateway.delivery.securing import ClientTls
+from esa.policy.destination_controls import DestinationControl
+from esa.policy.smtp_routes import BY_DNS
+from esa.policy.tls_modes import Mode
+from esa.store.record import Event, EventName
+from tests.gateway.chains import Chains, Issued, issue
+from tests.gateway.test_delivery import PATIENCE, events, until
+from tests.gateway.tls_lab import LabServer, server_context
+from tests.gateway.zone_server import zone_server
+from tests.store.messages import fill, make_record
+
+VERIFIED, UNVERIFIED, CLEAR, WAITS = "T", "t", "c", "-"
+MODES = (
+    Mode.NONE,
+    Mode.PREFERRED,
+    Mode.REQUIRED,
+    Mode.PREFERRED_VERIFY,
+    Mode.REQUIRED_VERIFY,
+    Mode.REQUIRED_VERIFY_HOSTED_DOMAINS,
+    Mode.DANE,
+    Mode.MTA_STS,
+)
+# what becomes of mail to each server, a letter for each of MODES in order: T in TLS and verified, t in TLS, c in the clear, - it waits
+FATES = {
+    "good": "cttTT-tt",  # trusted, for the host
+    "domain": "cttTTTtt",  # trusted, for the domain of the recipient
+    "wildcard": "cttTT-tt",
+    "other": "cttt--tt",  # trusted, for another name
+    "expired": "cttt--tt",
+    "future": "cttt--tt",
+    "own": "cttt--tt",  # signed by itself
+    "stranger": "cttt--tt",  # of an authority that nobody trusts
+    "gap": "cttt--tt",  # the intermediate certificate is missing
+    "plain": "cc-c--cc",  # no STARTTLS
+    "refusing": "cc-c--cc",  # 454
+    "injected": "cc-c--cc",  # octets in the clear behind the 220
+    "hanging": "cc-c--cc",  # in the handshake
+    "garbage": "cc-c--cc",
+    "closing": "cc-c--cc",
+    "old": "cc-c--cc",  # TLS 1.0
+    "weak": "cc-c--cc",  # no cipher of the policy
+    "picky": "cc-c--cc",  # wants a certificate of the client
+    "dane": "cttt--Tt",  # signed by itself, and so says a signed TLSA record
+    "dane-other": "cttTT--t",  # the TLSA record is of another key
+    "dane-plain": "cc-c---c",  # a TLSA record, and no STARTTLS
+    "dane-unusable": "cttt--tt",  # TLSA records of kinds that mail does not take
+    "dane-silent": "cttTT--t",  # name servers fail for the TLSA record
+    "dane-unsigned": "cttt--tt",  # a TLSA record that nobody signed
+    "sts": "cttTT-tT",  # a policy that names the server
+    "sts-own": "cttt--t-",  # a policy, and the certificate is signed by itself
+    "sts-name": "cttt--t-",  # a policy, and the certificate is for another name
+    "sts-host": "cttTT-t-",  # a policy that names other servers
+    "sts-plain": "cc-c--c-",  # a policy, and no STARTTLS
+    "sts-testing": "cttt--tt",  # a policy in testing, and the certificate is signed by itself
+    "sts-lost": "cttTT-tt",  # a record, and no policy to be had
+}
+
+
+def _host(name: str) -> str:
+    return f"mx.{name}.example"
+
+
+@dataclass
+class Lab:
+    """Servers by name, each the mail exchanger of NAME.example at an address of its own, all on one port."""
+
+    chains: Chains
+    servers: dict[str, LabServer] = field(default_factory=dict)
+    zone: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    policies: dict[str, str] = field(default_factory=dict)
+    failing: list[str] = field(default_factory=list)
+    port: int = 0
+
+    def add(self, name: str, server: LabServer) -> None:
+        server.address = f"127.0.1.{len(self.servers) + 1}"
+        self.servers[name] = server
+        self.zone[f"{name}.example", "MX"] = [f"10 {_host(name)}."]
+        self.zone[_host(name), "A"] = [server.address]
+
+    def issued(self, name: str, issued: Issued, *above: Issued, **given: object) -> None:
+        self.add(name, LabServer(server_context(*self.chains.files(issued, *above)), **given))  # type: ignore[arg-type]
+
+    def good(self, name: str, *names: str, **given: object) -> None:
+        self.add(name, LabServer(server_context(*self.chains.good(*(names or (_host(name),)))), **given))  # type: ignore[arg-type]
+
+    def own(self, name: str) -> Issued:
+        own = issue(_host(name), by=None, names=[_host(name)])
+        self.issued(name, own)
+        return own
+
+    def tlsa(self, name: str, *values: str) -> None:
+        self.zone[f"_{self.port}._tcp.{_host(name)}", "TLSA"] = list(values)
+
+    def policy(self, name: str, mode: str, server: str = "") -> None:
+        domain = f"{name}.example"
+        self.zone[f"_mta-sts.{domain}", "TXT"] = ['"v=STSv1; id=1"']
+        self.zone[f"mta-sts.{domain}", "A"] = ["127.0.0.1"]
+        self.policies[f"mta-sts.{domain}"] = f"version: STSv1\nmode: {mode}\nmx: {server or _host(name)}\nmax_age: 86400\n"
+
+
+async def _port_for_all(servers: Mapping[str, LabServer], stack: AsyncExitStack) -> int:
+    first, *others = servers.values()
+    await stack.enter_async_context(first)
+    for server in others:
+        server.port = first.port
+        await stack.enter_async_context(server)
+    return first.port
+
+
+@asynccontextmanager
+async def policy_server(lab: Lab) -> AsyncIterator[int]:
+    """An HTTPS server for the policies of all domains."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        host = next(line.partition(": ")[2] for line in head.split("\r\n") if line.startswith("Host: "))
+        body = lab.policies.get(host, "")
+        writer.write(
+            f"HTTP/1.1 {'200 OK' if body else '404 no'}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        await writer.drain()
+        writer.close()
+
+    names = [name for name, kind in lab.zone if kind == "A" and name.startswith("mta-sts.")]
+    context = server_context(*lab.chains.good(*names)) if names else None
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def delivering(
+    state: Path, lab: Lab, control: DestinationControl, *, signed: Sequence[str] = (), **given: object
+) -> AsyncIterator[None]:
+    """The deliver process, in this one, with mail exchangers as the lab has them."""
+    async with AsyncExitStack() as stack:
+        names = await stack.enter_async_context(zone_server(lab.zone, signed=signed, failing=lab.failing))
+        https = await stack.enter_async_context(policy_server(lab))
+        settings = DeliverSettings(
+            state,
+            "here.example",
+            BY_DNS,
+            control=control,
+            retry_initial=60,
+            retry_maximum=60,
+            connect_timeout=3.0,  # seconds; one server hangs in the handshake
+            tls=ClientTls(authorities=lab.chains.authorities),
+            name_servers=(names.address,),
+            dns_port=lab.port,
+            dns_unreachable=(),
+            https_port=https,
+            **given,  # type: ignore[arg-type]
+        )
+        stop, ready = asyncio.Event(), asyncio.Event()
+        running = asyncio.create_task(run_deliver(settings, stop, ready=ready.set))
+        await asyncio.wait_for(ready.wait(), PATIENCE)
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.wait_for(running, PATIENCE)
+
+
+def told(state: Path) -> dict[str, Event]:
+    """What tracking has of each domain's message."""
+    kinds = (EventName.DELIVERED, EventName.DEFERRED, EventName.FAILED)
+    found = [event for event in events(state) if event.name in kinds]
+    return {str(event.fields["recipients"][0]).partition("@")[2].removesuffix(".example"): event for event in found}  # type: ignore[index]
+
+
+def make_lab(chains: Chains) -> tuple[Lab, dict[str, Issued]]:
+    lab = Lab(chains)
+    now = datetime.now(UTC)
+    for name in ("good", "dane-other", "dane-silent", "sts", "sts-host", "sts-lost"):
+        lab.good(name)
+    lab.good("domain", "domain.example")
+    lab.good("wildcard", "*.wildcard.example")
+    lab.good("other", "other.example.net")
+    for name, begin, end in (
+        ("expired", now - timedelta(days=90), now - timedelta(days=2)),
+        ("future", now + timedelta(days=30), now + timedelta(days=90)),
+    ):
+        lab.issued(name, chains.server(_host(name), begin=begin, end=end), chains.intermediate)
+    lab.issued("gap", chains.server(_host("gap")))
+    lab.issued("stranger", issue(_host("stranger"), by=issue("Stranger", by=None, is_authority=True), names=[_host("stranger")]))
+    owned = {name: lab.own(name) for name in ("own", "dane", "dane-unusable", "dane-unsigned", "sts-own", "sts-testing")}
+    lab.good("sts-name", "other.example.net")
+    for name in ("plain", "dane-plain", "sts-plain"):
+        lab.add(name, LabServer(offers=False))
+    lab.add("refusing", LabServer(starttls=b"454 4.7.0 not now\r\n"))
+    lab.good("injected", starttls=b"220 go\r\n250 lab.example\r\n")
+    for name, handshake in (("hanging", "hangs"), ("garbage", "garbage"), ("closing", "closes")):
+        lab.add(name, LabServer(handshake=handshake))  # type: ignore[arg-type]
+    lab.add("old", LabServer(server_context(*chains.good(_host("old"), key="rsa"), version=ssl.TLSVersion.TLSv1)))
+    weak = server_context(*chains.good(_host("weak"), key="rsa"), version=ssl.TLSVersion.TLSv1_2, ciphers="AES128-SHA:@SECLEVEL=0")
+    lab.add("weak", LabServer(weak))
+    picky = server_context(*chains.good(_host("picky")))
+    picky.verify_mode = ssl.CERT_REQUIRED
+    lab.add("picky", LabServer(picky))
+    return lab, owned
+
+
+@pytest.fixture
+def chains(tmp_path: Path) -> Chains:
+    return Chains(tmp_path)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_becomes_of_mail_to_servers_of_every_make(chains: Chains, tmp_path: Path, mode: Mode) -> None:
+    lab, owned = make_lab(chains)
+    assert lab.servers.keys() == FATES.keys()
+    state = tmp_path / "state"
+    fill(state, [make_record(recipients=(f"you@{name}.example",)) for name in lab.servers])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        lab.tlsa("dane", f"3 1 1 {public_key_digest(owned['dane'].certificate)}")
+        lab.tlsa("dane-unsigned", f"3 1 1 {public_key_digest(owned['own'].certificate)}")
+        lab.tlsa("dane-unusable", f"1 1 1 {'00' * 32}")
+        for name in ("dane-other", "dane-plain"):
+            lab.tlsa(name, f"3 1 1 {'00' * 32}")
+        lab.failing.append(f"_{lab.port}._tcp.{_host('dane-silent')}")
+        for name in ("sts", "sts-own", "sts-name", "sts-plain"):
+            lab.policy(name, "enforce")
+        lab.policy("sts-host", "enforce", "mx.elsewhere.example")
+        lab.policy("sts-testing", "testing")
+        lab.policy("sts-lost", "enforce")
+        lab.policies["mta-sts.sts-lost.example"] = ""
+        signed = [f"{name}.example" for name in lab.servers if name.startswith("dane") and name != "dane-unsigned"]
+        async with delivering(state, lab, DestinationControl(tls=mode), signed=signed):
+            await until(lambda: len(told(state)) == len(lab.servers))
+    tracked = told(state)
+    assert {name: _fate(server, tracked[name]) for name, server in lab.servers.items()} == {
+        name: fates[MODES.index(mode)] for name, fates in FATES.items()
+    }
+    for name, event in tracked.items():
+        if event.name is EventName.DEFERRED:
+            assert f"4.7.5 {_host(name)}:{lab.port}: tls = {mode}: " in str(event.fields["reply"])
+        elif mode is not Mode.NONE:
+            assert event.fields["verification"]
+        assert len(lab.servers[name].contents) == len(lab.servers[name].taken) == (event.name is EventName.DELIVERED)
+
+
+def _fate(server: LabServer, event: Event) -> str:
+    """From what the server took, and what tracking says of it."""
+    if not server.taken:
+        return WAITS if event.name is EventName.DEFERRED else f"{event.name} {event.fields['reply']}"
+    if server.taken == [False]:
+        return CLEAR if "tls" not in event.fields else "told as TLS"
+    words = str(event.fields["verification"])
+    assert str(event.fields["tls"]).startswith(("TLSv1.3 TLS_", "TLSv1.2 "))
+    return UNVERIFIED if words.startswith("not verified") else VERIFIED
