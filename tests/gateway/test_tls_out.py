@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,15 +15,16 @@ import pytest
 from esa.gateway.certificates.facts import public_key_digest
 from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
 from esa.gateway.delivery.securing import ClientTls
+from esa.message.envelope import Options
 from esa.policy.destination_controls import DestinationControl
 from esa.policy.smtp_routes import BY_DNS
 from esa.policy.tls_modes import Mode
-from esa.store.record import Event, EventName
+from esa.store.record import Event, EventName, Record
 from tests.gateway.chains import Chains, Issued, issue
 from tests.gateway.test_delivery import PATIENCE, events, until
 from tests.gateway.tls_lab import LabServer, server_context
 from tests.gateway.zone_server import zone_server
-from tests.store.messages import fill, make_record
+from tests.store.messages import CONTENT, fill, make_record
 
 VERIFIED, UNVERIFIED, CLEAR, WAITS = "T", "t", "c", "-"
 MODES = (
@@ -186,6 +187,15 @@ def told(state: Path) -> dict[str, Event]:
     return {str(event.fields["recipients"][0]).partition("@")[2].removesuffix(".example"): event for event in found}  # type: ignore[index]
 
 
+KEYWORD = b"250-REQUIRETLS\r\n"
+BOUND = Options(requiretls=True)
+
+
+def bound(*recipients: str, content: bytes = CONTENT, options: Options | None = BOUND) -> Record:
+    record = make_record(content, recipients=recipients)
+    return replace(record, envelope=replace(record.envelope, options=options))
+
+
 def make_lab(chains: Chains) -> tuple[Lab, dict[str, Issued]]:
     lab = Lab(chains)
     now = datetime.now(UTC)
@@ -267,3 +277,95 @@ def _fate(server: LabServer, event: Event) -> str:
     words = str(event.fields["verification"])
     assert str(event.fields["tls"]).startswith(("TLSv1.3 TLS_", "TLSv1.2 "))
     return UNVERIFIED if words.startswith("not verified") else VERIFIED
+
+
+@pytest.mark.parametrize("mode", [Mode.NONE, Mode.PREFERRED, Mode.REQUIRED_VERIFY])
+async def test_requiretls_goes_only_to_verified_servers_that_pass_it_on_whatever_the_mode(
+    chains: Chains, tmp_path: Path, mode: Mode
+) -> None:
+    """RFC 8689 section 4.2.1."""
+    lab = Lab(chains)
+    lab.good("sts", ehlo_in_tls=KEYWORD)
+    lab.issued("dane", own := issue(_host("dane"), by=None, names=[_host("dane")]), ehlo_in_tls=KEYWORD)
+    lab.good("signed", ehlo_in_tls=KEYWORD)
+    lab.good("unsigned", ehlo_in_tls=KEYWORD)
+    lab.good("silent")
+    lab.good("other", "other.example.net", ehlo_in_tls=KEYWORD)
+    lab.own("own")
+    lab.add("plain", LabServer(offers=False))
+    lab.add("hanging", LabServer(handshake="hangs"))
+    state = tmp_path / "state"
+    fill(state, [bound(f"you@{name}.example") for name in lab.servers])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        lab.tlsa("dane", f"3 1 1 {public_key_digest(own.certificate)}")
+        for name in ("sts", "silent", "other", "own", "plain", "hanging"):
+            lab.policy(name, "enforce")
+        async with delivering(state, lab, DestinationControl(tls=mode), signed=["dane.example", "signed.example"]):
+            await until(lambda: len(told(state)) == len(lab.servers))
+    found = told(state)
+    assert {name: event.name for name, event in found.items()} == {
+        **dict.fromkeys(("sts", "dane", "signed"), EventName.DELIVERED),
+        **dict.fromkeys(("unsigned", "silent", "other", "own", "plain"), EventName.FAILED),
+        "hanging": EventName.DEFERRED,
+    }
+    replies = {name: str(event.fields["reply"]).replace(f":{lab.port}", "") for name, event in found.items()}
+    assert replies["silent"] == "550 5.7.30 mx.silent.example does not offer REQUIRETLS, which this message needs"
+    assert {name: replies[name].partition("REQUIRETLS: ")[2] for name in ("unsigned", "other", "own", "plain")} == {
+        "unsigned": "nobody vouches for the name of the server, neither DNSSEC nor MTA-STS",
+        "other": "the certificate stands for another name",
+        "own": "the certificate is not trusted: self-signed certificate",
+        "plain": "STARTTLS is not offered",
+    }
+    assert all(replies[name].startswith("550 5.7.10 ") for name in ("unsigned", "other", "own", "plain"))
+    for name, server in lab.servers.items():
+        assert server.taken == ([True] if name in ("sts", "dane", "signed") else [])
+        mails = [command for command in server.commands if command.startswith("MAIL")]
+        assert all(command.endswith(" REQUIRETLS") for command in mails)
+
+
+async def test_requiretls_tries_the_next_exchanger_and_its_connection_is_not_used_for_others(chains: Chains, tmp_path: Path) -> None:
+    lab = Lab(chains)
+    lab.good("first")
+    lab.good("second", ehlo_in_tls=KEYWORD)
+    lab.zone["both.example", "MX"] = [f"10 {_host('first')}.", f"20 {_host('second')}."]
+    state = tmp_path / "state"
+    fill(state, [bound("you@both.example")])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        async with delivering(
+            state, lab, DestinationControl(tls=Mode.PREFERRED), signed=["both.example", "second.example", "first.example"]
+        ):
+            await until(lambda: len(lab.servers["second"].taken) == 1)
+            fill(state, [make_record(recipients=("me@both.example",))], writer="receive-1")
+            await until(lambda: len(lab.servers["first"].taken) == 1)
+    assert (lab.servers["first"].taken, lab.servers["second"].taken) == ([True], [True])
+
+
+@pytest.mark.parametrize(
+    ("mode", "fates"),
+    [(Mode.MTA_STS, "tc-"), (Mode.DANE, "tc-"), (Mode.REQUIRED_VERIFY, "---")],
+    ids=["mta-sts", "dane", "required-verify"],
+)
+async def test_tls_required_no_undoes_what_recipients_publish_and_nothing_else(
+    chains: Chains, tmp_path: Path, mode: Mode, fates: str
+) -> None:
+    """RFC 8689 section 3: but the administrator's word stands, and REQUIRETLS is stronger."""
+    lab = Lab(chains)
+    lab.own("own")
+    lab.add("plain", LabServer(offers=False))
+    lab.own("bound")
+    state = tmp_path / "state"
+    relaxed = b"Subject: alarm\r\ntls-required:  No\r\n\r\nyour certificate is wrong\r\n"
+    fill(state, [bound(f"you@{name}.example", content=relaxed, options=BOUND if name == "bound" else None) for name in lab.servers])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        for name in lab.servers:
+            lab.policy(name, "enforce")
+            lab.tlsa(name, f"3 1 1 {'00' * 32}")
+        async with delivering(state, lab, DestinationControl(tls=mode), signed=["example"]):
+            await until(lambda: len(told(state)) == len(lab.servers))
+    found = told(state)
+    assert found["bound"].name is EventName.FAILED
+    assert "".join(_fate(lab.servers[name], found[name]) for name in ("own", "plain")) == fates[:2]
+    assert not lab.servers["bound"].taken

@@ -37,6 +37,7 @@ class LabServer:
     implicit: bool = False
     greeting: bytes = b"220 lab.example ESMTP\r\n"
     ehlo: bytes = b"250-lab.example\r\n250-PIPELINING\r\n"
+    ehlo_in_tls: bytes = b""  # further lines
     drip: float = 0.0
     commands: list[str] = field(default_factory=list)
     connections: int = 0
@@ -83,6 +84,7 @@ class LabServer:
             match command.partition(" ")[0].upper():
                 case "EHLO":
                     offer = b"250-STARTTLS\r\n" if self.offers and not is_secure else b""
+                    offer += self.ehlo_in_tls if is_secure else b""
                     writer.write(self.ehlo + offer + b"250 8BITMIME\r\n")
                 case "STARTTLS":
                     writer.write(self.starttls)

@@ -40,7 +40,7 @@ from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
 from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.learned import TABLE, LearnSettings
-from esa.gateway.listener import serve
+from esa.gateway.listener import DELIVERED, serve
 from esa.gateway.metrics import Counter, Counters, Row
 from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
@@ -186,6 +186,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
             spill_directory=spool.incoming,
             listener=name,
             bare_newline=listeners[name].bare_newline,
+            extensions=DELIVERED,
             tls=make_tls(configuration, listeners[name]),
             authenticator=users if listeners[name].authentication != "off" else None,
             needs_authentication=listeners[name].authentication == "required",

@@ -130,7 +130,7 @@ class Writer:
             arrived_at=arrival.session.received_at,
         )
         splinter = Splinter((reverse_path,), "deliver", f"delivery status notification ({one.reason})", is_copy=True)
-        envelope = Envelope("", (reverse_path,), len(content), "8BITMIME", arrival.envelope.smtputf8)
+        envelope = Envelope("", (reverse_path,), len(content), "8BITMIME", arrival.envelope.smtputf8, arrival.envelope.inherited)
         self._add([splinter], content, None, envelope=envelope, is_ours=True)
 
     def refused(self, outcome: EventName, reply: Reply) -> list[Record]:

@@ -27,6 +27,14 @@ class Mode(StrEnum):
     MTA_STS = "mta-sts"
 
 
+class Demand(StrEnum):
+    """What a message asks of connections beside the mode of the destination (RFC 8689)."""
+
+    USUAL = "usual"
+    REQUIRED = "required"  # REQUIRETLS: TLS with a verified server, and the same of whoever takes it on
+    RELAXED = "relaxed"  # TLS-Required: No: what the recipient's domain publishes keeps it from nothing
+
+
 class Dane(StrEnum):
     """What TLSA records said of a server (RFC 7672 section 2.2)."""
 
@@ -95,6 +103,29 @@ def decide(mode: Mode, shown: Shown) -> Decision:
             return _dane(shown)
         case Mode.MTA_STS:
             return _mta_sts(shown)
+
+
+def decide_required(shown: Shown, *, is_host_sure: bool) -> Decision:
+    """Whether a message with REQUIRETLS goes to a server (RFC 8689 section 4.2.1), whatever the mode: in TLS, or not.
+
+    `is_host_sure`: the name of the server is signed (DNSSEC), stands in the domain's policy (MTA-STS), or was given by an administrator.
+    """
+    reason = _no_tls(shown)
+    if not reason and not is_host_sure:
+        reason = "nobody vouches for the name of the server, neither DNSSEC nor MTA-STS"
+    if not reason and shown.dane is not Dane.MATCHED:
+        if shown.dane in (Dane.MISMATCHED, Dane.UNKNOWN):
+            reason = "no TLSA record fits the certificate"
+        elif shown.refusal:
+            reason = f"the certificate is not trusted: {shown.refusal}"
+        elif not shown.matches_host:
+            reason = "the certificate stands for another name"
+    return Decision("defer" if reason else "secure", reason)
+
+
+def mode_for(mode: Mode, demand: Demand) -> Mode:
+    """The mode that counts for a message: TLS-Required: No undoes what recipients publish, never what the administrator wants."""
+    return Mode.PREFERRED if demand is Demand.RELAXED and mode in (Mode.DANE, Mode.MTA_STS) else mode
 
 
 def _no_tls(shown: Shown) -> str:

@@ -52,6 +52,7 @@ class Connection(asyncio.Protocol):
         self.sent = 0  # messages offered over this session
         self.number = 0  # of the connection in logs (AsyncOS's DCID), if it is given one
         self.security = IN_THE_CLEAR  # as who secured it says
+        self.is_local = False  # it does not leave this machine
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = ReplyReader()
@@ -260,7 +261,8 @@ class Connection(asyncio.Protocol):
             return "553 5.1.3 an address holds control characters"
         if envelope.smtputf8 and "SMTPUTF8" not in self.extensions and _needs_smtputf8(envelope, addresses, message):
             return "550 5.6.7 the next hop does not offer SMTPUTF8, which this message needs"
-        if envelope.options is not None and envelope.options.requiretls:
+        is_bound = self.is_local or (self.tls is not None and "REQUIRETLS" in self.extensions)  # who opens connections sees to it
+        if envelope.options is not None and envelope.options.requiretls and not is_bound:
             return "550 5.7.30 the next hop is not spoken to in TLS with REQUIRETLS, which this message needs"
         if envelope.body == "BINARYMIME":
             return "554 5.6.3 the message is binary, and the next hop is sent text only"
@@ -277,6 +279,8 @@ class Connection(asyncio.Protocol):
             parameters += " BODY=8BITMIME"
         if envelope.smtputf8 and "SMTPUTF8" in self.extensions:
             parameters += " SMTPUTF8"
+        if envelope.options is not None and envelope.options.requiretls and not self.is_local:
+            parameters += " REQUIRETLS"
         if envelope.options is not None and "DSN" in self.extensions:
             parameters += f" RET={envelope.options.ret}" if envelope.options.ret else ""
             parameters += f" ENVID={envelope.options.envelope_id}" if envelope.options.envelope_id else ""

@@ -18,12 +18,13 @@ from typing import Final
 
 from esa.engine.resolver import Lookup, Outcome
 from esa.gateway.delivery.client import Connection, Timeouts
-from esa.gateway.delivery.exchangers import Exchangers
+from esa.gateway.delivery.exchangers import Exchangers, Undeliverable
 from esa.gateway.delivery.replies import RemoteError
-from esa.gateway.delivery.securing import Host, Securing
+from esa.gateway.delivery.securing import Host, Securing, Unmet
 from esa.gateway.dns import Dns
 from esa.policy.destination_controls import IpPreference
 from esa.policy.smtp_routes import RouteHost, RouteKind, SmtpRoute, turned
+from esa.policy.tls_modes import Demand
 
 ADDRESSES_LIMIT: Final = 6  # of one host that are tried
 HOSTS_LIMIT: Final = 5  # that one attempt tries
@@ -84,24 +85,35 @@ class Reach:
         self._turn = 0
         self._left_alone: dict[str, float] = {}
 
-    async def connect(self) -> Connection:
-        """An open session with the first host that gives one; its `place` is the name.
+    @property
+    def can_be_relaxed(self) -> bool:
+        """Whether a message that asks for less TLS gets less."""
+        return self._securing.can_be_relaxed
 
-        Raises RemoteError with all reasons, or Undeliverable.
+    async def connect(self, demand: Demand = Demand.USUAL) -> Connection:
+        """An open session with the first host that gives one; its `place` is the name. `demand`: of the message that it is for.
+
+        Raises RemoteError with all reasons, or Undeliverable: also where no host can give what the message demands.
         """
         reasons: list[str] = []
+        unmet = 0
         async for place in self._places():
             if isinstance(place, str):
                 reasons.append(place)
             else:
                 try:
-                    return await self._open(place)
+                    return await self._open(place, demand)
                 except RemoteError as fault:
                     reasons.append(str(fault))
-                self._left_alone[place.name] = time.monotonic() + LEFT_ALONE
+                    unmet += isinstance(fault, Unmet)
+                if demand is Demand.USUAL:
+                    self._left_alone[place.name] = time.monotonic() + LEFT_ALONE
             if len(reasons) >= HOSTS_LIMIT:
                 break
-        raise RemoteError("; ".join(dict.fromkeys(reasons)) or "the route names no host")
+        words = "; ".join(dict.fromkeys(reasons)) or "the route names no host"
+        if reasons and unmet == len(reasons):
+            raise Undeliverable(words)
+        raise RemoteError(words)
 
     async def _places(self) -> AsyncIterator[Place | str]:
         """Hosts in the order to try them; or why one cannot be tried. Looked up only when their turn comes."""
@@ -141,11 +153,14 @@ class Reach:
             return f"no connection to {host.name}: there is no address of {host.host}"
         return Place(host.name, answer.values, host.port, is_lmtp, host=host.host)
 
-    async def _open(self, place: Place) -> Connection:
+    async def _open(self, place: Place, demand: Demand) -> Connection:
         """A session, secured as the destination wants it: but over a socket of this machine, where nobody listens."""
         if place.path:
-            return await self._session(place)
-        return await self._securing.open(Host(place.host, place.port, place.domain, place.name), lambda: self._session(place))
+            connection = await self._session(place)
+            connection.is_local = True
+            return connection
+        host = Host(place.host, place.port, place.domain, place.name)
+        return await self._securing.open(host, lambda: self._session(place), demand)
 
     async def _session(self, place: Place) -> Connection:
         """A session in the clear, behind its EHLO."""

@@ -24,7 +24,7 @@ from esa.gateway.delivery.replies import RemoteError, TlsError
 from esa.gateway.peers import dane, mta_sts
 from esa.gateway.peers.dns import PeerResolver
 from esa.gateway.peers.probe import chain_of, client_context
-from esa.policy.tls_modes import Dane, Mode, MtaSts, Shown, Way, decide
+from esa.policy.tls_modes import Dane, Demand, Mode, MtaSts, Shown, Way, decide, decide_required, mode_for
 from esa.store.entry import Security
 
 _CHAIN_WANTED: Final = frozenset({Mode.PREFERRED_VERIFY, Mode.REQUIRED_VERIFY, Mode.REQUIRED_VERIFY_HOSTED_DOMAINS})
@@ -69,11 +69,17 @@ class Promises(Protocol):
         """For MTA-STS: the policy of a domain, as it counts now."""
 
 
+class Unmet(RemoteError):
+    """A server cannot give what a message demands (REQUIRETLS). The text is a reply, with both codes."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Expected:
     """What is known of a host before it is connected to."""
 
     mode: Mode
+    is_required: bool = False  # by the message, whatever the mode
+    is_sure: bool = False  # nobody can have forged the name of the host
     promise: dane.Promise | None = None  # None: not asked for
     found: mta_sts.Found | None = None
 
@@ -84,6 +90,8 @@ class _Expected:
     @property
     def verifies(self) -> bool:
         """Whether OpenSSL judges the chain."""
+        if self.is_required:
+            return self.promise is None or self.promise.state is not None
         return self.mode in _CHAIN_WANTED or self.has_policy
 
     def shown(self, shown: Shown, host: Host) -> tuple[Shown, str]:
@@ -121,24 +129,49 @@ class Securing:
         self._tls = tls or ClientTls()
         self._promises = promises
 
-    async def open(self, host: Host, dial: Callable[[], Awaitable[Connection]]) -> Connection:
-        """A session with this host, secured as the mode wants; `dial` makes a new one, in the clear, behind its EHLO.
+    @property
+    def can_be_relaxed(self) -> bool:
+        """Whether a message that asks for less gets less."""
+        return mode_for(self._mode, Demand.RELAXED) is not self._mode
 
-        Raises RemoteError for a host that mail may not go to, with the reason; whatever `dial` raises.
+    async def open(self, host: Host, dial: Callable[[], Awaitable[Connection]], demand: Demand = Demand.USUAL) -> Connection:
+        """A session with this host, secured as the mode and the message want; `dial` makes a new one, in the clear, behind its EHLO.
+
+        Raises RemoteError for a host that mail may not go to, with the reason, and Unmet where it cannot give what the message demands;
+        whatever `dial` raises.
         """
-        if self._mode is Mode.NONE:
+        mode = mode_for(self._mode, demand)
+        if demand is Demand.REQUIRED:
+            expected = await self._expect_all(host)
+        elif mode is Mode.NONE:
             return await dial()
-        expected = await self._expect(host)
-        return await self._negotiate(host, expected, dial)
+        else:
+            expected = await self._expect(host, mode)
+        connection = await self._negotiate(host, expected, dial)
+        if demand is Demand.REQUIRED and "REQUIRETLS" not in connection.extensions:
+            connection.close()
+            raise Unmet(f"550 5.7.30 {host.label} does not offer REQUIRETLS, which this message needs")
+        return connection
 
-    async def _expect(self, host: Host) -> _Expected:
+    async def _expect_all(self, host: Host) -> _Expected:
+        """What is promised of a host, from whoever promises. Raises RemoteError if that cannot be found out."""
+        promise = await self._promise(host)
+        if promise.state is Dane.UNKNOWN:
+            raise RemoteError(f"454 4.7.5 {host.label}: REQUIRETLS: {promise.reason}")
+        is_sure = host.is_given or await self._is_signed(host)
+        if not is_sure and self._promises is not None:
+            policy = (await self._promises.policy(host.domain)).policy
+            is_sure = policy is not None and policy.mode != "none" and policy.allows(host.name)
+        return _Expected(self._mode, True, is_sure, promise)
+
+    async def _expect(self, host: Host, mode: Mode) -> _Expected:
         """What is promised of a host. Raises RemoteError for one that is ruled out by it."""
-        expected = _Expected(self._mode)
-        if self._mode is Mode.DANE:
+        expected = _Expected(mode)
+        if mode is Mode.DANE:
             expected = replace(expected, promise=await self._promise(host))
             if expected.promise is not None and expected.promise.state is Dane.UNKNOWN:
                 raise RemoteError(self._deferred(host, expected.promise.reason))
-        elif self._mode is Mode.MTA_STS and host.domain and self._promises is not None:
+        elif mode is Mode.MTA_STS and host.domain and self._promises is not None:
             found = await self._promises.policy(host.domain)
             expected = replace(expected, found=found)
             if found.policy is not None and found.policy.mode == "enforce" and not found.policy.allows(host.name):
@@ -164,6 +197,15 @@ class Securing:
             return dane.Promise(Dane.UNKNOWN, f"{host.name} is not among the signed MX records of {host.domain}")
         return await dane.ask(resolver, host.name, host.port, is_host_sure=answer.is_validated)
 
+    async def _is_signed(self, host: Host) -> bool:
+        """Whether a validated answer names a mail exchanger."""
+        if self._promises is None:
+            return False
+        try:
+            return (await self._promises.resolver().exchangers(host.domain)).is_validated
+        except ConfigurationError:
+            return False
+
     async def _negotiate(self, host: Host, expected: _Expected, dial: Callable[[], Awaitable[Connection]]) -> Connection:
         verifies = expected.verifies
         refusal = ""  # why its chain is not trusted, as a connection before found
@@ -173,6 +215,7 @@ class Securing:
                 await self._begin(connection, host, expected, verifies)
                 shown, way, reason = self._judge(host, expected, self._seen(connection, host, expected, refusal))
             except TlsError as fault:
+                step = fault.step
                 shown, way, reason = self._judge(host, expected, _fault_shown(fault))
                 is_clear = fault.step in ("offer", "reply") and connection.is_usable
                 if way == "plain" and is_clear:
@@ -190,6 +233,9 @@ class Securing:
                     connection.security = _security(connection, shown, host, reason, is_judged=expected.verifies)
                     return connection
                 connection.close()
+                step = "certificate"
+            if way == "defer" and expected.is_required and step not in ("handshake", "injection"):  # these may be gone the next time
+                raise Unmet(f"550 5.7.10 {host.label}: REQUIRETLS: {reason}")
             if way == "defer":
                 raise RemoteError(self._deferred(host, reason))
             connection = await dial()
@@ -213,7 +259,8 @@ class Securing:
     def _judge(self, host: Host, expected: _Expected, shown: Shown) -> tuple[Shown, Way, str]:
         """The decision, and why it is no better."""
         shown, words = expected.shown(shown, host)
-        decision = decide(expected.mode, shown)
+        required = expected.is_required
+        decision = decide_required(shown, is_host_sure=expected.is_sure) if required else decide(expected.mode, shown)
         reason = decision.reason
         if shown.mta_sts in (MtaSts.MISMATCHED, MtaSts.TESTING) and words:
             reason = f"MTA-STS, {words}"
