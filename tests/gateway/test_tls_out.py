@@ -20,6 +20,7 @@ from esa.policy.destination_controls import DestinationControl
 from esa.policy.smtp_routes import BY_DNS
 from esa.policy.tls_modes import Mode
 from esa.store.record import Event, EventName, Record
+from esa.store.tls_results import read
 from tests.gateway.chains import Chains, Issued, issue
 from tests.gateway.test_delivery import PATIENCE, events, until
 from tests.gateway.tls_lab import LabServer, server_context
@@ -228,6 +229,14 @@ def make_lab(chains: Chains) -> tuple[Lab, dict[str, Issued]]:
     return lab, owned
 
 
+def tallied(state: Path) -> dict[str, list[tuple[str, str, int]]]:
+    """By domain: policy type, result, and number of sessions."""
+    found: dict[str, list[tuple[str, str, int]]] = {}
+    for one, sessions in read(state)[0].items():
+        found.setdefault(one.domain.removesuffix(".example"), []).append((one.policy_type, one.result, sessions))
+    return found
+
+
 @pytest.fixture
 def chains(tmp_path: Path) -> Chains:
     return Chains(tmp_path)
@@ -369,3 +378,58 @@ async def test_tls_required_no_undoes_what_recipients_publish_and_nothing_else(
     assert found["bound"].name is EventName.FAILED
     assert "".join(_fate(lab.servers[name], found[name]) for name in ("own", "plain")) == fates[:2]
     assert not lab.servers["bound"].taken
+
+
+@pytest.mark.parametrize("mode", [Mode.PREFERRED, Mode.DANE, Mode.MTA_STS])
+async def test_what_came_of_tls_is_counted_in_the_words_of_reports(chains: Chains, tmp_path: Path, mode: Mode) -> None:
+    """RFC 8460 section 4.3."""
+    lab = Lab(chains)
+    now = datetime.now(UTC)
+    lab.good("good")
+    lab.good("other", "other.example.net")
+    lab.good("host")
+    lab.good("lost")
+    lab.good("silent")
+    owned = lab.own("own")
+    lab.issued("expired", chains.server(_host("expired"), begin=now - timedelta(days=9), end=now - timedelta(days=2)), chains.intermediate)
+    lab.add("plain", LabServer(offers=False))
+    lab.add("closing", LabServer(handshake="closes"))
+    state = tmp_path / "state"
+    fill(state, [make_record(recipients=(f"you@{name}.example",)) for name in lab.servers])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        for name in lab.servers:
+            if mode is Mode.MTA_STS:
+                lab.policy(name, "enforce", "mx.elsewhere.example" if name == "host" else "")
+            lab.tlsa(name, f"3 1 1 {public_key_digest(owned.certificate)}")
+        if mode is Mode.MTA_STS:
+            lab.policies["mta-sts.lost.example"] = ""
+            lab.policies["mta-sts.silent.example"] = "version: STSv1\n"
+        lab.failing.append(f"_{lab.port}._tcp.{_host('silent')}")
+        async with delivering(state, lab, DestinationControl(tls=mode), signed=["example"] if mode is Mode.DANE else []):
+            await until(lambda: len(told(state)) == len(lab.servers))
+    plain, broken = ("starttls-not-supported", "validation-failure")
+    match mode:
+        case Mode.PREFERRED:
+            expected = {name: [("no-policy-found", "", 1)] for name in lab.servers}
+            expected |= {"plain": [("no-policy-found", plain, 1)], "closing": [("no-policy-found", broken, 1)]}
+        case Mode.DANE:
+            expected = {name: [("tlsa", broken, 1)] for name in lab.servers}
+            expected |= {"own": [("tlsa", "", 1)], "plain": [("tlsa", plain, 1)], "silent": [("no-policy-found", "dnssec-invalid", 1)]}
+        case _:
+            expected = {
+                "good": [("sts", "", 1)],
+                "other": [("sts", "certificate-host-mismatch", 1)],
+                "host": [("sts", broken, 1)],
+                "lost": [("no-policy-found", "", 1), ("no-policy-found", "sts-policy-fetch-error", 1)],
+                "silent": [("no-policy-found", "", 1), ("no-policy-found", "sts-policy-invalid", 1)],
+                "own": [("sts", "certificate-not-trusted", 1)],
+                "expired": [("sts", "certificate-expired", 1)],
+                "plain": [("sts", plain, 1)],
+                "closing": [("sts", broken, 1)],
+            }
+    assert tallied(state) == expected
+    failures = [one for one in read(state)[0] if one.result and one.host != _host("host") and not one.result.startswith(("sts-", "dnssec"))]
+    assert {(one.host, one.address) for one in failures} == {
+        (one.host, lab.servers[one.domain.partition(".")[0]].address) for one in failures
+    }

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Field
 
 from esa.config.ciphers import DEFAULT, PROFILES, lint
 from esa.config.values import Table, fault
+from esa.errors import SyntaxFault
+from esa.message.address import Address
 from esa.policy.tls_modes import Mode
 
 FILES = ("authorities", "certificate", "key")  # keys that name files
@@ -20,6 +22,15 @@ def _ciphers(value: str) -> str:
     if refused:
         raise fault(f"this cipher policy is refused at {refused[0]}", f"choose a profile: {', '.join(PROFILES)}")
     return value
+
+
+def _mailbox(value: str) -> str:
+    try:
+        if not value or Address.parse(value).is_ascii:
+            return value
+    except SyntaxFault:
+        pass
+    raise fault(f"{value!r} is no mail address that all can write to", "write one in ASCII, as postmaster@example.org")
 
 
 class DeliveryTls(Table):
@@ -47,6 +58,14 @@ class DeliveryTls(Table):
             "always are."
         ),
     )
+    send_reports: bool = Field(
+        default=False,
+        description="Whether domains that ask for reports on TLS (TLSRPT) are sent them, once a day. esa tlsrpt shows what is counted.",
+    )
+    reports_from: Annotated[str, AfterValidator(_mailbox)] = Field(
+        default="", description="Mail address that reports come from, and that answers questions about them, as postmaster@example.org."
+    )
+    organization: str = Field(default="", max_length=200, description="Name of who reports. Empty: the host name.")
 
 
 def contradictions_of_delivery_tls(
@@ -55,6 +74,12 @@ def contradictions_of_delivery_tls(
     """(place, what, mend) of what cannot stand together. `modes`: of all destinations; `servers`: the name servers given."""
     if bool(tls.certificate) != bool(tls.key):
         yield ("delivery_tls", "key"), "a client's certificate needs its key, and the key its certificate", "give both, or neither"
+    if tls.send_reports and not tls.reports_from:
+        yield (
+            ("delivery_tls", "reports_from"),
+            "reports come from nobody",
+            'name the address that answers for them, as "postmaster@example.org"',
+        )
     foreign = [server for server in servers if not server.startswith(_LOOPBACK)]
     if Mode.DANE.value in modes and foreign and not tls.trust_resolver:
         what = f'tls = "dane" would find no record: {foreign[0]} is on another machine, and is not believed what it says of DNSSEC'

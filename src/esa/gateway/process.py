@@ -319,6 +319,9 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
         dns_unreachable=delivery.dns_unreachable,
         listeners=tuple((one.address, one.port) for one in configuration.listener),
         tls=_client_tls(configuration.delivery_tls),
+        sends_reports=configuration.delivery_tls.send_reports,
+        reports_from=configuration.delivery_tls.reports_from,
+        organization=configuration.delivery_tls.organization,
         trusts_resolver=configuration.delivery_tls.trust_resolver,
         signing=open_signing(configuration),
     )

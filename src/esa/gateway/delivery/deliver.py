@@ -30,6 +30,8 @@ from esa.gateway.delivery.published import Published
 from esa.gateway.delivery.reaching import Interface, Reach
 from esa.gateway.delivery.securing import ClientTls, Securing
 from esa.gateway.delivery.signing import Signing
+from esa.gateway.delivery.tls_report import Reporter
+from esa.gateway.delivery.tls_reporting import Reporting
 from esa.gateway.dns import Dns
 from esa.gateway.events import Event as Log
 from esa.gateway.peers.mta_sts import HTTPS
@@ -87,6 +89,9 @@ class DeliverSettings:
     tls: ClientTls = _TLS
     trusts_resolver: bool = False  # what it says of DNSSEC, though it is on another machine
     https_port: int = HTTPS  # that policies are fetched from
+    sends_reports: bool = False  # on TLS, to domains that ask for them
+    reports_from: str = ""  # mail address of who answers for them
+    organization: str = ""
     listeners: tuple[tuple[str, int], ...] = ()  # addresses and ports of our own, which mail never goes to by DNS
 
     @property
@@ -107,6 +112,10 @@ class DeliverSettings:
     def path_of(self, route: SmtpRoute) -> Path:
         """The Maildir of a route to one."""
         return self.state / route.maildir if route.maildir else self.maildir or self.state / "Maildir"
+
+    @property
+    def reporter(self) -> Reporter:
+        return Reporter(self.hostname, self.organization, self.reports_from)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -184,12 +193,17 @@ async def run_deliver(
         with OpenQueue(settings.state, settings.schedule, router) as queue:
             deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, published, numbers), count)
             control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
+            reporting = Reporting(settings.state, published.tally, published.resolver, settings.reporter, sends=settings.sends_reports)
+            reports = asyncio.create_task(reporting.run())
             try:
                 if ready is not None:
                     ready()
                 await deliverer.run(stop)
             finally:
                 await control.close()
+                reports.cancel()
+                await asyncio.wait([reports])
+                reporting.close()
     finally:
         await published.close()
         await dns.close()
@@ -236,6 +250,7 @@ def make_destinations(
             domain=there.domain,
             names=control.tls_names,
             promises=published,
+            tally=published.tally,
         )
         reach = Reach(
             there.route,

@@ -49,10 +49,15 @@ class KeptPolicies:
         port: int = mta_sts.HTTPS,
         is_allowed: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """`manner`: what is trusted, and which ciphers are enough. Raises StoreError."""
+        """`manner`: what is trusted, and which ciphers are enough. Where the file cannot be used policies hold until this process ends."""
         self._resolver, self._manner, self._port, self._is_allowed = resolver, manner, port, is_allowed
-        self._store = TlsPolicies(state)
-        self._kept = {one.domain: one for one in self._store.all()}
+        self._store: TlsPolicies | None = None
+        self._kept: dict[str, KeptPolicy] = {}
+        try:
+            self._store = TlsPolicies(state)
+            self._kept = {one.domain: one for one in self._store.all()}
+        except StoreError as fault:
+            events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="policies of domains (MTA-STS) are not kept on disk")
         self._failures: dict[str, _Failure] = {}
         self._fetching: dict[str, asyncio.Task[Found]] = {}
         self._turn = asyncio.Lock()  # one at a time uses the store
@@ -111,7 +116,8 @@ class KeptPolicies:
             del self._kept[next(iter(self._kept))]
         try:
             async with self._turn:
-                await asyncio.to_thread(self._store.keep, kept)
+                if self._store is not None:
+                    await asyncio.to_thread(self._store.keep, kept)
         except StoreError as fault:  # it holds until this process ends
             events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="the policy of a domain is not kept on disk", domain=domain)
         return found
@@ -122,7 +128,8 @@ class KeptPolicies:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         async with self._turn:
-            self._store.close()
+            if self._store is not None:
+                self._store.close()
 
 
 def _found(kept: KeptPolicy) -> Found:

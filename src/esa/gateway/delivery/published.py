@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from esa.errors import ConfigurationError, StoreError
+from esa.errors import ConfigurationError
 from esa.gateway import events
 from esa.gateway.delivery.policies import KeptPolicies
+from esa.gateway.delivery.tally import Tally
 from esa.gateway.events import Event as Log
 from esa.gateway.peers import mta_sts
 from esa.gateway.peers.dns import PeerResolver, ValidatingResolver
@@ -22,7 +23,7 @@ ANSWERS = 20_000  # of name servers that are kept, each for as long as it may be
 
 
 class Published:
-    """Owned by the event loop of the deliver process."""
+    """Owned by the event loop of the deliver process. `tally` counts what comes of it."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Published:
         """`timeout`: seconds for one question. `is_allowed`: whether a policy may be fetched from an address."""
         self._state, self._servers, self._is_trusted, self._timeout = state, name_servers, trusts_resolver, timeout
         self._manner, self._https_port, self._is_allowed = manner, https_port, is_allowed
+        self.tally = Tally()
         self._resolver: PeerResolver | None = None
         self._policies: KeptPolicies | None = None
 
@@ -54,7 +56,7 @@ class Published:
                 self._policies = KeptPolicies(
                     self._state, self.resolver(), manner=self._manner, port=self._https_port, is_allowed=self._is_allowed
                 )
-        except (ConfigurationError, StoreError) as fault:
+        except ConfigurationError as fault:
             events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="policies of domains (MTA-STS) are not known")
             return Found(None, MtaSts.UNKNOWN, f"policies are not kept here: {fault}")
         return await self._policies.policy(domain)

@@ -21,12 +21,16 @@ from esa.errors import ConfigurationError
 from esa.gateway.certificates.names import as_a_labels, matching_name
 from esa.gateway.delivery.client import Connection
 from esa.gateway.delivery.replies import RemoteError, TlsError
+from esa.gateway.delivery.tally import REASON_LIMIT, Tally, failure_of, policy_of, today, trouble_of
 from esa.gateway.peers import dane, mta_sts
 from esa.gateway.peers.dns import PeerResolver
 from esa.gateway.peers.probe import chain_of, client_context
 from esa.policy.tls_modes import Dane, Demand, Mode, MtaSts, Shown, Way, decide, decide_required, mode_for
 from esa.store.entry import Security
+from esa.store.tls_results import TlsResult
 
+_Ends = tuple[tuple[str, int], tuple[str, int]]
+_NOWHERE: Final[_Ends] = ("", 0), ("", 0)
 _CHAIN_WANTED: Final = frozenset({Mode.PREFERRED_VERIFY, Mode.REQUIRED_VERIFY, Mode.REQUIRED_VERIFY_HOSTED_DOMAINS})
 
 
@@ -120,14 +124,15 @@ class Securing:
         domain: str = "",
         names: tuple[str, ...] = (),
         promises: Promises | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """`domain`: of the recipients, if it is one; `names`: that a certificate may stand for in its place. `hostname`: said in EHLO.
 
-        Without `promises` nothing is known of what domains publish.
+        Without `promises` nothing is known of what domains publish. `tally` counts what comes of it.
         """
         self._mode, self._domain, self._names, self._hostname = mode, domain, names, hostname
         self._tls = tls or ClientTls()
-        self._promises = promises
+        self._promises, self._tally = promises, tally
 
     @property
     def can_be_relaxed(self) -> bool:
@@ -170,12 +175,16 @@ class Securing:
         if mode is Mode.DANE:
             expected = replace(expected, promise=await self._promise(host))
             if expected.promise is not None and expected.promise.state is Dane.UNKNOWN:
+                self._note(host, expected, *trouble_of(expected.promise, None))
                 raise RemoteError(self._deferred(host, expected.promise.reason))
         elif mode is Mode.MTA_STS and host.domain and self._promises is not None:
             found = await self._promises.policy(host.domain)
             expected = replace(expected, found=found)
+            if (trouble := trouble_of(None, found))[0]:
+                self._note(host, expected, *trouble)
             if found.policy is not None and found.policy.mode == "enforce" and not found.policy.allows(host.name):
                 _, reason = mta_sts.judge(found, host=host.name, refusal="", matches_host=True)
+                self._note(host, expected, "validation-failure", reason)
                 raise RemoteError(self._deferred(host, f"MTA-STS, {reason}"))
         return expected
 
@@ -211,12 +220,16 @@ class Securing:
         refusal = ""  # why its chain is not trusted, as a connection before found
         while True:
             connection = await dial()
+            ends = connection.endpoints
             try:
                 await self._begin(connection, host, expected, verifies)
                 shown, way, reason = self._judge(host, expected, self._seen(connection, host, expected, refusal))
+                if not refusal:
+                    self._note(host, expected, *failure_of(expected.promise, expected.found, shown), ends)
             except TlsError as fault:
                 step = fault.step
                 shown, way, reason = self._judge(host, expected, _fault_shown(fault))
+                self._note(host, expected, *failure_of(expected.promise, expected.found, shown), ends)
                 is_clear = fault.step in ("offer", "reply") and connection.is_usable
                 if way == "plain" and is_clear:
                     connection.security = Security(verification=f"in the clear: {reason}")
@@ -281,6 +294,17 @@ class Securing:
             state, _ = dane.match(expected.promise.records, chain, names=names, now=datetime.now(UTC))
             shown = replace(shown, dane=state)
         return shown
+
+    def _note(self, host: Host, expected: _Expected, result: str, reason: str, ends: _Ends = _NOWHERE) -> None:
+        """For the report that the domain may ask for: of exchangers, and what the mode looked at."""
+        if self._tally is None or host.is_given or expected.is_required:
+            return
+        kind, text, servers = policy_of(expected.promise, expected.found)
+        found = TlsResult(today(), as_a_labels(host.domain), kind, text, servers, result)
+        if result:
+            (local, _), (address, _) = ends
+            found = found._replace(host=host.name, local=local, address=address, reason=reason[:REASON_LIMIT])
+        self._tally.note(found)
 
     def _deferred(self, host: Host, reason: str) -> str:
         return f"454 4.7.5 {host.label}: tls = {self._mode.value}: {reason}"

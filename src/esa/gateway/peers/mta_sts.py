@@ -30,6 +30,7 @@ HTTPS = 443
 MOST_SERVERS = 100  # mx lines of one policy
 LONGEST_AGE = 31_557_600  # seconds (section 3.2)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]{1,32}\Z")
+Trouble = Literal["", "fetch", "certificate", "content"]  # what a policy that cannot be had failed at
 PolicyMode = Literal["enforce", "testing", "none"]
 
 
@@ -55,10 +56,25 @@ class Found:
     policy: Policy | None
     state: MtaSts = MtaSts.ABSENT
     reason: str = ""
+    trouble: Trouble = ""
 
 
 class PolicyError(ValueError):
     """A policy cannot be had, or is none."""
+
+    trouble: Trouble = "content"
+
+
+class FetchError(PolicyError):
+    """It cannot be had."""
+
+    trouble = "fetch"
+
+
+class CertificateError(PolicyError):
+    """Who shows it is not who has to."""
+
+    trouble = "certificate"
 
 
 async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int = HTTPS) -> Found:
@@ -102,9 +118,10 @@ async def fetch(
             text = await _fetch(resolver, f"mta-sts.{as_a_labels(domain)}", manner, port, is_allowed)
         policy = parse(text, identifier)
     except TimeoutError:
-        return Found(None, MtaSts.UNKNOWN, f"the policy did not come within {seconds:g} s")
+        return Found(None, MtaSts.UNKNOWN, f"the policy did not come within {seconds:g} s", "fetch")
     except (PolicyError, OSError) as error:
-        return Found(None, MtaSts.UNKNOWN, f"the policy cannot be had: {error}")
+        trouble = error.trouble if isinstance(error, PolicyError) else "fetch"
+        return Found(None, MtaSts.UNKNOWN, f"the policy cannot be had: {error}", trouble)
     if policy.mode == "none":
         return Found(policy, MtaSts.ABSENT, "the policy says none")
     return Found(policy)
@@ -155,10 +172,10 @@ async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int, i
     """The file at the well-known place. Raises PolicyError or OSError, which say why not."""
     answer = await resolver.addresses(host)
     if not answer.values:
-        raise PolicyError(f"{host} has no address")
+        raise FetchError(f"{host} has no address")
     addresses = [one for one in answer.values if is_allowed(one)][:ADDRESSES]
     if not addresses:
-        raise PolicyError(f"{host} has an address that nobody is asked at: {answer.values[0]}")
+        raise FetchError(f"{host} has an address that nobody is asked at: {answer.values[0]}")
     fault: OSError | None = None
     for address in addresses:
         try:
@@ -166,7 +183,7 @@ async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int, i
                 address, port, ssl=client_context(manner.authorities, manner.policy, True), server_hostname=host, limit=HEAD_LIMIT
             )
         except ssl.SSLCertVerificationError as error:
-            raise PolicyError(f"the certificate of {host} is not trusted: {error.verify_message}") from error
+            raise CertificateError(f"the certificate of {host} is not trusted: {error.verify_message}") from error
         except OSError as error:
             fault = error
             continue
@@ -174,13 +191,13 @@ async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int, i
             return await _read(reader, writer, host)
         finally:
             writer.transport.abort()
-    raise PolicyError(f"no connection to {host}: {fault.strerror or fault if fault is not None else 'no address'}")
+    raise FetchError(f"no connection to {host}: {fault.strerror or fault if fault is not None else 'no address'}")
 
 
 async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> str:
     chain = chain_of(writer.get_extra_info("ssl_object"))
     if not chain or matching_name(chain[0], host) is None:
-        raise PolicyError(f"the certificate does not stand for {host}")
+        raise CertificateError(f"the certificate does not stand for {host}")
     writer.write(f"GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: {host}\r\nUser-Agent: esa\r\nConnection: close\r\n\r\n".encode("ascii"))
     octets = bytearray()
     while len(octets) <= POLICY_LIMIT + HEAD_LIMIT and (more := await reader.read(HEAD_LIMIT)):
@@ -192,9 +209,9 @@ async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host
         response.begin()
         body = response.read()  # bounded by what was read above; of a length that is announced and does not come, it complains
     except http.client.HTTPException as error:
-        raise PolicyError(f"{host} does not speak HTTP: {type(error).__name__}") from error
+        raise FetchError(f"{host} does not speak HTTP: {type(error).__name__}") from error
     if response.status != http.HTTPStatus.OK:
-        raise PolicyError(f"{host} answers {response.status} for it")
+        raise FetchError(f"{host} answers {response.status} for it")
     if len(body) > POLICY_LIMIT:
         raise PolicyError(f"it has more than {POLICY_LIMIT >> 10} KiB")
     if response.headers.get_content_type() != "text/plain":
