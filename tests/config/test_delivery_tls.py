@@ -63,3 +63,12 @@ def test_dane_is_taken_where_the_name_server_is_believed(tmp_path: Path) -> None
     for dns in ('[dns]\nservers = ["127.0.0.1"]', '[dns]\nservers = ["192.0.2.53"]\n[delivery_tls]\ntrust_resolver = true', ""):
         (tmp_path / "esa.toml").write_text(dane + dns)
         assert load(tmp_path / "esa.toml").destination[0].tls == "dane"
+
+
+def test_an_interface_of_a_mail_flow_policy_must_be_there(tmp_path: Path) -> None:
+    policy = '[mail_flow_policy.RELAYED]\ndelivery_interface = "outt"\n'
+    (tmp_path / "esa.toml").write_text(policy)
+    with pytest.raises(ConfigurationError, match="no delivery interface is called 'outt'"):
+        load(tmp_path / "esa.toml")
+    (tmp_path / "esa.toml").write_text(f'{policy}[[delivery_interface]]\nname = "outt"\n')
+    assert load(tmp_path / "esa.toml").mail_flow_policy["RELAYED"].delivery_interface == "outt"

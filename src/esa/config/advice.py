@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from esa.config.content_filters import oddities_of
+from esa.config.filters import plan_of
 from esa.config.policies import members_of
 from esa.config.recipient_access import entries_of, says_anything
 from esa.config.relays import relays_of
 from esa.config.reputation import makes_points
 from esa.config.schema import Configuration
 from esa.config.sender_groups import SHIPPED_GROUPS, WITHOUT_EFFECT, groups_of
+from esa.policy.filters.scope import Severity
 from esa.policy.host_access import EVERYONE, HostAccess, Sender
 from esa.policy.host_access_audit import Finding, audit
 from esa.policy.mail_flow import UNLIMITED
@@ -37,6 +39,7 @@ def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
     yield from _relays(configuration, base)
     yield from _of_senders(configuration, base)
     yield from _of_policies(configuration, base)
+    yield from _of_filters(configuration, base)
     for listener in configuration.listener:
         given = configuration.recipient_access, listener.accept_domains
         if says_anything(*given, listener=listener.name):
@@ -69,6 +72,13 @@ def _of_policies(configuration: Configuration, base: Path) -> Iterator[Finding]:
             )
     for name, what, mend in oddities_of(configuration, base):
         yield Finding(name, what, mend, "content filter")
+
+
+def _of_filters(configuration: Configuration, base: Path) -> Iterator[Finding]:
+    """What message filters name that is not there, and what is odd in them. Errors are faults, and were told as such."""
+    for problem in plan_of(configuration, base).problems:
+        if problem.severity in (Severity.INVALID, Severity.WARNING):
+            yield Finding(problem.filter, f"{problem.what} ({problem.at})", problem.mend or "mend it", table="message filter")
 
 
 def _of_senders(configuration: Configuration, base: Path) -> Iterator[Finding]:

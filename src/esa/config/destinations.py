@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from esa.config.sender_groups import MailFlowPolicy
 from esa.config.values import DAY, MINUTE, Duration, Name, Table, Texts, domain, fault
 from esa.errors import SyntaxFault
 from esa.policy.destination_controls import UNLIMITED, DestinationControl, IpPreference
@@ -180,3 +181,14 @@ def _repeated(
         if key in seen:
             yield (*place, position), f"{key} has two {what}", "keep one of them"
         seen.add(key)
+
+
+def unknown_interfaces(
+    policies: Mapping[str, MailFlowPolicy], interfaces: Sequence[DeliveryInterface]
+) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """Mail flow policies that name a delivery interface which is not there, as (place, what, mend)."""
+    known = [interface.name for interface in interfaces]
+    for name, policy in policies.items():
+        if policy.delivery_interface and policy.delivery_interface not in known:
+            mend = f"choose of {', '.join(known)}" if known else "name it in a table [[delivery_interface]]"
+            yield ("mail_flow_policy", name, "delivery_interface"), f"no delivery interface is called {policy.delivery_interface!r}", mend

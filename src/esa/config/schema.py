@@ -23,7 +23,7 @@ from esa.config.ciphers import PROFILES, Version, lint
 from esa.config.content_filters import ContentFilter
 from esa.config.content_filters import contradictions_of as contradictions_of_content_filters
 from esa.config.delivery_tls import DeliveryTls, contradictions_of_delivery_tls
-from esa.config.destinations import DeliveryInterface, DestinationTable, SmtpRouteTable, routes_of
+from esa.config.destinations import DeliveryInterface, DestinationTable, SmtpRouteTable, routes_of, unknown_interfaces
 from esa.config.destinations import contradictions_of as contradictions_of_destinations
 from esa.config.destinations import route as delivery_route
 from esa.config.dkim import DkimKey, contradictions_of_dkim
@@ -549,6 +549,8 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     for where, what, mend in contradictions_of_policies(configuration.mail_policy):
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_groups(configuration.group_ldap, list(groups_named(configuration.mail_policy))):
+        yield Contradiction(where, what, mend)
+    for where, what, mend in unknown_interfaces(configuration.mail_flow_policy, configuration.delivery_interface):
         yield Contradiction(where, what, mend)
     modes = [one.tls for one in configuration.destination]
     for where, what, mend in contradictions_of_delivery_tls(configuration.delivery_tls, modes, configuration.dns.servers):
