@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from esa.engine.resolver import Lookup, Outcome, Resolver
+from esa.gateway.certificates.names import as_a_labels
 from esa.gateway.delivery.replies import RemoteError
 
 EXCHANGERS_LIMIT: Final = 12  # of a domain; real ones have up to about ten, more make us ask for nothing
@@ -200,12 +201,10 @@ class Exchangers:
 
 def _ascii(domain: str) -> str:
     """The name as it is asked for (RFC 6531 section 3.2: A-labels)."""
-    if domain.isascii():
-        return domain
-    try:
-        return domain.encode("idna").decode()
-    except UnicodeError:
-        raise Undeliverable(f"550 5.1.2 {domain} is no name that can be asked for") from None
+    name = domain if domain.isascii() else as_a_labels(domain)
+    if not name.isascii():
+        raise Undeliverable(f"550 5.1.2 {domain} is no name that can be asked for")
+    return name
 
 
 def _ranked(values: Sequence[str]) -> list[tuple[int, str]]:

@@ -24,9 +24,13 @@ class Sendable(Protocol):
 
 
 class DataEncoder:
-    """Mail data as it goes over the wire: CRLF line ends only, dots stuffed, `CRLF.CRLF` at the end (RFC 5321 section 4.5.2)."""
+    """Mail data as it goes over the wire: CRLF line ends only, dots stuffed, `CRLF.CRLF` at the end (RFC 5321 section 4.5.2).
 
-    def __init__(self) -> None:
+    `stuffs=False`: for chunks (RFC 3030), whose length is told: no dots are stuffed, and the end is that of the last line.
+    """
+
+    def __init__(self, *, stuffs: bool = True) -> None:
+        self._stuffs = stuffs
         self._held = b""  # a CR at the end of a chunk: the next one may begin with its LF
         self._at_line_start = True
 
@@ -41,15 +45,17 @@ class DataEncoder:
         line_feeds = data.count(b"\n")
         if data.count(b"\r") != line_feeds or data.count(b"\r\n") != line_feeds:
             data = _LINE_END.sub(b"\r\n", data)
+        if not self._stuffs:
+            self._at_line_start = data.endswith(b"\n")
+            return data
         starts_with_dot = self._at_line_start and data.startswith(b".")
         self._at_line_start = data.endswith(b"\n")
         data = data.replace(b"\n.", b"\n..")
         return b"." + data if starts_with_dot else data
 
     def finish(self) -> bytes:
-        if self._held or not self._at_line_start:
-            return b"\r\n.\r\n"
-        return b".\r\n"
+        end = b".\r\n" if self._stuffs else b""
+        return b"\r\n" + end if self._held or not self._at_line_start else end
 
 
 def header_section(message: Sendable) -> bytes:
