@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from esa.config.advice import advise
 from esa.config.destinations import TlsMode
 from esa.config.load import load
 from esa.errors import ConfigurationError
@@ -72,3 +73,21 @@ def test_an_interface_of_a_mail_flow_policy_must_be_there(tmp_path: Path) -> Non
         load(tmp_path / "esa.toml")
     (tmp_path / "esa.toml").write_text(f'{policy}[[delivery_interface]]\nname = "outt"\n')
     assert load(tmp_path / "esa.toml").mail_flow_policy["RELAYED"].delivery_interface == "outt"
+
+
+def test_mta_sts_on_mail_that_goes_to_named_hosts_is_told_to_have_no_effect(tmp_path: Path) -> None:
+    (tmp_path / "esa.toml").write_text(
+        """
+        [delivery]
+        route = "USEDNS"
+        [[smtp_route]]
+        domains = ["routed.example"]
+        hosts = ["mail.example.net:25"]
+        [[destination]]
+        domains = ["routed.example", "other.example"]
+        tls = "mta-sts"
+        """
+    )
+    found = [str(finding) for finding in advise(load(tmp_path / "esa.toml")) if finding.table == "destination"]
+    assert [one.partition(":")[0] for one in found] == ["destination routed.example"]
+    assert "mail.example.net:25" in found[0]

@@ -37,40 +37,43 @@ MODES = (
     Mode.REQUIRED_VERIFY_HOSTED_DOMAINS,
     Mode.DANE,
     Mode.MTA_STS,
+    Mode.DANE_OR_MTA_STS,
 )
 # what becomes of mail to each server, a letter for each of MODES in order: T in TLS and verified, t in TLS, c in the clear, - it waits
 FATES = {
-    "good": "cttTT-tt",  # trusted, for the host
-    "domain": "cttTTTtt",  # trusted, for the domain of the recipient
-    "wildcard": "cttTT-tt",
-    "other": "cttt--tt",  # trusted, for another name
-    "expired": "cttt--tt",
-    "future": "cttt--tt",
-    "own": "cttt--tt",  # signed by itself
-    "stranger": "cttt--tt",  # of an authority that nobody trusts
-    "gap": "cttt--tt",  # the intermediate certificate is missing
-    "plain": "cc-c--cc",  # no STARTTLS
-    "refusing": "cc-c--cc",  # 454
-    "injected": "cc-c--cc",  # octets in the clear behind the 220
-    "hanging": "cc-c--cc",  # in the handshake
-    "garbage": "cc-c--cc",
-    "closing": "cc-c--cc",
-    "old": "cc-c--cc",  # TLS 1.0
-    "weak": "cc-c--cc",  # no cipher of the policy
-    "picky": "cc-c--cc",  # wants a certificate of the client
-    "dane": "cttt--Tt",  # signed by itself, and so says a signed TLSA record
-    "dane-other": "cttTT--t",  # the TLSA record is of another key
-    "dane-plain": "cc-c---c",  # a TLSA record, and no STARTTLS
-    "dane-unusable": "cttt--tt",  # TLSA records of kinds that mail does not take
-    "dane-silent": "cttTT--t",  # name servers fail for the TLSA record
-    "dane-unsigned": "cttt--tt",  # a TLSA record that nobody signed
-    "sts": "cttTT-tT",  # a policy that names the server
-    "sts-own": "cttt--t-",  # a policy, and the certificate is signed by itself
-    "sts-name": "cttt--t-",  # a policy, and the certificate is for another name
-    "sts-host": "cttTT-t-",  # a policy that names other servers
-    "sts-plain": "cc-c--c-",  # a policy, and no STARTTLS
-    "sts-testing": "cttt--tt",  # a policy in testing, and the certificate is signed by itself
-    "sts-lost": "cttTT-tt",  # a record, and no policy to be had
+    "good": "cttTT-ttt",  # trusted, for the host
+    "domain": "cttTTTttt",  # trusted, for the domain of the recipient
+    "wildcard": "cttTT-ttt",
+    "other": "cttt--ttt",  # trusted, for another name
+    "expired": "cttt--ttt",
+    "future": "cttt--ttt",
+    "own": "cttt--ttt",  # signed by itself
+    "stranger": "cttt--ttt",  # of an authority that nobody trusts
+    "gap": "cttt--ttt",  # the intermediate certificate is missing
+    "plain": "cc-c--ccc",  # no STARTTLS
+    "refusing": "cc-c--ccc",  # 454
+    "injected": "cc-c--ccc",  # octets in the clear behind the 220
+    "hanging": "cc-c--ccc",  # in the handshake
+    "garbage": "cc-c--ccc",
+    "closing": "cc-c--ccc",
+    "old": "cc-c--ccc",  # TLS 1.0
+    "weak": "cc-c--ccc",  # no cipher of the policy
+    "picky": "cc-c--ccc",  # wants a certificate of the client
+    "dane": "cttt--TtT",  # signed by itself, and so says a signed TLSA record
+    "dane-other": "cttTT--t-",  # the TLSA record is of another key
+    "dane-plain": "cc-c---c-",  # a TLSA record, and no STARTTLS
+    "dane-unusable": "cttt--ttt",  # TLSA records of kinds that mail does not take
+    "dane-silent": "cttTT--t-",  # name servers fail for the TLSA record
+    "dane-unsigned": "cttt--ttt",  # a TLSA record that nobody signed
+    "sts": "cttTT-tTT",  # a policy that names the server
+    "sts-own": "cttt--t--",  # a policy, and the certificate is signed by itself
+    "sts-name": "cttt--t--",  # a policy, and the certificate is for another name
+    "sts-host": "cttTT-t--",  # a policy that names other servers
+    "sts-plain": "cc-c--c--",  # a policy, and no STARTTLS
+    "sts-testing": "cttt--ttt",  # a policy in testing, and the certificate is signed by itself
+    "both": "cttt--T-T",  # signed by itself: a policy that does not take it, and records that do
+    "both-other": "cttTT--T-",  # a policy that takes it, and records that do not
+    "sts-lost": "cttTT-ttt",  # a record, and no policy to be had
 }
 
 
@@ -200,7 +203,7 @@ def bound(*recipients: str, content: bytes = CONTENT, options: Options | None = 
 def make_lab(chains: Chains) -> tuple[Lab, dict[str, Issued]]:
     lab = Lab(chains)
     now = datetime.now(UTC)
-    for name in ("good", "dane-other", "dane-silent", "sts", "sts-host", "sts-lost"):
+    for name in ("good", "dane-other", "dane-silent", "sts", "sts-host", "sts-lost", "both-other"):
         lab.good(name)
     lab.good("domain", "domain.example")
     lab.good("wildcard", "*.wildcard.example")
@@ -212,7 +215,7 @@ def make_lab(chains: Chains) -> tuple[Lab, dict[str, Issued]]:
         lab.issued(name, chains.server(_host(name), begin=begin, end=end), chains.intermediate)
     lab.issued("gap", chains.server(_host("gap")))
     lab.issued("stranger", issue(_host("stranger"), by=issue("Stranger", by=None, is_authority=True), names=[_host("stranger")]))
-    owned = {name: lab.own(name) for name in ("own", "dane", "dane-unusable", "dane-unsigned", "sts-own", "sts-testing")}
+    owned = {name: lab.own(name) for name in ("own", "dane", "dane-unusable", "dane-unsigned", "sts-own", "sts-testing", "both")}
     lab.good("sts-name", "other.example.net")
     for name in ("plain", "dane-plain", "sts-plain"):
         lab.add(name, LabServer(offers=False))
@@ -253,16 +256,17 @@ async def test_what_becomes_of_mail_to_servers_of_every_make(chains: Chains, tmp
         lab.tlsa("dane", f"3 1 1 {public_key_digest(owned['dane'].certificate)}")
         lab.tlsa("dane-unsigned", f"3 1 1 {public_key_digest(owned['own'].certificate)}")
         lab.tlsa("dane-unusable", f"1 1 1 {'00' * 32}")
-        for name in ("dane-other", "dane-plain"):
+        lab.tlsa("both", f"3 1 1 {public_key_digest(owned['both'].certificate)}")
+        for name in ("dane-other", "dane-plain", "both-other"):
             lab.tlsa(name, f"3 1 1 {'00' * 32}")
         lab.failing.append(f"_{lab.port}._tcp.{_host('dane-silent')}")
-        for name in ("sts", "sts-own", "sts-name", "sts-plain"):
+        for name in ("sts", "sts-own", "sts-name", "sts-plain", "both", "both-other"):
             lab.policy(name, "enforce")
         lab.policy("sts-host", "enforce", "mx.elsewhere.example")
         lab.policy("sts-testing", "testing")
         lab.policy("sts-lost", "enforce")
         lab.policies["mta-sts.sts-lost.example"] = ""
-        signed = [f"{name}.example" for name in lab.servers if name.startswith("dane") and name != "dane-unsigned"]
+        signed = [f"{name}.example" for name in lab.servers if name.startswith(("dane", "both")) and name != "dane-unsigned"]
         async with delivering(state, lab, DestinationControl(tls=mode), signed=signed):
             await until(lambda: len(told(state)) == len(lab.servers))
     tracked = told(state)
@@ -433,3 +437,43 @@ async def test_what_came_of_tls_is_counted_in_the_words_of_reports(chains: Chain
     assert {(one.host, one.address) for one in failures} == {
         (one.host, lab.servers[one.domain.partition(".")[0]].address) for one in failures
     }
+
+
+@pytest.mark.parametrize(("mode", "asked"), [(Mode.REQUIRED, "mx.alias.example"), (Mode.DANE, "real.example")])
+async def test_a_server_is_asked_for_by_its_name_and_under_dane_by_that_of_its_records(
+    chains: Chains, tmp_path: Path, mode: Mode, asked: str
+) -> None:
+    """RFC 7672 section 8.1: SNI is the TLSA base domain."""
+    lab = Lab(chains)
+    own = issue("real.example", by=None, names=["real.example"])
+    context = server_context(*chains.files(own))
+    names: list[str | None] = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+    lab.add("alias", LabServer(context))
+    lab.zone["real.example", "A"] = lab.zone.pop((_host("alias"), "A"))
+    lab.zone[_host("alias"), "CNAME"] = ["real.example."]
+    state = tmp_path / "state"
+    fill(state, [make_record(recipients=("you@alias.example",))])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        lab.zone[f"_{lab.port}._tcp.real.example", "TLSA"] = [f"3 1 1 {public_key_digest(own.certificate)}"]
+        async with delivering(state, lab, DestinationControl(tls=mode), signed=["example"]):
+            await until(lambda: len(told(state)) == 1)
+    assert told(state)["alias"].name is EventName.DELIVERED
+    assert names == [asked]
+
+
+@pytest.mark.parametrize(("signed", "warned"), [(["", "example"], False), (["example"], True)])
+async def test_a_name_server_that_validates_nothing_is_told_at_the_start(
+    chains: Chains, tmp_path: Path, signed: list[str], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = Lab(chains)
+    lab.good("good")
+    lab.zone["", "SOA"] = ["a.root-servers.net. nstld.verisign-grs.com. 1 1800 900 604800 86400"]
+    state = tmp_path / "state"
+    fill(state, [make_record(recipients=("you@good.example",))])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        async with delivering(state, lab, DestinationControl(tls=Mode.DANE), signed=signed):
+            await until(lambda: len(told(state)) == 1)
+    assert ("dnssec.missing" in caplog.text) is warned

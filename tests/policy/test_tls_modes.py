@@ -35,6 +35,7 @@ EVERYTHING = [
         (Mode.REQUIRED_VERIFY_HOSTED_DOMAINS, "defer defer defer defer defer secure"),
         (Mode.DANE, "secure plain plain secure secure secure"),
         (Mode.MTA_STS, "secure plain plain secure secure secure"),
+        (Mode.DANE_OR_MTA_STS, "secure plain plain secure secure secure"),
     ],
 )
 def test_each_mode_decides_as_it_says(mode: Mode, ways: str) -> None:
@@ -95,6 +96,12 @@ def test_requiretls_is_tls_with_a_server_whose_name_nobody_can_have_forged_and_t
 
 def test_what_a_message_asks_changes_only_what_recipients_publish() -> None:
     assert {mode: mode_for(mode, Demand.RELAXED) for mode in Mode} == {
-        mode: Mode.PREFERRED if mode in (Mode.DANE, Mode.MTA_STS) else mode for mode in Mode
+        mode: Mode.PREFERRED if mode in (Mode.DANE, Mode.MTA_STS, Mode.DANE_OR_MTA_STS) else mode for mode in Mode
     }
     assert all(mode_for(mode, demand) is mode for mode in Mode for demand in (Demand.USUAL, Demand.REQUIRED))
+
+
+def test_records_go_before_a_policy_and_a_policy_counts_where_there_are_none() -> None:
+    for shown in EVERYTHING:
+        single = Mode.MTA_STS if shown.dane is Dane.ABSENT else Mode.DANE
+        assert decide(Mode.DANE_OR_MTA_STS, shown) == decide(single, shown)

@@ -81,7 +81,8 @@ def contradictions_of_delivery_tls(
             'name the address that answers for them, as "postmaster@example.org"',
         )
     foreign = [server for server in servers if not server.startswith(_LOOPBACK)]
-    if Mode.DANE.value in modes and foreign and not tls.trust_resolver:
-        what = f'tls = "dane" would find no record: {foreign[0]} is on another machine, and is not believed what it says of DNSSEC'
+    asking = next((mode for mode in modes if Mode(mode).asks_dane), None)
+    if asking is not None and foreign and not tls.trust_resolver:
+        what = f'tls = "{asking}" would find no record: {foreign[0]} is on another machine, and is not believed what it says of DNSSEC'
         mend = "name a validating name server on this machine as [dns] servers, or set trust_resolver = true if the way to it is safe"
         yield ("delivery_tls", "trust_resolver"), what, mend

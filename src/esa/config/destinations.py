@@ -17,7 +17,15 @@ from esa.policy.tls_modes import Mode
 
 ROUTES_LIMIT = 40_000  # as AsyncOS has it; an exported table fits
 TlsMode = Literal[
-    "none", "preferred", "required", "preferred-verify", "required-verify", "required-verify-hosted-domains", "dane", "mta-sts"
+    "none",
+    "preferred",
+    "required",
+    "preferred-verify",
+    "required-verify",
+    "required-verify-hosted-domains",
+    "dane",
+    "mta-sts",
+    "dane-or-mta-sts",
 ]  # the words of policy.tls_modes.Mode
 
 
@@ -90,7 +98,7 @@ class DestinationTable(Table):
         default="preferred",
         description=(
             "TLS of connections to it: none, preferred, required, preferred-verify, required-verify, required-verify-hosted-domains, dane, "
-            "mta-sts. esa help tls-modes tells what each protects from."
+            "mta-sts, dane-or-mta-sts. esa help tls-modes tells what each protects from."
         ),
     )
     tls_names: Annotated[tuple[Annotated[str, AfterValidator(domain)], ...], Field(strict=False)] = Field(

@@ -78,6 +78,7 @@ class Event(StrEnum):
     DELIVERY_CONNECTED = "delivery.connected"
     DELIVERY_TLS_AGREED = "delivery.tls_agreed"
     DELIVERY_TLS_FAILED = "delivery.tls_failed"
+    DNSSEC_MISSING = "dnssec.missing"
     TLS_REPORTED = "tls_report.sent"
     TLS_POLICY_FAILED = "tls_policy.failed"
     DELIVERY_UNREACHABLE = "delivery.unreachable"

@@ -13,6 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
+NOT_OFFERED: Final = "STARTTLS is not offered"
+
 
 class Mode(StrEnum):
     """How a destination is spoken to."""
@@ -25,6 +27,15 @@ class Mode(StrEnum):
     REQUIRED_VERIFY_HOSTED_DOMAINS = "required-verify-hosted-domains"
     DANE = "dane"
     MTA_STS = "mta-sts"
+    DANE_OR_MTA_STS = "dane-or-mta-sts"
+
+    @property
+    def asks_dane(self) -> bool:
+        return self in (Mode.DANE, Mode.DANE_OR_MTA_STS)
+
+    @property
+    def asks_mta_sts(self) -> bool:
+        return self in (Mode.MTA_STS, Mode.DANE_OR_MTA_STS)
 
 
 class Demand(StrEnum):
@@ -103,6 +114,8 @@ def decide(mode: Mode, shown: Shown) -> Decision:
             return _dane(shown)
         case Mode.MTA_STS:
             return _mta_sts(shown)
+        case Mode.DANE_OR_MTA_STS:  # RFC 8461 section 2: a policy never overrides records that fail
+            return _mta_sts(shown) if shown.dane is Dane.ABSENT else _dane(shown)
 
 
 def decide_required(shown: Shown, *, is_host_sure: bool) -> Decision:
@@ -125,12 +138,12 @@ def decide_required(shown: Shown, *, is_host_sure: bool) -> Decision:
 
 def mode_for(mode: Mode, demand: Demand) -> Mode:
     """The mode that counts for a message: TLS-Required: No undoes what recipients publish, never what the administrator wants."""
-    return Mode.PREFERRED if demand is Demand.RELAXED and mode in (Mode.DANE, Mode.MTA_STS) else mode
+    return Mode.PREFERRED if demand is Demand.RELAXED and (mode.asks_dane or mode.asks_mta_sts) else mode
 
 
 def _no_tls(shown: Shown) -> str:
     """Why there is no TLS; empty if there is."""
-    return shown.fault or ("" if shown.is_offered else "STARTTLS is not offered")
+    return shown.fault or ("" if shown.is_offered else NOT_OFFERED)
 
 
 def _preferred(shown: Shown) -> Decision:
@@ -225,6 +238,12 @@ EXPLAINED: Final[Mapping[Mode, Explained]] = MappingProxyType(
             "mail (RFC 8461). It is as preferred where there is none, or while it is in testing.",
             "Hides the policy at the first contact, or for as long as it lives in the cache: mail goes as under preferred. Or needs a certificate "
             "from a trusted authority for a server that the policy names.",
+        ),
+        Mode.DANE_OR_MTA_STS: Explained(
+            "As dane where the servers of the domain have signed TLSA records, else as mta-sts, else as preferred: what a domain publishes is kept. "
+            "For all destinations together.",
+            "What they can under dane where there are records, and under mta-sts where there is a policy in hand. Where there is neither: all that "
+            "they can under preferred.",
         ),
     }
 )

@@ -26,9 +26,7 @@ from esa.message.envelope import Envelope
 from esa.store.entry import IN_THE_CLEAR
 
 BLOCK = 256 << 10  # octets of mail data written at a time
-CHUNKED_FROM = (
-    64 << 10
-)  # octets of a message that goes in chunks where they are taken: it saves the search for dots
+CHUNKED_FROM = 64 << 10  # octets of a message that goes in chunks where they are taken: it saves the search for dots
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,15 +194,18 @@ async def run_deliver(
             deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, published, numbers), count)
             control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
             reporting = Reporting(settings.state, published.tally, published.resolver, settings.reporter, sends=settings.sends_reports)
-            reports = asyncio.create_task(reporting.run())
+            beside = [asyncio.create_task(reporting.run())]
+            if any(control.tls.asks_dane for control in (settings.control, *(control for _, control in settings.controls))):
+                beside.append(asyncio.create_task(published.tell_of_dnssec()))
             try:
                 if ready is not None:
                     ready()
                 await deliverer.run(stop)
             finally:
                 await control.close()
-                reports.cancel()
-                await asyncio.wait([reports])
+                for task in beside:
+                    task.cancel()
+                await asyncio.wait(beside)
                 reporting.close()
     finally:
         await published.close()

@@ -23,7 +23,7 @@ from esa.gateway.delivery.replies import RemoteError
 from esa.gateway.delivery.signing import Signing
 from esa.gateway.delivery.transaction import Attempt
 from esa.gateway.events import Event as Log
-from esa.policy.tls_modes import Demand
+from esa.policy.tls_modes import NOT_OFFERED, Demand
 from esa.store.entry import Entry, Outcome, Result
 from esa.store.maildir import Maildir, Parcel
 from esa.store.numbers import Kind, Numbers
@@ -233,7 +233,8 @@ class SmtpHop:
                     Log.DELIVERY_TLS_AGREED, dcid=connection.number, tls=protocol, cipher=cipher, verification=security.verification
                 )
         elif security.verification:
-            events.info(Log.DELIVERY_TLS_FAILED, dcid=connection.number, next_hop=connection.place, reason=security.verification)
+            say = events.step if NOT_OFFERED in security.verification else events.info  # many offer none: that is no event
+            say(Log.DELIVERY_TLS_FAILED, dcid=connection.number, next_hop=connection.place, reason=security.verification)
         return connection
 
     def _unreached(self, reason: str) -> None:

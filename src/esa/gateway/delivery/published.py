@@ -14,7 +14,7 @@ from esa.gateway.delivery.policies import KeptPolicies
 from esa.gateway.delivery.tally import Tally
 from esa.gateway.events import Event as Log
 from esa.gateway.peers import mta_sts
-from esa.gateway.peers.dns import PeerResolver, ValidatingResolver
+from esa.gateway.peers.dns import ValidatingResolver
 from esa.gateway.peers.mta_sts import Found
 from esa.gateway.peers.probe import Manner
 from esa.policy.tls_modes import MtaSts
@@ -40,10 +40,10 @@ class Published:
         self._state, self._servers, self._is_trusted, self._timeout = state, name_servers, trusts_resolver, timeout
         self._manner, self._https_port, self._is_allowed = manner, https_port, is_allowed
         self.tally = Tally()
-        self._resolver: PeerResolver | None = None
+        self._resolver: ValidatingResolver | None = None
         self._policies: KeptPolicies | None = None
 
-    def resolver(self) -> PeerResolver:
+    def resolver(self) -> ValidatingResolver:
         """Raises ConfigurationError if this machine names no name server."""
         if self._resolver is None:
             self._resolver = ValidatingResolver(self._servers, timeout=self._timeout, is_trusted=self._is_trusted, kept=ANSWERS)
@@ -60,6 +60,20 @@ class Published:
             events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="policies of domains (MTA-STS) are not known")
             return Found(None, MtaSts.UNKNOWN, f"policies are not kept here: {fault}")
         return await self._policies.policy(domain)
+
+    async def tell_of_dnssec(self) -> None:
+        """For destinations under DANE: say so if the name server validates nothing, for then no record is ever found."""
+        try:
+            resolver = self.resolver()
+        except ConfigurationError as fault:
+            events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="mail under dane waits")
+            return
+        if not await resolver.validates():
+            events.warning(
+                Log.DNSSEC_MISSING,
+                reason="the name server does not say that its answers are validated, or is on another machine and not trusted",
+                consequence="no TLSA record counts: mail under dane goes as under preferred",
+            )
 
     async def close(self) -> None:
         if self._policies is not None:

@@ -25,7 +25,7 @@ from esa.gateway.delivery.tally import REASON_LIMIT, Tally, failure_of, policy_o
 from esa.gateway.peers import dane, mta_sts
 from esa.gateway.peers.dns import PeerResolver
 from esa.gateway.peers.probe import chain_of, client_context
-from esa.policy.tls_modes import Dane, Demand, Mode, MtaSts, Shown, Way, decide, decide_required, mode_for
+from esa.policy.tls_modes import NOT_OFFERED, Dane, Demand, Mode, MtaSts, Shown, Way, decide, decide_required, mode_for
 from esa.store.entry import Security
 from esa.store.tls_results import TlsResult
 
@@ -105,7 +105,7 @@ class _Expected:
             shown = replace(shown, dane=self.promise.state or found)
         if self.found is None:
             return shown, ""
-        refusal = shown.fault or ("" if shown.is_offered else "STARTTLS is not offered")
+        refusal = shown.fault or ("" if shown.is_offered else NOT_OFFERED)
         if not refusal and shown.refusal:
             refusal = f"the certificate is not trusted: {shown.refusal}"
         state, reason = mta_sts.judge(self.found, host=host.name, refusal=refusal, matches_host=shown.matches_host)
@@ -172,12 +172,13 @@ class Securing:
     async def _expect(self, host: Host, mode: Mode) -> _Expected:
         """What is promised of a host. Raises RemoteError for one that is ruled out by it."""
         expected = _Expected(mode)
-        if mode is Mode.DANE:
+        if mode.asks_dane:
             expected = replace(expected, promise=await self._promise(host))
             if expected.promise is not None and expected.promise.state is Dane.UNKNOWN:
                 self._note(host, expected, *trouble_of(expected.promise, None))
                 raise RemoteError(self._deferred(host, expected.promise.reason))
-        elif mode is Mode.MTA_STS and host.domain and self._promises is not None:
+        is_bound = expected.promise is not None and expected.promise.state is not Dane.ABSENT  # by records, which go before a policy
+        if mode.asks_mta_sts and not is_bound and host.domain and self._promises is not None:
             found = await self._promises.policy(host.domain)
             expected = replace(expected, found=found)
             if (trouble := trouble_of(None, found))[0]:

@@ -130,6 +130,10 @@ class ValidatingResolver:
         values = [b"".join(one.strings).decode("utf-8", "replace") for one in found.values if isinstance(one, dns.rdtypes.ANY.TXT.TXT)]
         return Answer(found.outcome, tuple(values), found.is_validated, found.canonical)
 
+    async def validates(self) -> bool:
+        """Whether it says of the root zone, which is signed, that its answers are validated, and is believed."""
+        return (await self._ask("", "SOA")).is_validated
+
     async def _ask(self, name: str, kind: str) -> Answer[dns.rdata.Rdata]:
         asked = as_a_labels(name)
         try:
