@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from esa.errors import StoreError
 from esa.gateway.delivery.client import Connection, Timeouts, connect
-from esa.gateway.delivery.mail_data import DataEncoder
+from esa.gateway.delivery.mail_data import DataEncoder, needs_no_tls
 from esa.gateway.delivery.replies import RemoteError, ReplyReader
 from esa.gateway.delivery.transaction import Attempt
 from esa.message.envelope import Envelope
@@ -321,6 +321,22 @@ async def test_a_connection_lost_behind_the_last_chunk_may_have_delivered() -> N
     async with ScriptedServer(replies={"BDAT": [b"250 ok\r\n", b"250 ok\r\n", DROP]}, extensions=CHUNKING) as server:
         attempt = await sent(server, Message(BIG))
         assert (statuses(attempt), attempt.may_have_arrived) == (["deferred"] * 3, True)
+
+
+@pytest.mark.parametrize(
+    ("header", "says_so"),
+    [
+        (b"TLS-Required: No", True),
+        (b"tls-required :\r\n\tNO ", True),
+        (b"TLS-Required: Yes", False),
+        (b"TLS-Required: No\r\nTLS-Required: No", False),
+        (b"X-TLS-Required: No", False),
+        (b"Subject: x\r\n\r\nTLS-Required: No", False),
+    ],
+)
+def test_tls_required_is_one_field_of_the_header_that_says_no(header: bytes, says_so: bool) -> None:
+    """RFC 8689 section 3."""
+    assert needs_no_tls(Message(b"From: a@b.example\r\n" + header + b"\r\n\r\nx\r\n")) is says_so
 
 
 async def test_a_message_that_cannot_be_read_to_its_end_is_never_completed() -> None:

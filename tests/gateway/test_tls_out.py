@@ -273,6 +273,7 @@ async def test_what_becomes_of_mail_to_servers_of_every_make(chains: Chains, tmp
     assert {name: _fate(server, tracked[name]) for name, server in lab.servers.items()} == {
         name: fates[MODES.index(mode)] for name, fates in FATES.items()
     }
+    assert (lab.servers["sts-host"].connections == 0) is mode.asks_mta_sts
     for name, event in tracked.items():
         if event.name is EventName.DEFERRED:
             assert f"4.7.5 {_host(name)}:{lab.port}: tls = {mode}: " in str(event.fields["reply"])
@@ -292,7 +293,7 @@ def _fate(server: LabServer, event: Event) -> str:
     return UNVERIFIED if words.startswith("not verified") else VERIFIED
 
 
-@pytest.mark.parametrize("mode", [Mode.NONE, Mode.PREFERRED, Mode.REQUIRED_VERIFY])
+@pytest.mark.parametrize("mode", [Mode.NONE, Mode.PREFERRED, Mode.PREFERRED_VERIFY, Mode.REQUIRED_VERIFY, Mode.DANE_OR_MTA_STS])
 async def test_requiretls_goes_only_to_verified_servers_that_pass_it_on_whatever_the_mode(
     chains: Chains, tmp_path: Path, mode: Mode
 ) -> None:
@@ -317,24 +318,40 @@ async def test_requiretls_goes_only_to_verified_servers_that_pass_it_on_whatever
         async with delivering(state, lab, DestinationControl(tls=mode), signed=["dane.example", "signed.example"]):
             await until(lambda: len(told(state)) == len(lab.servers))
     found = told(state)
+    chain_is_demanded = mode is Mode.REQUIRED_VERIFY
+    fit = ("sts", "signed") if chain_is_demanded else ("sts", "dane", "signed")
     assert {name: event.name for name, event in found.items()} == {
-        **dict.fromkeys(("sts", "dane", "signed"), EventName.DELIVERED),
-        **dict.fromkeys(("unsigned", "silent", "other", "own", "plain"), EventName.FAILED),
+        **dict.fromkeys(("unsigned", "silent", "other", "own", "plain", "dane"), EventName.FAILED),
+        **dict.fromkeys(fit, EventName.DELIVERED),
         "hanging": EventName.DEFERRED,
     }
     replies = {name: str(event.fields["reply"]).replace(f":{lab.port}", "") for name, event in found.items()}
     assert replies["silent"] == "550 5.7.30 mx.silent.example does not offer REQUIRETLS, which this message needs"
-    assert {name: replies[name].partition("REQUIRETLS: ")[2] for name in ("unsigned", "other", "own", "plain")} == {
-        "unsigned": "nobody vouches for the name of the server, neither DNSSEC nor MTA-STS",
-        "other": "the certificate stands for another name",
-        "own": "the certificate is not trusted: self-signed certificate",
-        "plain": "STARTTLS is not offered",
-    }
+    reasons = {name: replies[name].partition("REQUIRETLS: ")[2] for name in ("unsigned", "other", "own", "plain")}
+    assert reasons["unsigned"] == "nobody vouches for the name of the server, neither DNSSEC nor MTA-STS"
+    assert reasons["plain"].endswith("STARTTLS is not offered")
+    assert reasons["own"].endswith("the certificate is not trusted: self-signed certificate")
+    assert "certificate" in reasons["other"]
     assert all(replies[name].startswith("550 5.7.10 ") for name in ("unsigned", "other", "own", "plain"))
     for name, server in lab.servers.items():
-        assert server.taken == ([True] if name in ("sts", "dane", "signed") else [])
+        assert server.taken == ([True] if name in fit else [])
         mails = [command for command in server.commands if command.startswith("MAIL")]
         assert all(command.endswith(" REQUIRETLS") for command in mails)
+
+
+async def test_requiretls_never_lowers_what_the_administrator_demands(chains: Chains, tmp_path: Path) -> None:
+    lab = Lab(chains)
+    lab.good("host", ehlo_in_tls=KEYWORD)
+    lab.good("domain", "domain.example", _host("domain"), ehlo_in_tls=KEYWORD)
+    state = tmp_path / "state"
+    fill(state, [bound(f"you@{name}.example") for name in lab.servers])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        control = DestinationControl(tls=Mode.REQUIRED_VERIFY_HOSTED_DOMAINS)
+        async with delivering(state, lab, control, signed=["example"]):
+            await until(lambda: len(told(state)) == len(lab.servers))
+    assert {name: server.taken for name, server in lab.servers.items()} == {"host": [], "domain": [True]}
+    assert str(told(state)["host"].fields["reply"]).endswith("the certificate does not stand for the domain of the recipient")
 
 
 async def test_requiretls_tries_the_next_exchanger_and_its_connection_is_not_used_for_others(chains: Chains, tmp_path: Path) -> None:
@@ -352,7 +369,9 @@ async def test_requiretls_tries_the_next_exchanger_and_its_connection_is_not_use
             await until(lambda: len(lab.servers["second"].taken) == 1)
             fill(state, [make_record(recipients=("me@both.example",))], writer="receive-1")
             await until(lambda: len(lab.servers["first"].taken) == 1)
-    assert (lab.servers["first"].taken, lab.servers["second"].taken) == ([True], [True])
+            fill(state, [bound("you@both.example")], writer="receive-2")
+            await until(lambda: len([event for event in events(state) if event.name is EventName.DELIVERED]) == 3)
+    assert (lab.servers["first"].taken, lab.servers["second"].taken) == ([True], [True, True])
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ from esa.store.tls_results import TlsResult
 
 _Ends = tuple[tuple[str, int], tuple[str, int]]
 _NOWHERE: Final[_Ends] = ("", 0), ("", 0)
-_CHAIN_WANTED: Final = frozenset({Mode.PREFERRED_VERIFY, Mode.REQUIRED_VERIFY, Mode.REQUIRED_VERIFY_HOSTED_DOMAINS})
+_CHAIN_DEMANDED: Final = frozenset({Mode.REQUIRED_VERIFY, Mode.REQUIRED_VERIFY_HOSTED_DOMAINS})
+_CHAIN_WANTED: Final = _CHAIN_DEMANDED | {Mode.PREFERRED_VERIFY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class _Expected:
     def verifies(self) -> bool:
         """Whether OpenSSL judges the chain."""
         if self.is_required:
-            return self.promise is None or self.promise.state is not None
+            has_records = self.promise is not None and self.promise.state is None
+            return not has_records or self.mode in _CHAIN_DEMANDED or (self.mode.asks_mta_sts and self.has_policy)
         return self.mode in _CHAIN_WANTED or self.has_policy
 
     def shown(self, shown: Shown, host: Host) -> tuple[Shown, str]:
@@ -159,7 +161,8 @@ class Securing:
         return connection
 
     async def _expect_all(self, host: Host) -> _Expected:
-        """What is promised of a host, from whoever promises. Raises RemoteError if that cannot be found out."""
+        """What is promised of a host, from whoever promises. Raises RemoteError if that cannot be found out, or the mode rules the host out."""
+        found = (await self._expect(host, self._mode)).found
         promise = await self._promise(host)
         if promise.state is Dane.UNKNOWN:
             raise RemoteError(f"454 4.7.5 {host.label}: REQUIRETLS: {promise.reason}")
@@ -167,7 +170,7 @@ class Securing:
         if not is_sure and self._promises is not None:
             policy = (await self._promises.policy(host.domain)).policy
             is_sure = policy is not None and policy.mode != "none" and policy.allows(host.name)
-        return _Expected(self._mode, True, is_sure, promise)
+        return _Expected(self._mode, True, is_sure, promise, found)
 
     async def _expect(self, host: Host, mode: Mode) -> _Expected:
         """What is promised of a host. Raises RemoteError for one that is ruled out by it."""
@@ -273,8 +276,9 @@ class Securing:
     def _judge(self, host: Host, expected: _Expected, shown: Shown) -> tuple[Shown, Way, str]:
         """The decision, and why it is no better."""
         shown, words = expected.shown(shown, host)
-        required = expected.is_required
-        decision = decide_required(shown, is_host_sure=expected.is_sure) if required else decide(expected.mode, shown)
+        decision = decide(expected.mode, shown)
+        if expected.is_required and decision.way != "defer":  # what the administrator demands holds beside it
+            decision = decide_required(shown, is_host_sure=expected.is_sure)
         reason = decision.reason
         if shown.mta_sts in (MtaSts.MISMATCHED, MtaSts.TESTING) and words:
             reason = f"MTA-STS, {words}"
