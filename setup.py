@@ -42,6 +42,7 @@ MODULES = [
         "_steps",
         "_fields",
         "_addresses",
+        "_line_census",
     ),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import smtplib
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ class Site:
         """What tracking says of a message to each domain, once it was tried."""
         with smtplib.SMTP("127.0.0.1", self.gateway.port, timeout=30) as client:
             for domain in domains:
-                body = b".hello\r\n" * (50_000 if domain.startswith("long") else 1)
+                body = b".hello\r\n" * (150_000 if domain.startswith("long") else 1)
                 client.sendmail("a@example.net", [f"b@{domain}"], b"Subject: x\r\n\r\n" + body)
         deadline = time.monotonic() + 30
         found: dict[str, dict[str, object]] = {}
@@ -79,6 +80,18 @@ class Site:
                     if event["name"].startswith("delivery."):
                         found[event["recipients"][0].partition("@")[2]] = event
         return found
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline, "Postfix does not listen"
+            time.sleep(0.05)
+        else:
+            return
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +130,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with (folder / "out").open("wb") as log:
         postfix = subprocess.Popen([program, "-c", folder / "conf", "start-fg"], stdout=log, stderr=log)
         try:
+            for port in ports.values():
+                _wait_for(port)
             more = TABLES.format(authorities=chains.authorities, certificate=client[0], key=client[1], **ports)
             for gateway in running(folder / "gateway", workers=1, more=more):
                 yield Site(gateway, folder / "mail.log")

@@ -45,6 +45,7 @@ READ_BY = {
 }
 READ_NOTHING = {  # octets as they are; numbers of our own; a door for benchmarks to what is driven above
     "_group_writer",
+    "_line_census",
     "_rates",
     "_steps",
 }

@@ -260,8 +260,8 @@ async def test_a_large_message_arrives_whole_and_slow_readers_are_waited_for() -
         connection.close()
 
 
-BIG = b"Subject: big\r\n\r\n" + b".dots\r\nand\nbare\r\r\n" * 40_000  # several chunks
-CLEAN = b"Subject: big\r\n\r\n" + b".dots\r\nand\r\nbare\r\n\r\n" * 40_000
+BIG = b"Subject: big\r\n\r\n" + b".dots\r\nand\nbare\r\r\n" * 70_000  # several chunks
+CLEAN = b"Subject: big\r\n\r\n" + b".dots\r\nand\r\nbare\r\n\r\n" * 70_000
 CHUNKING = (*EXTENSIONS, "CHUNKING")
 
 
@@ -318,7 +318,10 @@ async def test_a_chunk_that_is_refused_ends_the_message_and_the_session_goes_on(
 
 
 async def test_a_connection_lost_behind_the_last_chunk_may_have_delivered() -> None:
-    async with ScriptedServer(replies={"BDAT": [b"250 ok\r\n", b"250 ok\r\n", DROP]}, extensions=CHUNKING) as server:
+    async with ScriptedServer(extensions=CHUNKING) as server:
+        await sent(server, Message(BIG))
+        chunks = sum(command.startswith("BDAT") for command in server.commands)
+    async with ScriptedServer(replies={"BDAT": [*[b"250 ok\r\n"] * (chunks - 1), DROP]}, extensions=CHUNKING) as server:
         attempt = await sent(server, Message(BIG))
         assert (statuses(attempt), attempt.may_have_arrived) == (["deferred"] * 3, True)
 

@@ -26,7 +26,9 @@ from esa.message.envelope import Envelope
 from esa.store.entry import IN_THE_CLEAR
 
 BLOCK = 256 << 10  # octets of mail data written at a time
-CHUNKED_FROM = 64 << 10  # octets of a message that goes in chunks where they are taken: it saves the search for dots
+CHUNKED_FROM = (
+    1 << 20
+)  # octets of a message that goes in chunks where they are taken: a refusal in the middle ends it; shorter ones gain nothing
 
 
 @dataclass(frozen=True, slots=True)

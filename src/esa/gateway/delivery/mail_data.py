@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Protocol
 
+from esa_core._line_census import line_census
+
 HEADER_LIMIT = 1 << 20  # octets looked at for the end of the header section
 _TLS_REQUIRED = re.compile(rb"^TLS-Required[ \t]*:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -42,15 +44,16 @@ class DataEncoder:
             data = data[:-1]
         if not data:
             return b""
-        line_feeds = data.count(b"\n")
-        if data.count(b"\r") != line_feeds or data.count(b"\r\n") != line_feeds:
+        returns, line_feeds, pairs, dots = line_census(data)
+        if not returns == line_feeds == pairs:
             data = _LINE_END.sub(b"\r\n", data)
-        if not self._stuffs:
-            self._at_line_start = data.endswith(b"\n")
-            return data
+            dots = data.count(b"\n.")
         starts_with_dot = self._at_line_start and data.startswith(b".")
         self._at_line_start = data.endswith(b"\n")
-        data = data.replace(b"\n.", b"\n..")
+        if not self._stuffs:
+            return data
+        if dots:
+            data = data.replace(b"\n.", b"\n..")
         return b"." + data if starts_with_dot else data
 
     def finish(self) -> bytes:
