@@ -13,6 +13,8 @@ from esa.config.load import load
 from esa.errors import ConfigurationError
 from esa.gateway.process import deliver_settings
 from esa.policy.tls_modes import Mode
+from tests.cli.command import esa
+from tests.gateway.chains import Chains
 
 
 def test_the_words_of_the_configuration_are_the_modes() -> None:
@@ -64,6 +66,16 @@ def test_dane_is_taken_where_the_name_server_is_believed(tmp_path: Path) -> None
     for dns in ('[dns]\nservers = ["127.0.0.1"]', '[dns]\nservers = ["192.0.2.53"]\n[delivery_tls]\ntrust_resolver = true', ""):
         (tmp_path / "esa.toml").write_text(dane + dns)
         assert load(tmp_path / "esa.toml").destination[0].tls == "dane"
+
+
+def test_a_certificate_of_ours_that_is_not_its_keys_is_told_before_anything_starts(tmp_path: Path) -> None:
+    chains = Chains(tmp_path)
+    (certificate, _), (_, key) = chains.good("mx.example.org"), chains.good("mx.example.org")
+    (tmp_path / "esa.toml").write_text(f'[delivery_tls]\ncertificate = "{certificate}"\nkey = "{key}"\n')
+    for command in (("config", "check", tmp_path / "esa.toml"), ("serve", "--config", tmp_path / "esa.toml")):
+        done = esa(*command)
+        assert done.code in (1, 2)
+        assert "the client's certificate and key cannot be used" in done.err
 
 
 def test_an_interface_of_a_mail_flow_policy_must_be_there(tmp_path: Path) -> None:

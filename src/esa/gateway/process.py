@@ -21,7 +21,6 @@ from typing import Any
 
 from esa.config.advice import ANTI_SPAM_OFF
 from esa.config.content_filters import rules_of
-from esa.config.delivery_tls import DeliveryTls
 from esa.config.destinations import controls_of, routes_of
 from esa.config.reputation import learning_of
 from esa.config.schema import Configuration, Listener
@@ -33,7 +32,7 @@ from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.costing import Costing
 from esa.gateway.delivery.deliver import DeliverSettings, Kind, run_deliver
 from esa.gateway.delivery.reaching import Interface
-from esa.gateway.delivery.securing import ClientTls
+from esa.gateway.delivery.securing import client_tls
 from esa.gateway.delivery.signing import open_signing
 from esa.gateway.directory.build import directory_of, make_groups, make_sources, make_users
 from esa.gateway.events import Event as Log
@@ -318,20 +317,12 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
         dns_port=delivery.dns_port,
         dns_unreachable=delivery.dns_unreachable,
         listeners=tuple((one.address, one.port) for one in configuration.listener),
-        tls=_client_tls(configuration.delivery_tls),
+        tls=client_tls(configuration.delivery_tls),
         sends_reports=configuration.delivery_tls.send_reports,
         reports_from=configuration.delivery_tls.reports_from,
         organization=configuration.delivery_tls.organization,
         trusts_resolver=configuration.delivery_tls.trust_resolver,
         signing=open_signing(configuration),
-    )
-
-
-def _client_tls(table: DeliveryTls) -> ClientTls:
-    return ClientTls(
-        table.ciphers,
-        Path(table.authorities) if table.authorities else None,
-        (Path(table.certificate), Path(table.key)) if table.certificate else None,
     )
 
 

@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
         return reply
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and self._lost is None:
+        if data and self._transport is not None and self._lost is None:
             self._transport.write(data)
 
     async def open(self, hostname: str) -> None:

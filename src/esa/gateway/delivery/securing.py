@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from esa.config.ciphers import DEFAULT
+from esa.config.delivery_tls import DeliveryTls
 from esa.engine.resolver import Outcome
 from esa.errors import ConfigurationError
 from esa.gateway.certificates.names import as_a_labels, matching_name
@@ -44,9 +45,19 @@ class ClientTls:
     certificate: tuple[Path, Path] | None = None  # chain and key, for servers that ask for one
 
     def contexts(self) -> None:
-        """Make what connections will use. Raises ConfigurationError for files that cannot be used."""
+        """Make what connections will use, of the files as they are now. Raises ConfigurationError for those that cannot be used."""
+        client_context.cache_clear()
         for verifies in (False, True):
             client_context(self.authorities, self.ciphers, verifies, self.certificate)
+
+
+def client_tls(table: DeliveryTls) -> ClientTls:
+    """From the configuration, whose files are named with their whole paths."""
+    return ClientTls(
+        table.ciphers,
+        Path(table.authorities) if table.authorities else None,
+        (Path(table.certificate), Path(table.key)) if table.certificate else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
