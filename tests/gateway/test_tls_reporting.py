@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
 
 from esa.gateway.delivery.tally import Tally
-from esa.gateway.delivery.tls_report import Reporter, address_of, destinations, make_report
+from esa.gateway.delivery.tls_report import Reporter, address_of, destinations, make_report, web_place_of
 from esa.gateway.delivery.tls_reporting import WRITER, Reporting
 from esa.gateway.peers.dns import ValidatingResolver
+from esa.gateway.peers.probe import Manner
 from esa.store.segments import SpoolReader, read_message
 from esa.store.tls_results import TlsResult, read
+from tests.gateway.chains import Chains
+from tests.gateway.tls_lab import server_context
 from tests.gateway.zone_server import zone_server
 
 DAY, LATER = "2026-03-01", 1_772_409_600.0  # Unix seconds, of the day after
@@ -37,6 +42,7 @@ async def reporting(
     *,
     failing: Sequence[str] = (),
     now: float = LATER,
+    **given: object,
 ) -> AsyncIterator[Reporting]:
     tally = Tally()
     for result, sessions in results.items():
@@ -44,7 +50,7 @@ async def reporting(
             tally.note(result)
     async with zone_server(zone, failing=failing) as names:
         resolver = ValidatingResolver([names.address], timeout=5)
-        one = Reporting(state, tally, lambda: resolver, REPORTER, sends=True)
+        one = Reporting(state, tally, lambda: resolver, REPORTER, sends=True, **given)  # type: ignore[arg-type]
         one.flush(now)
         try:
             yield one
@@ -158,17 +164,90 @@ async def test_a_domain_that_asks_gets_its_report_once_and_the_mail_is_as_the_rf
 
 
 async def test_nobody_who_does_not_ask_is_written_to_and_a_day_that_is_not_over_is_not_reported(tmp_path: Path) -> None:
-    others = {GOOD: 1, GOOD._replace(domain="web.example"): 1, GOOD._replace(domain="silent.example"): 1}
-    zone = {("_smtp._tls.web.example", "TXT"): ['"v=TLSRPTv1; rua=https://web.example/r"']}
-    async with reporting(tmp_path, others, zone, failing=["_smtp._tls.silent.example"]) as one:
+    others = {GOOD: 1, GOOD._replace(domain="silent.example"): 1}
+    async with reporting(tmp_path, others, {}, failing=["_smtp._tls.silent.example"]) as one:
         assert await one.send(LATER - 1) == 0
         assert read(tmp_path)[1] == []
         assert await one.send(LATER) == 0
     assert {one.domain: one.told for one in read(tmp_path)[1]} == {
         "example.org": "nobody asked for it",
-        "web.example": "over HTTPS only, which is not spoken",
     }
     assert mails(tmp_path) == []
+
+
+@dataclass
+class Web:
+    """A web server for reports; `status` is what it answers."""
+
+    port: int = 0
+    status: str = "201 Created"
+    taken: list[bytes] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def web(chains: Chains) -> AsyncIterator[Web]:
+    one = Web()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = int(head.partition("Content-Length: ")[2].partition("\r\n")[0])
+        one.taken.append(head.encode() + await reader.readexactly(length))
+        writer.write(f"HTTP/1.1 {one.status}\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(*chains.good("web.example.org")))
+    one.port = server.sockets[0].getsockname()[1]
+    try:
+        yield one
+    finally:
+        server.close()
+
+
+async def test_a_report_is_posted_where_a_domain_wants_that_and_tried_again_for_a_day(tmp_path: Path) -> None:
+    """RFC 8460 section 5.4."""
+    chains = Chains(tmp_path)
+    zone = {
+        ("_smtp._tls.example.org", "TXT"): ['"v=TLSRPTv1; rua=https://web.example.org/tls?x=1"'],
+        ("web.example.org", "A"): ["127.0.0.1"],
+    }
+    async with web(chains) as server:
+        given = {"manner": Manner("mx.example.com", chains.authorities), "port": server.port}
+        async with reporting(tmp_path, {GOOD: 3}, zone, **given) as one:  # type: ignore[arg-type]
+            server.status = "503 later"
+            assert (await one.send(LATER), read(tmp_path)[1]) == (0, [])
+            server.status = "201 Created"
+            assert await one.send(LATER + 3_600) == 1
+            assert await one.send(LATER + 7_200) == 0
+        head, _, body = server.taken[1].partition(b"\r\n\r\n")
+        assert head.startswith(b"POST /tls?x=1 HTTP/1.1\r\nHost: web.example.org\r\n")
+        assert b"Content-Type: application/tlsrpt+gzip" in head
+        assert json.loads(gzip.decompress(body)) == make_report(DAY, "example.org", {GOOD: 3}, REPORTER)
+        assert [one.told for one in read(tmp_path)[1]] == ["https://web.example.org/tls?x=1"]
+        forbidden = {**given, "is_allowed": lambda _: False}
+        again = GOOD._replace(day="2026-03-02")
+        async with reporting(tmp_path, {again: 1}, zone, **forbidden) as one:  # type: ignore[arg-type]
+            assert await one.send(LATER + 4 * 86_400) == 0
+        assert len(server.taken) == 2
+        assert [one.told for one in read(tmp_path)[1]][-1] == "nobody whom it could be given to"
+
+
+@pytest.mark.parametrize(
+    ("place", "parts"),
+    [
+        ("https://web.example/r?a=b", ("web.example", "/r?a=b")),
+        ("HTTPS://WEB.example", ("web.example", "/")),
+        ("https://web.example:8443/r", None),
+        ("https://user@web.example/r", None),
+        ("https://127.0.0.1/r", None),
+        ("https://localhost/r", None),
+        ("https://web.example/a b", None),
+        ("https://web.example/\r\nX: y", None),
+        ("mailto:a@web.example", None),
+    ],
+)
+def test_only_web_servers_with_a_name_on_the_usual_port_are_posted_to(place: str, parts: tuple[str, str] | None) -> None:
+    assert web_place_of(place) == parts
 
 
 async def test_results_add_up_and_old_days_go(tmp_path: Path) -> None:

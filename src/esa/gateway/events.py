@@ -79,6 +79,7 @@ class Event(StrEnum):
     DELIVERY_TLS_AGREED = "delivery.tls_agreed"
     DELIVERY_TLS_FAILED = "delivery.tls_failed"
     DNSSEC_MISSING = "dnssec.missing"
+    TLS_REPORT_FAILED = "tls_report.failed"
     TLS_REPORTED = "tls_report.sent"
     TLS_POLICY_FAILED = "tls_policy.failed"
     DELIVERY_UNREACHABLE = "delivery.unreachable"

@@ -31,10 +31,9 @@ from esa.gateway.delivery.reaching import Interface, Reach
 from esa.gateway.delivery.securing import ClientTls, Securing
 from esa.gateway.delivery.signing import Signing
 from esa.gateway.delivery.tls_report import Reporter
-from esa.gateway.delivery.tls_reporting import Reporting
 from esa.gateway.dns import Dns
 from esa.gateway.events import Event as Log
-from esa.gateway.peers.mta_sts import HTTPS
+from esa.gateway.peers.https import HTTPS
 from esa.gateway.peers.probe import Manner
 from esa.policy.destination_controls import DEFAULT_CONTROL, DestinationControl
 from esa.policy.routing import Destination, Router
@@ -193,7 +192,7 @@ async def run_deliver(
         with OpenQueue(settings.state, settings.schedule, router) as queue:
             deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, published, numbers), count)
             control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
-            reporting = Reporting(settings.state, published.tally, published.resolver, settings.reporter, sends=settings.sends_reports)
+            reporting = published.reporting(settings.reporter, sends=settings.sends_reports)
             beside = [asyncio.create_task(reporting.run())]
             if any(control.tls.asks_dane for control in (settings.control, *(control for _, control in settings.controls))):
                 beside.append(asyncio.create_task(published.tell_of_dnssec()))

@@ -19,7 +19,7 @@ from typing import Final, cast
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.events import Event as Log
-from esa.gateway.peers import mta_sts
+from esa.gateway.peers import https, mta_sts
 from esa.gateway.peers.dns import PeerResolver
 from esa.gateway.peers.mta_sts import Found, Policy, PolicyMode
 from esa.gateway.peers.probe import Manner
@@ -46,7 +46,7 @@ class KeptPolicies:
         resolver: PeerResolver,
         *,
         manner: Manner,
-        port: int = mta_sts.HTTPS,
+        port: int = https.HTTPS,
         is_allowed: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`manner`: what is trusted, and which ciphers are enough. Where the file cannot be used policies hold until this process ends."""

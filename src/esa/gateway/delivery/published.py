@@ -12,8 +12,10 @@ from esa.errors import ConfigurationError
 from esa.gateway import events
 from esa.gateway.delivery.policies import KeptPolicies
 from esa.gateway.delivery.tally import Tally
+from esa.gateway.delivery.tls_report import Reporter
+from esa.gateway.delivery.tls_reporting import Reporting
 from esa.gateway.events import Event as Log
-from esa.gateway.peers import mta_sts
+from esa.gateway.peers import https
 from esa.gateway.peers.dns import ValidatingResolver
 from esa.gateway.peers.mta_sts import Found
 from esa.gateway.peers.probe import Manner
@@ -33,7 +35,7 @@ class Published:
         trusts_resolver: bool = False,
         timeout: float,
         manner: Manner,
-        https_port: int = mta_sts.HTTPS,
+        https_port: int = https.HTTPS,
         is_allowed: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`timeout`: seconds for one question. `is_allowed`: whether a policy may be fetched from an address."""
@@ -48,6 +50,19 @@ class Published:
         if self._resolver is None:
             self._resolver = ValidatingResolver(self._servers, timeout=self._timeout, is_trusted=self._is_trusted, kept=ANSWERS)
         return self._resolver
+
+    def reporting(self, reporter: Reporter, *, sends: bool) -> Reporting:
+        """What reports on it."""
+        return Reporting(
+            self._state,
+            self.tally,
+            self.resolver,
+            reporter,
+            sends=sends,
+            manner=self._manner,
+            port=self._https_port,
+            is_allowed=self._is_allowed,
+        )
 
     async def policy(self, domain: str) -> Found:
         """The policy of a domain, as it counts now."""

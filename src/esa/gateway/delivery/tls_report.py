@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import textwrap
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,11 +17,15 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from esa.errors import SyntaxFault
+from esa.gateway.certificates.names import as_a_labels
 from esa.message.address import Address
 from esa.store.tls_results import TlsResult
 
 DETAILS = 1_000  # kinds of failure of one policy that are told: a report is read by people in the end
 RECORD = "v=TLSRPTv1"
+MEDIA_TYPE = "application/tlsrpt+gzip"
+_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
+_PATH = re.compile(r"(?:/[!-\"$-~]*)?")  # printable, without spaces
 _DESTINATIONS = 10  # of one record that are kept
 
 
@@ -51,6 +56,22 @@ def address_of(place: str) -> str | None:
     except SyntaxFault:
         return None
     return str(address) if address.is_ascii else None
+
+
+def web_place_of(place: str) -> tuple[str, str] | None:
+    """Host (A-labels) and path of an https URI on the usual port; None if it is none that can be posted to as it stands."""
+    if not place.lower().startswith("https://"):
+        return None
+    host, slash, path = place[len("https://") :].partition("#")[0].partition("/")
+    host = as_a_labels(host)
+    if not _HOST.fullmatch(host) or not _PATH.fullmatch(slash + path):
+        return None
+    return host, slash + path or "/"
+
+
+def packed(report: Mapping[str, object]) -> bytes:
+    """As it goes out: JSON under gzip. The same report gives the same octets."""
+    return gzip.compress(json.dumps(report, indent=1).encode(), mtime=0)
 
 
 def identifier_of(day: str, domain: str) -> str:
@@ -115,7 +136,7 @@ def make_mail(report: Mapping[str, object], *, day: str, domain: str, to: str, r
     submitter = reporter.contact.rpartition("@")[2] or reporter.hostname
     report_id = identifier_of(day, domain)
     name = f"{submitter}!{domain}!{begin}!{begin + 86_399}!{report_id}.json.gz"
-    data = base64.b64encode(gzip.compress(json.dumps(report, indent=1).encode(), mtime=0)).decode()
+    data = base64.b64encode(packed(report)).decode()
     boundary = f"esa-{identifier}"
     head = [
         f"From: <{reporter.contact}>",
@@ -137,7 +158,7 @@ def make_mail(report: Mapping[str, object], *, day: str, domain: str, to: str, r
         "",
         *textwrap.wrap(words, 76),
         f"--{boundary}",
-        "Content-Type: application/tlsrpt+gzip",
+        f"Content-Type: {MEDIA_TYPE}",
         "Content-Transfer-Encoding: base64",
         f'Content-Disposition: attachment;\r\n\tfilename="{name}"',
         "",

@@ -18,7 +18,7 @@ from esa.engine.resolver import Outcome
 from esa.gateway.certificates.facts import public_key_digest
 from esa.gateway.certificates.findings import Finding, examine
 from esa.gateway.certificates.names import matching_name
-from esa.gateway.peers import dane, mta_sts
+from esa.gateway.peers import dane, https, mta_sts
 from esa.gateway.peers.dns import PeerResolver
 from esa.gateway.peers.probe import Look, Manner, look
 from esa.policy.tls_modes import NOT_OFFERED, Dane, Decision, Mode, Shown, decide
@@ -112,7 +112,7 @@ async def verify(
     manner: Manner,
     authorities: Sequence[x509.Certificate] = (),
     common_name: bool = False,
-    https_port: int = mta_sts.HTTPS,
+    https_port: int = https.HTTPS,
 ) -> list[Verified]:
     """Look at each of these servers of a domain, side by side. Never raises for what they do.
 

@@ -1,32 +1,28 @@
 """MTA-STS (RFC 8461): the policy that a domain publishes over HTTPS, and whether a server and its certificate fit it. `domain` calls it, and
 delivery's `policies`, which keep what was fetched.
 
-The policy is fetched from `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`, without following redirects, at most 64 KiB, within
-seconds; what is wrong with it is said and counts as no policy in hand.
+The policy is fetched from `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`, at most 64 KiB, within seconds; what is wrong with it is said and
+counts as no policy in hand.
 """
 
 from __future__ import annotations
 
 import asyncio
-import http.client
-import io
 import re
-import socket
-import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal, cast
 
 from esa.engine.resolver import Outcome
-from esa.gateway.certificates.names import as_a_labels, matching_name
+from esa.gateway.certificates.names import as_a_labels
+from esa.gateway.peers import https
 from esa.gateway.peers.dns import PeerResolver
-from esa.gateway.peers.probe import ADDRESSES, Manner, chain_of, client_context
+from esa.gateway.peers.probe import Manner
 from esa.policy.tls_modes import MtaSts
 
 POLICY_LIMIT = 64 << 10  # octets (RFC 8461 section 3.3 allows to stop there)
-HEAD_LIMIT = 16 << 10  # octets of the header of the reply
 SECONDS = 15.0  # for the policy; RFC 8461 section 3.3 proposes a minute, an administrator waits here
-HTTPS = 443
 MOST_SERVERS = 100  # mx lines of one policy
 LONGEST_AGE = 31_557_600  # seconds (section 3.2)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]{1,32}\Z")
@@ -60,24 +56,10 @@ class Found:
 
 
 class PolicyError(ValueError):
-    """A policy cannot be had, or is none."""
-
-    trouble: Trouble = "content"
+    """It is no policy."""
 
 
-class FetchError(PolicyError):
-    """It cannot be had."""
-
-    trouble = "fetch"
-
-
-class CertificateError(PolicyError):
-    """Who shows it is not who has to."""
-
-    trouble = "certificate"
-
-
-async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int = HTTPS) -> Found:
+async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int = https.HTTPS) -> Found:
     """The policy of a domain. Never raises for what its servers do."""
     record = await identify(resolver, domain)
     return record if isinstance(record, Found) else await fetch(resolver, domain, record, manner=manner, port=port, seconds=SECONDS)
@@ -105,7 +87,7 @@ async def fetch(
     identifier: str,
     *,
     manner: Manner,
-    port: int = HTTPS,
+    port: int = https.HTTPS,
     seconds: float,
     is_allowed: Callable[[str], bool] = lambda _: True,
 ) -> Found:
@@ -119,8 +101,10 @@ async def fetch(
         policy = parse(text, identifier)
     except TimeoutError:
         return Found(None, MtaSts.UNKNOWN, f"the policy did not come within {seconds:g} s", "fetch")
-    except (PolicyError, OSError) as error:
-        trouble = error.trouble if isinstance(error, PolicyError) else "fetch"
+    except (PolicyError, https.HttpsError, OSError) as error:
+        trouble: Trouble = "content" if isinstance(error, PolicyError) else "fetch"
+        if isinstance(error, https.HttpsError):
+            trouble = error.trouble
         return Found(None, MtaSts.UNKNOWN, f"the policy cannot be had: {error}", trouble)
     if policy.mode == "none":
         return Found(policy, MtaSts.ABSENT, "the policy says none")
@@ -169,61 +153,11 @@ def _fields(text: str, between: str, mark: str) -> dict[str, list[str]]:
 
 
 async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int, is_allowed: Callable[[str], bool]) -> str:
-    """The file at the well-known place. Raises PolicyError or OSError, which say why not."""
-    answer = await resolver.addresses(host)
-    if not answer.values:
-        raise FetchError(f"{host} has no address")
-    addresses = [one for one in answer.values if is_allowed(one)][:ADDRESSES]
-    if not addresses:
-        raise FetchError(f"{host} has an address that nobody is asked at: {answer.values[0]}")
-    fault: OSError | None = None
-    for address in addresses:
-        try:
-            reader, writer = await asyncio.open_connection(
-                address, port, ssl=client_context(manner.authorities, manner.policy, True), server_hostname=host, limit=HEAD_LIMIT
-            )
-        except ssl.SSLCertVerificationError as error:
-            raise CertificateError(f"the certificate of {host} is not trusted: {error.verify_message}") from error
-        except OSError as error:
-            fault = error
-            continue
-        try:
-            return await _read(reader, writer, host)
-        finally:
-            writer.transport.abort()
-    raise FetchError(f"no connection to {host}: {fault.strerror or fault if fault is not None else 'no address'}")
-
-
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> str:
-    chain = chain_of(writer.get_extra_info("ssl_object"))
-    if not chain or matching_name(chain[0], host) is None:
-        raise CertificateError(f"the certificate does not stand for {host}")
-    writer.write(f"GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: {host}\r\nUser-Agent: esa\r\nConnection: close\r\n\r\n".encode("ascii"))
-    octets = bytearray()
-    while len(octets) <= POLICY_LIMIT + HEAD_LIMIT and (more := await reader.read(HEAD_LIMIT)):
-        octets += more
-    if len(octets) > POLICY_LIMIT + HEAD_LIMIT:
-        raise PolicyError(f"it has more than {POLICY_LIMIT >> 10} KiB")
-    response = http.client.HTTPResponse(cast("socket.socket", _Octets(bytes(octets))), method="GET")
-    try:
-        response.begin()
-        body = response.read()  # bounded by what was read above; of a length that is announced and does not come, it complains
-    except http.client.HTTPException as error:
-        raise FetchError(f"{host} does not speak HTTP: {type(error).__name__}") from error
-    if response.status != http.HTTPStatus.OK:
-        raise FetchError(f"{host} answers {response.status} for it")
-    if len(body) > POLICY_LIMIT:
-        raise PolicyError(f"it has more than {POLICY_LIMIT >> 10} KiB")
-    if response.headers.get_content_type() != "text/plain":
-        raise PolicyError(f"it is {response.headers.get_content_type()}, not text/plain")
-    return body.decode("utf-8", "replace").replace("\r\n", "\n")
-
-
-class _Octets:
-    """What came, as http.client reads it."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    def makefile(self, mode: str, *_: Sequence[object]) -> io.BytesIO:
-        return io.BytesIO(self._octets)
+    """The file at the well-known place. Raises PolicyError, HttpsError or OSError, which say why not."""
+    request = https.get(host, "/.well-known/mta-sts.txt")
+    reply = await https.ask(resolver, host, request, manner=manner, port=port, limit=POLICY_LIMIT, is_allowed=is_allowed)
+    if reply.status != HTTPStatus.OK:
+        raise https.HttpsError("fetch", f"{host} answers {reply.status} for it")
+    if reply.content_type != "text/plain":
+        raise PolicyError(f"it is {reply.content_type}, not text/plain")
+    return reply.body.decode("utf-8", "replace").replace("\r\n", "\n")
