@@ -53,7 +53,6 @@ FATES = {
     "plain": "cc-c--ccc",  # no STARTTLS
     "refusing": "cc-c--ccc",  # 454
     "injected": "cc-c--ccc",  # octets in the clear behind the 220
-    "hanging": "cc-c--ccc",  # in the handshake
     "garbage": "cc-c--ccc",
     "closing": "cc-c--ccc",
     "old": "cc-c--ccc",  # TLS 1.0
@@ -153,7 +152,7 @@ async def policy_server(lab: Lab) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def delivering(
-    state: Path, lab: Lab, control: DestinationControl, *, signed: Sequence[str] = (), **given: object
+    state: Path, lab: Lab, control: DestinationControl, *, signed: Sequence[str] = (), patience: float = PATIENCE, **given: object
 ) -> AsyncIterator[None]:
     """The deliver process, in this one, with mail exchangers as the lab has them."""
     async with AsyncExitStack() as stack:
@@ -166,7 +165,7 @@ async def delivering(
             control=control,
             retry_initial=60,
             retry_maximum=60,
-            connect_timeout=3.0,  # seconds; one server hangs in the handshake
+            connect_timeout=patience,
             tls=ClientTls(authorities=lab.chains.authorities),
             name_servers=(names.address,),
             dns_port=lab.port,
@@ -221,7 +220,7 @@ def make_lab(chains: Chains) -> tuple[Lab, dict[str, Issued]]:
         lab.add(name, LabServer(offers=False))
     lab.add("refusing", LabServer(starttls=b"454 4.7.0 not now\r\n"))
     lab.good("injected", starttls=b"220 go\r\n250 lab.example\r\n")
-    for name, handshake in (("hanging", "hangs"), ("garbage", "garbage"), ("closing", "closes")):
+    for name, handshake in (("garbage", "garbage"), ("closing", "closes")):
         lab.add(name, LabServer(handshake=handshake))  # type: ignore[arg-type]
     lab.add("old", LabServer(server_context(*chains.good(_host("old"), key="rsa"), version=ssl.TLSVersion.TLSv1)))
     weak = server_context(*chains.good(_host("weak"), key="rsa"), version=ssl.TLSVersion.TLSv1_2, ciphers="AES128-SHA:@SECLEVEL=0")
@@ -307,13 +306,12 @@ async def test_requiretls_goes_only_to_verified_servers_that_pass_it_on_whatever
     lab.good("other", "other.example.net", ehlo_in_tls=KEYWORD)
     lab.own("own")
     lab.add("plain", LabServer(offers=False))
-    lab.add("hanging", LabServer(handshake="hangs"))
     state = tmp_path / "state"
     fill(state, [bound(f"you@{name}.example") for name in lab.servers])
     async with AsyncExitStack() as stack:
         lab.port = await _port_for_all(lab.servers, stack)
         lab.tlsa("dane", f"3 1 1 {public_key_digest(own.certificate)}")
-        for name in ("sts", "silent", "other", "own", "plain", "hanging"):
+        for name in ("sts", "silent", "other", "own", "plain"):
             lab.policy(name, "enforce")
         async with delivering(state, lab, DestinationControl(tls=mode), signed=["dane.example", "signed.example"]):
             await until(lambda: len(told(state)) == len(lab.servers))
@@ -323,7 +321,6 @@ async def test_requiretls_goes_only_to_verified_servers_that_pass_it_on_whatever
     assert {name: event.name for name, event in found.items()} == {
         **dict.fromkeys(("unsigned", "silent", "other", "own", "plain", "dane"), EventName.FAILED),
         **dict.fromkeys(fit, EventName.DELIVERED),
-        "hanging": EventName.DEFERRED,
     }
     replies = {name: str(event.fields["reply"]).replace(f":{lab.port}", "") for name, event in found.items()}
     assert replies["silent"] == "550 5.7.30 mx.silent.example does not offer REQUIRETLS, which this message needs"
@@ -337,6 +334,26 @@ async def test_requiretls_goes_only_to_verified_servers_that_pass_it_on_whatever
         assert server.taken == ([True] if name in fit else [])
         mails = [command for command in server.commands if command.startswith("MAIL")]
         assert all(command.endswith(" REQUIRETLS") for command in mails)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "fate"),
+    [(Mode.PREFERRED, None, CLEAR), (Mode.REQUIRED, None, WAITS), (Mode.MTA_STS, None, WAITS), (Mode.PREFERRED, BOUND, WAITS)],
+)
+async def test_a_server_that_hangs_in_the_handshake_is_left(
+    chains: Chains, tmp_path: Path, mode: Mode, options: Options | None, fate: str
+) -> None:
+    """It may not the next time: so a message with REQUIRETLS waits too."""
+    lab = Lab(chains)
+    lab.add("hanging", LabServer(handshake="hangs"))
+    state = tmp_path / "state"
+    fill(state, [bound("you@hanging.example", options=options)])
+    async with AsyncExitStack() as stack:
+        lab.port = await _port_for_all(lab.servers, stack)
+        lab.policy("hanging", "enforce")
+        async with delivering(state, lab, DestinationControl(tls=mode), patience=3.0):
+            await until(lambda: bool(told(state)))
+    assert _fate(lab.servers["hanging"], told(state)["hanging"]) == fate
 
 
 async def test_requiretls_never_lowers_what_the_administrator_demands(chains: Chains, tmp_path: Path) -> None:
