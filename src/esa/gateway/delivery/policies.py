@@ -20,7 +20,7 @@ from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.events import Event as Log
 from esa.gateway.peers import https, mta_sts
-from esa.gateway.peers.dns import PeerResolver
+from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.mta_sts import Found, Policy, PolicyMode
 from esa.gateway.peers.probe import Manner
 from esa.policy.tls_modes import MtaSts

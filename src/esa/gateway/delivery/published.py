@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from esa.errors import ConfigurationError
 from esa.gateway import events
@@ -16,10 +17,12 @@ from esa.gateway.delivery.tls_report import Reporter
 from esa.gateway.delivery.tls_reporting import Reporting
 from esa.gateway.events import Event as Log
 from esa.gateway.peers import https
-from esa.gateway.peers.dns import ValidatingResolver
 from esa.gateway.peers.mta_sts import Found
 from esa.gateway.peers.probe import Manner
 from esa.policy.tls_modes import MtaSts
+
+if TYPE_CHECKING:
+    from esa.gateway.peers.dns import ValidatingResolver
 
 ANSWERS = 20_000  # of name servers that are kept, each for as long as it may be
 
@@ -48,6 +51,8 @@ class Published:
     def resolver(self) -> ValidatingResolver:
         """Raises ConfigurationError if this machine names no name server."""
         if self._resolver is None:
+            from esa.gateway.peers.dns import ValidatingResolver  # takes long to load, and most processes never ask
+
             self._resolver = ValidatingResolver(self._servers, timeout=self._timeout, is_trusted=self._is_trusted, kept=ANSWERS)
         return self._resolver
 

@@ -24,7 +24,7 @@ from esa.gateway.delivery.client import Connection
 from esa.gateway.delivery.replies import RemoteError, TlsError
 from esa.gateway.delivery.tally import REASON_LIMIT, Tally, failure_of, policy_of, today, trouble_of
 from esa.gateway.peers import dane, mta_sts
-from esa.gateway.peers.dns import PeerResolver
+from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.probe import chain_of, client_context
 from esa.policy.tls_modes import NOT_OFFERED, Dane, Demand, Mode, MtaSts, Shown, Way, decide, decide_required, mode_for
 from esa.store.entry import Security

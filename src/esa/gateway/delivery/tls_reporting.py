@@ -32,7 +32,7 @@ from esa.gateway.delivery.tls_report import (
 )
 from esa.gateway.events import Event as Log
 from esa.gateway.peers import https
-from esa.gateway.peers.dns import PeerResolver
+from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.probe import Manner
 from esa.message.envelope import Envelope, Session
 from esa.store.identifier import new_identifier

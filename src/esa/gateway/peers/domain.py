@@ -19,7 +19,7 @@ from esa.gateway.certificates.facts import public_key_digest
 from esa.gateway.certificates.findings import Finding, examine
 from esa.gateway.certificates.names import matching_name
 from esa.gateway.peers import dane, https, mta_sts
-from esa.gateway.peers.dns import PeerResolver
+from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.probe import Look, Manner, look
 from esa.policy.tls_modes import NOT_OFFERED, Dane, Decision, Mode, Shown, decide
 from esa.store.tls_history import Seen

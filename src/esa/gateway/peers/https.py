@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, cast
 
 from esa.gateway.certificates.names import matching_name
-from esa.gateway.peers.dns import PeerResolver
+from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.probe import ADDRESSES, Manner, chain_of, client_context
 
 HTTPS = 443

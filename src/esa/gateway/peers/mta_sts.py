@@ -17,7 +17,7 @@ from typing import Literal, cast
 from esa.engine.resolver import Outcome
 from esa.gateway.certificates.names import as_a_labels
 from esa.gateway.peers import https
-from esa.gateway.peers.dns import PeerResolver
+from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.probe import Manner
 from esa.policy.tls_modes import MtaSts
 
