@@ -44,6 +44,7 @@ MODULES = [
         "_addresses",
         "_header_lines",
         "_json_lines",
+        "_line_census",
     ),
 ]
 

@@ -59,6 +59,7 @@ def issue(
     begin: datetime | None = None,
     end: datetime | None = None,
     is_authority: bool = False,
+    is_client: bool = False,
     extensions: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
     """A certificate for `name`; signed by itself if `by` is None."""
@@ -82,7 +83,9 @@ def issue(
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         builder = builder.add_extension(usage, critical=True)
     else:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        builder = builder.add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH if is_client else ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
         where = x509.UniformResourceIdentifier(ISSUED_AT)
         access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)

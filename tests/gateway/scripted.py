@@ -15,6 +15,7 @@ DEFAULTS: Mapping[str, bytes] = {
     "MAIL": b"250 2.1.0 ok\r\n",
     "RCPT": b"250 2.1.5 ok\r\n",
     "DATA": b"354 go on\r\n",
+    "BDAT": b"250 2.0.0 chunk\r\n",
     ".": b"250 2.0.0 taken\r\n",
     "RSET": b"250 2.0.0 ok\r\n",
     "QUIT": b"221 2.0.0 bye\r\n",
@@ -91,6 +92,7 @@ class ScriptedServer:
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         mail = ""
         recipients: list[str] = []
+        chunks: list[bytes] = []
         if not await self._say(writer, self._reply("greeting")):
             return
         while line := await reader.readline():
@@ -100,9 +102,16 @@ class ScriptedServer:
             names = (command, verb)
             if verb == "MAIL":
                 mail, recipients = command, []
+                chunks.clear()
             elif verb == "RCPT":
                 names = (f"RCPT {command.partition('<')[2].partition('>')[0]}", verb)
+            if verb == "BDAT":
+                chunk = await reader.readexactly(int(command.split()[1]))
+                chunks.append(chunk)
             reply = self._reply(*names)
+            if verb == "BDAT" and command.endswith(" LAST") and reply.startswith(b"2"):
+                self.taken.append(Taken(mail, recipients, b"".join(chunks)))
+                chunks.clear()
             if verb == "RCPT" and reply.startswith(b"2"):
                 recipients.append(names[0].removeprefix("RCPT "))
             if not await self._say(writer, reply):

@@ -18,7 +18,7 @@ from esa.gateway.certificates.files import parse
 from esa.gateway.certificates.findings import examine
 from esa.gateway.certificates.names import matching_name, names_of
 from esa.gateway.peers import dane
-from esa.gateway.peers.dns import Tlsa
+from esa.gateway.peers.answers import Tlsa
 from tests.gateway.chains import HOST, Chains, issue
 
 

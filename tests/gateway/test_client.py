@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from esa.errors import StoreError
 from esa.gateway.delivery.client import Connection, Timeouts, connect
-from esa.gateway.delivery.mail_data import DataEncoder
+from esa.gateway.delivery.mail_data import DataEncoder, needs_no_tls
 from esa.gateway.delivery.replies import RemoteError, ReplyReader
 from esa.gateway.delivery.transaction import Attempt
 from esa.message.envelope import Envelope
@@ -258,6 +258,88 @@ async def test_a_large_message_arrives_whole_and_slow_readers_are_waited_for() -
         assert statuses(await connection.send(envelope(), TO, Message(content, chunk=100_001))) == ["delivered"] * 3
         assert server.taken[0].content == re.sub(rb"(?m)^\.", b"..", content)
         connection.close()
+
+
+BIG = b"Subject: big\r\n\r\n" + b".dots\r\nand\nbare\r\r\n" * 70_000  # several chunks
+CLEAN = b"Subject: big\r\n\r\n" + b".dots\r\nand\r\nbare\r\n\r\n" * 70_000
+CHUNKING = (*EXTENSIONS, "CHUNKING")
+
+
+@pytest.mark.parametrize("extensions", [CHUNKING, CHUNKING[1:]], ids=["pipelining", "lockstep"])
+@pytest.mark.parametrize("cut", [1 << 16, 65_537, 1 << 20])
+async def test_a_long_message_goes_in_chunks_with_clean_lines_and_no_dots_stuffed(extensions: tuple[str, ...], cut: int) -> None:
+    """RFC 3030."""
+    async with ScriptedServer(extensions=extensions) as server:
+        attempt = await sent(server, Message(BIG, cut))
+        assert statuses(attempt) == ["delivered"] * 3
+        assert server.taken[0].content == CLEAN
+        chunks = [command for command in server.commands if command.startswith("BDAT")]
+        assert len(chunks) > 1
+        assert [command.endswith(" LAST") for command in chunks] == [False] * (len(chunks) - 1) + [True]
+        assert not any(command == "DATA" for command in server.commands)
+
+
+async def test_short_messages_and_lines_without_an_end_go_as_they_did_and_get_one() -> None:
+    async with ScriptedServer(extensions=CHUNKING) as server:
+        await sent(server)
+        assert "DATA" in server.commands
+        await sent(server, Message(BIG + b"no end\r"))
+        assert server.taken[1].content == CLEAN + b"no end\r\n"
+
+
+async def test_no_chunk_is_sent_where_nobody_is_accepted() -> None:
+    """Or its octets might be taken for commands."""
+    async with ScriptedServer(replies={"RCPT": b"550 5.1.1 no\r\n"}, extensions=CHUNKING) as server:
+        connection = await opened(server)
+        for _ in range(2):
+            attempt = await connection.send(envelope(), TO, Message(BIG))
+            assert (statuses(attempt), attempt.is_connection_usable) == (["failed"] * 3, True)
+        connection.close()
+        assert not any(command.startswith("BDAT") for command in server.commands)
+
+
+@pytest.mark.parametrize(
+    ("replies", "status"),
+    [
+        ([b"552 5.3.4 too much\r\n", b"503 5.5.1 no\r\n"], "failed"),
+        ([b"250 ok\r\n", b"452 4.3.1 full\r\n", b"503 5.5.1 no\r\n"], "deferred"),
+    ],
+)
+async def test_a_chunk_that_is_refused_ends_the_message_and_the_session_goes_on(replies: list[bytes], status: str) -> None:
+    async with ScriptedServer(replies={"BDAT": replies}, extensions=CHUNKING) as server:
+        connection = await opened(server)
+        attempt = await connection.send(envelope(), TO, Message(BIG))
+        assert (statuses(attempt), attempt.may_have_arrived) == ([status] * 3, False)
+        assert attempt.results[0].reply == next(reply for reply in replies if not reply.startswith(b"250")).decode().strip()
+        assert attempt.is_connection_usable
+        assert statuses(await connection.send(envelope(), TO, Message())) == ["delivered"] * 3
+        assert "RSET" in server.commands
+        connection.close()
+
+
+async def test_a_connection_lost_behind_the_last_chunk_may_have_delivered() -> None:
+    async with ScriptedServer(extensions=CHUNKING) as server:
+        await sent(server, Message(BIG))
+        chunks = sum(command.startswith("BDAT") for command in server.commands)
+    async with ScriptedServer(replies={"BDAT": [*[b"250 ok\r\n"] * (chunks - 1), DROP]}, extensions=CHUNKING) as server:
+        attempt = await sent(server, Message(BIG))
+        assert (statuses(attempt), attempt.may_have_arrived) == (["deferred"] * 3, True)
+
+
+@pytest.mark.parametrize(
+    ("header", "says_so"),
+    [
+        (b"TLS-Required: No", True),
+        (b"tls-required :\r\n\tNO ", True),
+        (b"TLS-Required: Yes", False),
+        (b"TLS-Required: No\r\nTLS-Required: No", False),
+        (b"X-TLS-Required: No", False),
+        (b"Subject: x\r\n\r\nTLS-Required: No", False),
+    ],
+)
+def test_tls_required_is_one_field_of_the_header_that_says_no(header: bytes, says_so: bool) -> None:
+    """RFC 8689 section 3."""
+    assert needs_no_tls(Message(b"From: a@b.example\r\n" + header + b"\r\n\r\nx\r\n")) is says_so
 
 
 async def test_a_message_that_cannot_be_read_to_its_end_is_never_completed() -> None:

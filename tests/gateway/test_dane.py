@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from esa.engine.resolver import Outcome
 from esa.gateway.peers import dane
-from esa.gateway.peers.dns import Answer, Exchanger, Tlsa, ValidatingResolver
+from esa.gateway.peers.answers import Answer, Exchanger, Tlsa
+from esa.gateway.peers.dns import ValidatingResolver
 from esa.policy.tls_modes import Dane
 from tests.gateway.chains import HOST, SEED_END, Chains, Issued, issue
 from tests.gateway.openssl import openssl

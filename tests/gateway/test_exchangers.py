@@ -64,6 +64,15 @@ async def test_a_domain_without_mail_exchangers_is_its_own() -> None:
         assert await hosts(exchangers, "bare.example") == ["bare.example"]
 
 
+async def test_an_international_domain_is_asked_for_by_its_own_name() -> None:
+    """IDNA 2003 made strasse of it, which is somebody else's (RFC 5894 section 7.2)."""
+    zone = {("xn--strae-oqa.example", "MX"): ("10 a.example.org",), ("strasse.example", "MX"): ("10 b.example.org",), **ZONE}
+    async with asking(zone) as (_, exchangers):
+        assert await hosts(exchangers, "straße.example") == ["a.example.org"]
+        with pytest.raises(Undeliverable, match="is no name that can be asked for"):
+            await exchangers.find("\u200d.example")
+
+
 async def test_an_address_literal_is_gone_to_directly_and_asked_of_nobody() -> None:
     async with asking() as (server, exchangers):
         [four] = await exchangers.find("[192.0.2.1]")

@@ -93,12 +93,16 @@ def test_a_client_that_goes_without_a_word_is_lost_and_one_that_says_quit_is_not
 
 def test_connections_to_a_next_hop_are_told_from_begin_to_end_and_those_that_cannot_be_made(told: Told) -> None:
     events.step(Event.DELIVERY_CONNECTED, dcid=3, local="192.0.2.25", address="192.0.2.40", port=25, next_hop="mx:25")
+    events.step(Event.DELIVERY_TLS_AGREED, dcid=3, tls="TLSv1.3", cipher="TLS_AES_256_GCM_SHA384", verification="verified: mx")
+    events.info(Event.DELIVERY_TLS_FAILED, dcid=3, next_hop="mx:25", reason="in the clear: the handshake failed")
     events.step(Event.DELIVERY_STARTED, dcid=3, mid=9, rids="0, 1")
     events.warning(Event.DELIVERY_DUPLICATED, dcid=3, mid=9, rids="0, 1", reason="possible duplicate")
     events.step(Event.DELIVERY_DISCONNECTED, dcid=3, next_hop="mx:25")
     events.warning(Event.DELIVERY_UNREACHABLE, dcid=4, next_hop="mx:25", reason="no connection to mx:25: Connection refused")
     assert told() == [
         "Info: New SMTP DCID 3 interface 192.0.2.25 address 192.0.2.40 port 25",
+        "Info: DCID 3 TLS success protocol TLSv1.3 cipher TLS_AES_256_GCM_SHA384",
+        "Info: DCID 3 TLS failed: in the clear: the handshake failed",
         "Info: Delivery start DCID 3 MID 9 to RID [0, 1]",
         "Warning: Possible Delivery: DCID 3 MID 9 to RID [0, 1]",
         "Info: DCID 3 close",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from esa.engine.resolver import Outcome
-from esa.gateway.peers.dns import Answer, Exchanger, Tlsa, ValidatingResolver
+from esa.gateway.peers.answers import Answer, Exchanger, Tlsa
+from esa.gateway.peers.dns import ValidatingResolver
 from esa.gateway.peers.domain import Place, find_places
 from tests.gateway.zone_server import zone_server
 

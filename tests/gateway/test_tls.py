@@ -71,6 +71,25 @@ async def test_mail_arrives_over_tls_and_says_so(authority: Authority, settings:
     assert type(session).from_list(session.to_list()) == session
 
 
+async def test_requiretls_is_offered_inside_tls_alone_and_kept_with_the_envelope(authority: Authority, settings: TlsSettings) -> None:
+    recorder = Recorder()
+    async with listening(recorder, tls=settings, extensions=listener_module.DELIVERED) as running:
+        client = await running.connect()
+        assert "REQUIRETLS" not in await keywords(client)
+        assert (await client.ask(f"{MAIL} REQUIRETLS")).startswith("555 ")
+        await client.start_tls(authority.client())
+        assert "REQUIRETLS" in await keywords(client)
+        for command in (f"{MAIL} REQUIRETLS", RECIPIENT, "DATA"):
+            await client.ask(command)
+        await client.ask(b"Subject: x\r\n\r\n.\r\n")
+        await client.ask("QUIT")
+    [message] = recorder.messages
+    assert message.envelope.options is not None
+    assert message.envelope.options.requiretls
+    assert type(message.envelope).from_list(message.envelope.to_list()) == message.envelope
+    assert message.envelope.inherited == message.envelope.options
+
+
 async def test_large_mail_over_tls_is_whole(authority: Authority, settings: TlsSettings, tmp_path: Path) -> None:
     recorder = Recorder()
     body = b"".join(b"%d %s\r\n" % (number, b"y" * 70) for number in range(60_000))

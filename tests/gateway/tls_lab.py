@@ -37,14 +37,18 @@ class LabServer:
     implicit: bool = False
     greeting: bytes = b"220 lab.example ESMTP\r\n"
     ehlo: bytes = b"250-lab.example\r\n250-PIPELINING\r\n"
+    ehlo_in_tls: bytes = b""  # further lines
     drip: float = 0.0
     commands: list[str] = field(default_factory=list)
     connections: int = 0
     port: int = 0
+    address: str = "127.0.0.1"
+    taken: list[bool] = field(default_factory=list)  # for each message that was taken, whether it came in TLS
+    contents: list[bytes] = field(default_factory=list)
 
     async def __aenter__(self) -> LabServer:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.context if self.implicit else None)
+        self._server = await asyncio.start_server(self._accept, self.address, self.port, ssl=self.context if self.implicit else None)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -80,6 +84,7 @@ class LabServer:
             match command.partition(" ")[0].upper():
                 case "EHLO":
                     offer = b"250-STARTTLS\r\n" if self.offers and not is_secure else b""
+                    offer += self.ehlo_in_tls if is_secure else b""
                     writer.write(self.ehlo + offer + b"250 8BITMIME\r\n")
                 case "STARTTLS":
                     writer.write(self.starttls)
@@ -88,6 +93,13 @@ class LabServer:
                         continue
                     await self._handshake(reader, writer)
                     is_secure = True
+                case "MAIL" | "RCPT" | "RSET":
+                    writer.write(b"250 2.1.0 ok\r\n")
+                case "DATA":
+                    writer.write(b"354 go on\r\n")
+                    self.contents.append(await reader.readuntil(b"\r\n.\r\n"))
+                    self.taken.append(is_secure)
+                    writer.write(b"250 2.0.0 taken\r\n")
                 case "QUIT":
                     writer.write(b"221 bye\r\n")
                     return

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from esa.policy.tls_modes import EXPLAINED, Dane, Mode, MtaSts, Shown, decide
+from esa.policy.tls_modes import EXPLAINED, Dane, Demand, Mode, MtaSts, Shown, decide, decide_required, mode_for
 
 GOOD = Shown(matches_host=True)
 ABSENT = Shown(is_offered=False)
@@ -35,6 +35,7 @@ EVERYTHING = [
         (Mode.REQUIRED_VERIFY_HOSTED_DOMAINS, "defer defer defer defer defer secure"),
         (Mode.DANE, "secure plain plain secure secure secure"),
         (Mode.MTA_STS, "secure plain plain secure secure secure"),
+        (Mode.DANE_OR_MTA_STS, "secure plain plain secure secure secure"),
     ],
 )
 def test_each_mode_decides_as_it_says(mode: Mode, ways: str) -> None:
@@ -80,3 +81,27 @@ def test_a_verification_that_failed_is_told_where_mail_goes_all_the_same() -> No
 def test_every_mode_is_explained_with_what_an_attacker_can_do() -> None:
     assert list(EXPLAINED) == list(Mode)
     assert all(one.does.endswith(".") and one.attacker.endswith(".") for one in EXPLAINED.values())
+
+
+def test_requiretls_is_tls_with_a_server_whose_name_nobody_can_have_forged_and_that_is_who_it_says() -> None:
+    for shown in EVERYTHING:
+        for is_sure in (True, False):
+            decision = decide_required(shown, is_host_sure=is_sure)
+            is_verified = shown.dane is Dane.MATCHED or (
+                shown.dane in (Dane.ABSENT, Dane.UNUSABLE) and not shown.refusal and shown.matches_host
+            )
+            assert (decision.way == "secure") == (is_sure and shown.is_offered and not shown.fault and is_verified)
+            assert decision.way == ("defer" if decision.reason else "secure")
+
+
+def test_what_a_message_asks_changes_only_what_recipients_publish() -> None:
+    assert {mode: mode_for(mode, Demand.RELAXED) for mode in Mode} == {
+        mode: Mode.PREFERRED if mode in (Mode.DANE, Mode.MTA_STS, Mode.DANE_OR_MTA_STS) else mode for mode in Mode
+    }
+    assert all(mode_for(mode, demand) is mode for mode in Mode for demand in (Demand.USUAL, Demand.REQUIRED))
+
+
+def test_records_go_before_a_policy_and_a_policy_counts_where_there_are_none() -> None:
+    for shown in EVERYTHING:
+        single = Mode.MTA_STS if shown.dane is Dane.ABSENT else Mode.DANE
+        assert decide(Mode.DANE_OR_MTA_STS, shown) == decide(single, shown)

@@ -78,7 +78,7 @@ def check(path: Path, as_json: bool) -> None:
         notes: list[str] = []
         if configuration is not None:
             faults, notes = _look_at_tls(configuration, path)
-            faults += [*_look_at_sources(configuration, path), *_look_at_keys(configuration, path)]
+            faults += [*_look_at_sources(configuration, path), *_look_at_keys(configuration, path), *_look_at_delivery(configuration, path)]
             configuration = None if faults else configuration
     except ConfigurationError as wrong:
         if as_json:
@@ -224,6 +224,18 @@ def _look_at_keys(configuration: Configuration, path: Path) -> list[Fault]:
         open_signing(resolve(configuration, path.parent))
     except ConfigurationError as wrong:
         return [Fault(str(path), f"{wrong.where}: {wrong.what}", wrong.mend or "mend it", table="[[dkim]]")]
+    return []
+
+
+def _look_at_delivery(configuration: Configuration, path: Path) -> list[Fault]:
+    """Authorities, or a certificate of our own, that TLS to next hops cannot use."""
+    from esa.config.load import Fault, resolve
+    from esa.gateway.delivery.securing import client_tls
+
+    try:
+        client_tls(resolve(configuration, path.parent).delivery_tls).contexts()
+    except ConfigurationError as wrong:
+        return [Fault(str(path), f"{wrong.where}: {wrong.what}", wrong.mend or "mend it", table="[delivery_tls]")]
     return []
 
 

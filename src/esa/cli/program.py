@@ -42,6 +42,7 @@ COMMANDS = {
     "cert": ("esa.cli.cert", "See, check and request certificates."),
     "dkim": ("esa.cli.dkim", "Make, show and try the keys that sign outgoing mail."),
     "tlsverify": ("esa.cli.tlsverify", "Verify the TLS of a domain's mail servers."),
+    "tlsrpt": ("esa.cli.tlsrpt", "See what came of TLS with other servers, and reports on it."),
     "evaluate": ("esa.cli.evaluate", "Measure a model on labelled mail."),
     "train": ("esa.cli.train", "Make a local model from labelled mail."),
     "bench": ("esa.cli.bench", "Measure speed: of the library, an SMTP server, or TLS."),

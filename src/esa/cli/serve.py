@@ -47,10 +47,12 @@ def command(config_file: Path | None, state: Path | None, listen: str | None) ->
     """
     from esa.config.load import load
     from esa.gateway import events
+    from esa.gateway.delivery.securing import client_tls
     from esa.gateway.service import Service
 
     def read() -> Configuration:
         configuration = load(config_file, state=state)
+        client_tls(configuration.delivery_tls).contexts()  # said here, and not by a deliver process that cannot start
         return configuration if listen is None else _listening(configuration, listen)
 
     configuration = read()

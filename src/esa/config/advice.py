@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from esa.config.content_filters import oddities_of
+from esa.config.destinations import routes_of
+from esa.config.filters import plan_of
 from esa.config.policies import members_of
 from esa.config.recipient_access import entries_of, says_anything
 from esa.config.relays import relays_of
 from esa.config.reputation import makes_points
 from esa.config.schema import Configuration
 from esa.config.sender_groups import SHIPPED_GROUPS, WITHOUT_EFFECT, groups_of
+from esa.policy.filters.scope import Severity
 from esa.policy.host_access import EVERYONE, HostAccess, Sender
 from esa.policy.host_access_audit import Finding, audit
 from esa.policy.mail_flow import UNLIMITED
@@ -20,6 +23,8 @@ from esa.policy.mail_policy import DEFAULT
 from esa.policy.policy_audit import audit as audit_policies
 from esa.policy.recipient_access_audit import audit as audit_recipients
 from esa.policy.senders import NoReputation, ReputationRange
+from esa.policy.smtp_routes import ALL, RouteKind, RouteTable
+from esa.policy.tls_modes import Mode
 
 ANTI_SPAM_OFF = "reputation is off, because anti-spam is ([scan] anti_spam = false): every sender is none"
 USERS_UNASKED = 'set authentication = "offered" or "required" at a [[listener]]'
@@ -35,8 +40,10 @@ def _findings(configuration: Configuration, base: Path) -> Iterator[Finding]:
         yield Finding("[authentication]", "users are named, and no listener offers AUTH", USERS_UNASKED, table="table")
     yield from _without_effect(configuration)
     yield from _relays(configuration, base)
+    yield from _of_destinations(configuration)
     yield from _of_senders(configuration, base)
     yield from _of_policies(configuration, base)
+    yield from _of_filters(configuration, base)
     for listener in configuration.listener:
         given = configuration.recipient_access, listener.accept_domains
         if says_anything(*given, listener=listener.name):
@@ -49,6 +56,17 @@ def _without_effect(configuration: Configuration) -> Iterator[Finding]:
         names = [name for name, policy in configuration.mail_flow_policy.items() if key in policy.model_fields_set]
         if names:
             yield Finding(key, f"has no effect in {', '.join(names)}: {why}", "do not rely on it", table="parameter")
+
+
+def _of_destinations(configuration: Configuration) -> Iterator[Finding]:
+    """Policies of domains (MTA-STS) are of their mail exchangers: a route to named hosts leaves them nothing to say."""
+    routes = RouteTable(routes_of(configuration.smtp_route), configuration.default_route)
+    for table in configuration.destination:
+        for domain in table.domains:
+            route = routes.otherwise if domain == ALL else routes.find(domain.removeprefix("."))
+            if table.tls == Mode.MTA_STS.value and not (route.kind is RouteKind.DNS or any(one.asks_exchangers for one in route.hosts)):
+                what = f'tls = "mta-sts" has no effect on mail that goes to {route.name}: it goes as under preferred'
+                yield Finding(domain, what, "write required-verify for hosts that you name", table="destination")
 
 
 def _of_policies(configuration: Configuration, base: Path) -> Iterator[Finding]:
@@ -69,6 +87,13 @@ def _of_policies(configuration: Configuration, base: Path) -> Iterator[Finding]:
             )
     for name, what, mend in oddities_of(configuration, base):
         yield Finding(name, what, mend, "content filter")
+
+
+def _of_filters(configuration: Configuration, base: Path) -> Iterator[Finding]:
+    """What message filters name that is not there, and what is odd in them. Errors are faults, and were told as such."""
+    for problem in plan_of(configuration, base).problems:
+        if problem.severity in (Severity.INVALID, Severity.WARNING):
+            yield Finding(problem.filter, f"{problem.what} ({problem.at})", problem.mend or "mend it", table="message filter")
 
 
 def _of_senders(configuration: Configuration, base: Path) -> Iterator[Finding]:

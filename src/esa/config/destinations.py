@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from esa.config.sender_groups import MailFlowPolicy
 from esa.config.values import DAY, MINUTE, Duration, Name, Table, Texts, domain, fault
 from esa.errors import SyntaxFault
-from esa.policy.destination_controls import UNLIMITED, DestinationControl, IpPreference, TlsMode
+from esa.policy.destination_controls import UNLIMITED, DestinationControl, IpPreference
 from esa.policy.smtp_routes import ALL, SmtpRoute, parse_key, parse_route
+from esa.policy.tls_modes import Mode
 
 ROUTES_LIMIT = 40_000  # as AsyncOS has it; an exported table fits
-TLS_MODES_SPOKEN: tuple[TlsMode, ...] = ("none",)  # to destinations
+TlsMode = Literal[
+    "none",
+    "preferred",
+    "required",
+    "preferred-verify",
+    "required-verify",
+    "required-verify-hosted-domains",
+    "dane",
+    "mta-sts",
+    "dane-or-mta-sts",
+]  # the words of policy.tls_modes.Mode
 
 
 def _key(value: str) -> str:
@@ -82,7 +94,16 @@ class DestinationTable(Table):
     ip_preference: IpPreference = Field(
         default="prefer-v6", description="Family of addresses to try first, or only: prefer-v6, prefer-v4, require-v6, require-v4."
     )
-    tls: TlsMode = Field(default="none", description="TLS of connections to it. Only none is spoken yet: any other word is refused.")
+    tls: TlsMode = Field(
+        default="preferred",
+        description=(
+            "TLS of connections to it: none, preferred, required, preferred-verify, required-verify, required-verify-hosted-domains, dane, "
+            "mta-sts, dane-or-mta-sts. esa help tls-modes tells what each protects from."
+        ),
+    )
+    tls_names: Annotated[tuple[Annotated[str, AfterValidator(domain)], ...], Field(strict=False)] = Field(
+        default=(), description="Names that its certificates may stand for in the place of the domain, under the modes that verify."
+    )
     bounce_profile: str = Field(default="", max_length=64, description="Name of the bounce profile. It has no effect yet.")
 
 
@@ -121,7 +142,8 @@ def controls_of(tables: Sequence[DestinationTable], concurrency: int) -> list[tu
                 table.recipients,
                 table.interval,
                 table.ip_preference,
-                table.tls,
+                Mode(table.tls),
+                table.tls_names,
                 table.bounce_profile,
             ),
         )
@@ -153,9 +175,6 @@ def contradictions_of(
         if not control.domains:
             yield (*place, "domains"), "the control is for no domain", 'name domains, as domains = ["example.org"], or ["ALL"]'
         yield from _repeated((*place, "domains"), control.domains, seen, "controls")
-        if control.tls not in TLS_MODES_SPOKEN:
-            what = f'tls = "{control.tls}" would promise what is not kept: TLS to destinations is not spoken yet'
-            yield (*place, "tls"), what, 'write "none"; mail that may not leave in the clear belongs into a quarantine'
     names: set[str] = set()
     for number, interface in enumerate(interfaces):
         if interface.name in names:
@@ -170,3 +189,14 @@ def _repeated(
         if key in seen:
             yield (*place, position), f"{key} has two {what}", "keep one of them"
         seen.add(key)
+
+
+def unknown_interfaces(
+    policies: Mapping[str, MailFlowPolicy], interfaces: Sequence[DeliveryInterface]
+) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """Mail flow policies that name a delivery interface which is not there, as (place, what, mend)."""
+    known = [interface.name for interface in interfaces]
+    for name, policy in policies.items():
+        if policy.delivery_interface and policy.delivery_interface not in known:
+            mend = f"choose of {', '.join(known)}" if known else "name it in a table [[delivery_interface]]"
+            yield ("mail_flow_policy", name, "delivery_interface"), f"no delivery interface is called {policy.delivery_interface!r}", mend

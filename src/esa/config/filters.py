@@ -118,6 +118,7 @@ def scope_of(configuration: Configuration, base: Path = Path()) -> Scope:
         dictionaries=frozenset(path.stem for name in configuration.scan.dictionaries for path in files_of(base / name)),
         listeners=frozenset(listener.name for listener in configuration.listener),
         interfaces=frozenset(listener.interface or listener.name for listener in configuration.listener),
+        delivery_interfaces=frozenset(one.name for one in configuration.delivery_interface),
         texts=resources(configuration.filters, base),
         is_left_to_right=configuration.filters.left_to_right,
     )

@@ -14,13 +14,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from esa.config import dictionary_file, filters, recipient_access, units
+from esa.config import delivery_tls, dictionary_file, filters, recipient_access, units
 from esa.config.content_filters import faults_of as faults_of_content
 from esa.config.policies import as_tables
 from esa.config.schema import Configuration
@@ -32,6 +32,7 @@ from esa.message.address import parse_domain
 DEFAULT_FILE = "esa.toml"
 SOURCE_FILES = ("file", "database", "authorities", "password_file")  # keys of sources of recipients and users that name files
 Location = tuple[str | int, ...]
+_Table = TypeVar("_Table", bound=Table)
 _POSITION = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)")
 HEADER = re.compile(r"\s*(\[\[?)\s*([\w.\"-]+)\s*\]\]?")
 _KEY = re.compile(r"\s*([\w.\"-]+)\s*=")
@@ -158,6 +159,7 @@ def resolve(configuration: Configuration, base: Path, *, state: Path | None = No
             "listener": listeners,
             "certificate": certificates,
             "dkim": keys,
+            "delivery_tls": _with_whole_paths(configuration.delivery_tls, delivery_tls.FILES, base),
             "authentication": configuration.authentication.model_copy(
                 update={"users": str(base / configuration.authentication.users) if configuration.authentication.users else ""}
             ),
@@ -179,8 +181,12 @@ def _that_ask(configuration: Configuration) -> list[tuple[str, Sequence[Table]]]
 
 def _absolute(source: Table, base: Path) -> Table:
     """A source of recipients or users with whole paths."""
-    keys = [key for key in SOURCE_FILES if getattr(source, key, "")]
-    return source.model_copy(update={key: str(base / getattr(source, key)) for key in keys})
+    return _with_whole_paths(source, SOURCE_FILES, base)
+
+
+def _with_whole_paths(table: _Table, keys: Sequence[str], base: Path) -> _Table:
+    """Of these keys, those that name a file."""
+    return table.model_copy(update={key: str(base / getattr(table, key)) for key in keys if getattr(table, key, "")})
 
 
 def _machine_name() -> str:
@@ -213,7 +219,7 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
             faults.append(
                 (("recipient_access", number, "recipient_files"), f"{wrong.where}: {wrong.what}", wrong.mend or "name text files")
             )
-    named = [
+    named: list[tuple[Location, str]] = [
         (("certificate", number, key), getattr(one, key))
         for number, one in enumerate(configuration.certificate)
         for key in ("chain", "key")
@@ -222,6 +228,7 @@ def _missing_files(configuration: Configuration, base: Path) -> list[tuple[Locat
         (("listener", number, "tls_client_authorities"), one.tls_client_authorities) for number, one in enumerate(configuration.listener)
     ]
     named += [(("dkim", number, "key"), one.key) for number, one in enumerate(configuration.dkim)]
+    named += [(("delivery_tls", key), getattr(configuration.delivery_tls, key)) for key in delivery_tls.FILES]
     for name, sources in _that_ask(configuration):
         for number, source in enumerate(sources):
             for key in SOURCE_FILES:

@@ -22,7 +22,8 @@ from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
 from esa.config.content_filters import ContentFilter
 from esa.config.content_filters import contradictions_of as contradictions_of_content_filters
-from esa.config.destinations import DeliveryInterface, DestinationTable, SmtpRouteTable, routes_of
+from esa.config.delivery_tls import DeliveryTls, contradictions_of_delivery_tls
+from esa.config.destinations import DeliveryInterface, DestinationTable, SmtpRouteTable, routes_of, unknown_interfaces
 from esa.config.destinations import contradictions_of as contradictions_of_destinations
 from esa.config.destinations import route as delivery_route
 from esa.config.dkim import DkimKey, contradictions_of_dkim
@@ -268,7 +269,10 @@ class Delivery(Table):
         default=500, ge=4, le=20_000, description="Connections to all destinations at one time; none may take all that is left."
     )
     connect_timeout: Duration = Field(
-        default=30.0, ge=1, le=10 * MINUTE, description="Longest wait for the next hop to connect, and then to greet."
+        default=30.0,
+        ge=1,
+        le=10 * MINUTE,
+        description="Longest wait for the next hop to connect, then to greet, and for the handshake of TLS.",
     )
     command_timeout: Duration = Field(
         default=5 * MINUTE,
@@ -378,6 +382,7 @@ class Configuration(Table):
     authentication: Authentication = Authentication()
     user_ldap: Annotated[tuple[UserLdap, ...], Field(strict=False)] = ()
     delivery: Delivery = Delivery()
+    delivery_tls: DeliveryTls = DeliveryTls()
     dkim: Annotated[tuple[DkimKey, ...], Field(strict=False)] = ()
     smtp_route: Annotated[tuple[SmtpRouteTable, ...], Field(strict=False)] = ()
     destination: Annotated[tuple[DestinationTable, ...], Field(strict=False)] = ()
@@ -544,6 +549,11 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     for where, what, mend in contradictions_of_policies(configuration.mail_policy):
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_groups(configuration.group_ldap, list(groups_named(configuration.mail_policy))):
+        yield Contradiction(where, what, mend)
+    for where, what, mend in unknown_interfaces(configuration.mail_flow_policy, configuration.delivery_interface):
+        yield Contradiction(where, what, mend)
+    modes = [one.tls for one in configuration.destination]
+    for where, what, mend in contradictions_of_delivery_tls(configuration.delivery_tls, modes, configuration.dns.servers):
         yield Contradiction(where, what, mend)
     for where, what, mend in contradictions_of_dkim(configuration.dkim):
         yield Contradiction(("dkim", *where), what, mend)

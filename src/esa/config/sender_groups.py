@@ -119,6 +119,10 @@ class MailFlowPolicy(Table):
         default=True,
         description="Whether mail of hosts and users who may send to any domain is signed, where [[dkim]] has a key for its author.",
     )
+    delivery_interface: str = Field(
+        default="",
+        description="Name of the [[delivery_interface]] that mail of these senders leaves from. alt-src-host of a filter goes before.",
+    )
     virus_check: bool = Field(
         default=True, description="Whether mail is looked at for viruses. It changes nothing yet: there is no virus engine."
     )

@@ -72,11 +72,11 @@ def sent_beside(
 def envelope_of(copy: BlindCopy, envelope: Envelope, size: int) -> Envelope:
     """The envelope of a blind copy."""
     path = copy.return_path or envelope.reverse_path
-    return Envelope(path, copy.addresses, size, "8BITMIME", envelope.smtputf8)
+    return Envelope(path, copy.addresses, size, "8BITMIME", envelope.smtputf8, envelope.inherited)
 
 
 def _envelope(reverse_path: str, recipients: tuple[str, ...], original: Envelope) -> Envelope:
-    return Envelope(reverse_path, recipients, original.size, "8BITMIME", original.smtputf8)
+    return Envelope(reverse_path, recipients, original.size, "8BITMIME", original.smtputf8, original.inherited)
 
 
 def edits_of(copy: BlindCopy, edits: tuple[Edit, ...]) -> tuple[Edit, ...]:

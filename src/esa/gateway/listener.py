@@ -31,6 +31,7 @@ SWEEP_INTERVAL: Final = 1.0  # seconds
 Extension = Literal["CHUNKING", "BINARYMIME", "DSN", "REQUIRETLS"]
 NOBODY: Final = Trust()
 EXTENSIONS: Final[tuple[Extension, ...]] = ("CHUNKING", "DSN")
+DELIVERED: Final[tuple[Extension, ...]] = (*EXTENSIONS, "REQUIRETLS")  # with our delivery behind it, which keeps what that promises
 
 
 class Server:

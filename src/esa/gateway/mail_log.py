@@ -279,6 +279,8 @@ _LINES: dict[Event, tuple[str, ...]] = {
         "MID {mid} deleted from all quarantines",
     ),
     Event.DELIVERY_CONNECTED: ("New SMTP DCID {dcid} interface {local} address {address} port {port}",),
+    Event.DELIVERY_TLS_AGREED: ("DCID {dcid} TLS success protocol {tls} cipher {cipher}",),
+    Event.DELIVERY_TLS_FAILED: ("DCID {dcid} TLS failed: {reason}",),
     Event.DELIVERY_UNREACHABLE: ("Connection Error: DCID {dcid} domain: {next_hop} details: {reason} reason: network error",),
     Event.DELIVERY_DISCONNECTED: ("DCID {dcid} close",),
     Event.DELIVERY_STARTED: ("Delivery start DCID {dcid} MID {mid} to RID [{rids}]",),

@@ -32,13 +32,14 @@ from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.costing import Costing
 from esa.gateway.delivery.deliver import DeliverSettings, Kind, run_deliver
 from esa.gateway.delivery.reaching import Interface
+from esa.gateway.delivery.securing import client_tls
 from esa.gateway.delivery.signing import open_signing
 from esa.gateway.directory.build import directory_of, make_groups, make_sources, make_users
 from esa.gateway.events import Event as Log
 from esa.gateway.greylisting import Greylisting, tell_failure
 from esa.gateway.keep import KeepSettings, run_keep
 from esa.gateway.learned import TABLE, LearnSettings
-from esa.gateway.listener import serve
+from esa.gateway.listener import DELIVERED, serve
 from esa.gateway.metrics import Counter, Counters, Row
 from esa.gateway.patterns import open_scanner
 from esa.gateway.proxies import Trust
@@ -184,6 +185,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
             spill_directory=spool.incoming,
             listener=name,
             bare_newline=listeners[name].bare_newline,
+            extensions=DELIVERED,
             tls=make_tls(configuration, listeners[name]),
             authenticator=users if listeners[name].authentication != "off" else None,
             needs_authentication=listeners[name].authentication == "required",
@@ -315,6 +317,11 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
         dns_port=delivery.dns_port,
         dns_unreachable=delivery.dns_unreachable,
         listeners=tuple((one.address, one.port) for one in configuration.listener),
+        tls=client_tls(configuration.delivery_tls),
+        sends_reports=configuration.delivery_tls.send_reports,
+        reports_from=configuration.delivery_tls.reports_from,
+        organization=configuration.delivery_tls.organization,
+        trusts_resolver=configuration.delivery_tls.trust_resolver,
         signing=open_signing(configuration),
     )
 

@@ -87,9 +87,7 @@ class Writer:
         if len(arrival.plan.splinters) == 1:  # most mail
             one = arrival.plan.splinters[0]
             content = self._content(one.edits) if one.keeps_content else None
-            self._add(
-                _splinters(one, arrival.plan.messages), content, one.verdict, events=tracked(arrival, EventName.ACCEPTED, arrival.reply)
-            )
+            self._add(self._splinters(one), content, one.verdict, events=tracked(arrival, EventName.ACCEPTED, arrival.reply))
             if one.outcome is not None or arrival.plan.messages is not None:
                 self._beside((one,))
             if one.notifies:
@@ -104,7 +102,7 @@ class Writer:
         for (edits, verdict), dispositions in groups.items():
             keeps = any(one.keeps_content for one in dispositions)
             self._add(
-                [splinter for one in dispositions for splinter in _splinters(one, arrival.plan.messages)],
+                [splinter for one in dispositions for splinter in self._splinters(one)],
                 self._content(edits) if keeps else None,
                 verdict,
                 events=() if self._made else tracked(arrival, EventName.ACCEPTED, arrival.reply),
@@ -114,6 +112,10 @@ class Writer:
             if one.notifies:
                 self._tell_sender(one)
         return self._done()
+
+    def _splinters(self, one: Disposition) -> list[Splinter]:
+        visit = self._arrival.visit
+        return _splinters(one, self._arrival.plan.messages, visit.policy.delivery_interface if visit is not None else "")
 
     def _tell_sender(self, one: Disposition) -> None:
         arrival = self._arrival
@@ -130,7 +132,7 @@ class Writer:
             arrived_at=arrival.session.received_at,
         )
         splinter = Splinter((reverse_path,), "deliver", f"delivery status notification ({one.reason})", is_copy=True)
-        envelope = Envelope("", (reverse_path,), len(content), "8BITMIME", arrival.envelope.smtputf8)
+        envelope = Envelope("", (reverse_path,), len(content), "8BITMIME", arrival.envelope.smtputf8, arrival.envelope.inherited)
         self._add([splinter], content, None, envelope=envelope, is_ours=True)
 
     def refused(self, outcome: EventName, reply: Reply) -> list[Record]:
@@ -259,13 +261,17 @@ def _write(path: Path, octets: bytes) -> None:
         os.fdatasync(file.fileno())
 
 
-def _splinters(disposition: Disposition, messages: Outcome | None) -> list[Splinter]:
-    """What is done for the recipients of a disposition, and behind it its copies, which are for no recipient."""
+def _splinters(disposition: Disposition, messages: Outcome | None, interface: str) -> list[Splinter]:
+    """What is done for the recipients of a disposition, and behind it its copies, which are for no recipient.
+
+    `interface`: that mail leaves from where no filter says otherwise.
+    """
     reason = f"{disposition.reason} ({disposition.held})" if disposition.held else disposition.reason
     copies = [Splinter((), "archive", name) for name in disposition.archives] + kept_beside(disposition.outcome, disposition.destinations)
     match disposition.action:
         case Action.DELIVER:
-            own = Splinter(disposition.destinations, "deliver", reason, disposition.mailhost, interface=_interface(disposition, messages))
+            interface = _interface(disposition, messages) or interface
+            own = Splinter(disposition.destinations, "deliver", reason, disposition.mailhost, interface=interface)
         case Action.QUARANTINE:
             own = Splinter(
                 disposition.destinations,

@@ -72,6 +72,11 @@ class Envelope:
     def is_null(self) -> bool:
         return not self.reverse_path
 
+    @property
+    def inherited(self) -> Options | None:
+        """What must hold of copies and notices made of the message too (RFC 8689 section 5)."""
+        return Options(requiretls=True) if self.options is not None and self.options.requiretls else None
+
     def to_list(self) -> list[object]:
         """As JSON values; `from_list` undoes it."""
         values: list[object] = [self.reverse_path, self.recipients, self.size, self.body, self.smtputf8]

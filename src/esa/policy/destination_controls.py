@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from esa.policy.smtp_routes import DomainTable
+from esa.policy.tls_modes import Mode
 
 UNLIMITED: Final = 0
 
-TlsMode = Literal["none", "preferred", "required", "preferred-verify", "required-verify", "required-verify-hosted-domains"]
 IpPreference = Literal["prefer-v6", "prefer-v4", "require-v6", "require-v4"]
 
 
@@ -26,7 +26,8 @@ class DestinationControl:
     recipients: int = UNLIMITED  # within `interval` seconds
     interval: float = 3_600.0
     ip_preference: IpPreference = "prefer-v6"
-    tls: TlsMode = "none"
+    tls: Mode = Mode.PREFERRED
+    tls_names: tuple[str, ...] = ()  # that a certificate may stand for in the place of the domain
     bounce_profile: str = ""
 
     @property

@@ -43,7 +43,8 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"{self.table} {self.group}" if self.group else f"{self.table}s"
-        return f"{place}: {self.what}.\n  {self.advice[:1].upper()}{self.advice[1:]}."
+        end = "" if self.advice.endswith("?") else "."
+        return f"{place}: {self.what}.\n  {self.advice[:1].upper()}{self.advice[1:]}{end}"
 
 
 def audit(groups: Sequence[SenderGroup]) -> list[Finding]:

@@ -63,6 +63,7 @@ class MailFlowPolicy:
     dhap_disconnect: bool = True
     spam_check: bool = True
     dkim_signing: bool = True  # of mail that may go to any domain
+    delivery_interface: str = ""  # that its mail leaves from; empty: the usual one
     tls: Demand = Demand.LISTENER
     tls_mandatory_for: tuple[str, ...] = ()  # reverse-paths that no mail in the clear is taken of: address, @domain or .domain, lower case
     auth: Demand = Demand.LISTENER

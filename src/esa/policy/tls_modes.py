@@ -13,6 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
+NOT_OFFERED: Final = "STARTTLS is not offered"
+
 
 class Mode(StrEnum):
     """How a destination is spoken to."""
@@ -25,6 +27,23 @@ class Mode(StrEnum):
     REQUIRED_VERIFY_HOSTED_DOMAINS = "required-verify-hosted-domains"
     DANE = "dane"
     MTA_STS = "mta-sts"
+    DANE_OR_MTA_STS = "dane-or-mta-sts"
+
+    @property
+    def asks_dane(self) -> bool:
+        return self in (Mode.DANE, Mode.DANE_OR_MTA_STS)
+
+    @property
+    def asks_mta_sts(self) -> bool:
+        return self in (Mode.MTA_STS, Mode.DANE_OR_MTA_STS)
+
+
+class Demand(StrEnum):
+    """What a message asks of connections beside the mode of the destination (RFC 8689)."""
+
+    USUAL = "usual"
+    REQUIRED = "required"  # REQUIRETLS: TLS with a verified server, and the same of whoever takes it on
+    RELAXED = "relaxed"  # TLS-Required: No: what the recipient's domain publishes keeps it from nothing
 
 
 class Dane(StrEnum):
@@ -95,11 +114,36 @@ def decide(mode: Mode, shown: Shown) -> Decision:
             return _dane(shown)
         case Mode.MTA_STS:
             return _mta_sts(shown)
+        case Mode.DANE_OR_MTA_STS:  # RFC 8461 section 2: a policy never overrides records that fail
+            return _mta_sts(shown) if shown.dane is Dane.ABSENT else _dane(shown)
+
+
+def decide_required(shown: Shown, *, is_host_sure: bool) -> Decision:
+    """Whether a message with REQUIRETLS goes to a server (RFC 8689 section 4.2.1), whatever the mode: in TLS, or not.
+
+    `is_host_sure`: the name of the server is signed (DNSSEC), stands in the domain's policy (MTA-STS), or was given by an administrator.
+    """
+    reason = _no_tls(shown)
+    if not reason and not is_host_sure:
+        reason = "nobody vouches for the name of the server, neither DNSSEC nor MTA-STS"
+    if not reason and shown.dane is not Dane.MATCHED:
+        if shown.dane in (Dane.MISMATCHED, Dane.UNKNOWN):
+            reason = "no TLSA record fits the certificate"
+        elif shown.refusal:
+            reason = f"the certificate is not trusted: {shown.refusal}"
+        elif not shown.matches_host:
+            reason = "the certificate stands for another name"
+    return Decision("defer" if reason else "secure", reason)
+
+
+def mode_for(mode: Mode, demand: Demand) -> Mode:
+    """The mode that counts for a message: TLS-Required: No undoes what recipients publish, never what the administrator wants."""
+    return Mode.PREFERRED if demand is Demand.RELAXED and (mode.asks_dane or mode.asks_mta_sts) else mode
 
 
 def _no_tls(shown: Shown) -> str:
     """Why there is no TLS; empty if there is."""
-    return shown.fault or ("" if shown.is_offered else "STARTTLS is not offered")
+    return shown.fault or ("" if shown.is_offered else NOT_OFFERED)
 
 
 def _preferred(shown: Shown) -> Decision:
@@ -194,6 +238,12 @@ EXPLAINED: Final[Mapping[Mode, Explained]] = MappingProxyType(
             "mail (RFC 8461). It is as preferred where there is none, or while it is in testing.",
             "Hides the policy at the first contact, or for as long as it lives in the cache: mail goes as under preferred. Or needs a certificate "
             "from a trusted authority for a server that the policy names.",
+        ),
+        Mode.DANE_OR_MTA_STS: Explained(
+            "As dane where the servers of the domain have signed TLSA records, else as mta-sts, else as preferred: what a domain publishes is kept. "
+            "For all destinations together.",
+            "What they can under dane where there are records, and under mta-sts where there is a policy in hand. Where there is neither: all that "
+            "they can under preferred.",
         ),
     }
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from esa.message.envelope import Envelope
 from esa.store.database import printable
@@ -77,6 +77,16 @@ class Result:
     reply: str
 
 
+class Security(NamedTuple):
+    """How the connection of an attempt was secured."""
+
+    tls: str = ""  # protocol and cipher, as "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty in the clear
+    verification: str = ""  # who vouches for the server; or why nobody does, or why it was the clear
+
+
+IN_THE_CLEAR = Security()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One attempt: an entry that was in flight, and a result for each of its pending recipients."""
@@ -87,6 +97,7 @@ class Outcome:
     at: float
     may_have_arrived: bool = False  # the connection broke between the final dot and the reply
     connection: int = 0  # its number in logs (AsyncOS's DCID); 0: none was made
+    security: Security = IN_THE_CLEAR
 
 
 def split(entry: Entry, groups: Sequence[tuple[str, Sequence[str]]]) -> list[Entry]:

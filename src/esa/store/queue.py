@@ -461,6 +461,7 @@ def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: flo
     """One event for each kind of result of the attempt."""
     tried = {result.address: result for result in outcome.results}
     common = {"next_hop": outcome.next_hop, "attempt": outcome.entry.attempts}
+    common |= {name: value for name, value in outcome.security._asdict().items() if value}
     for name, status in ((EventName.DELIVERED, "delivered"), (EventName.FAILED, "failed"), (EventName.DEFERRED, "pending")):
         concerned = [recipient for recipient in recipients if recipient.status == status and recipient.address in tried]
         if not concerned:

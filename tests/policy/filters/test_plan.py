@@ -372,3 +372,16 @@ def test_a_type_of_file_that_is_none_is_told_with_the_nearest() -> None:
     [problem] = FilterPlan(read("a: if (true) { drop-attachments-by-filetype('Executables'); }").filters, Scope()).problems
     assert (problem.what, problem.mend) == ("no type of file is called 'Executables'", "did you mean 'executable'?")
     assert problems_of("a: if (true) { drop-attachments-by-filetype('EXE'); drop-attachments-by-filetype('wps'); }") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("out", []),
+        ("$RecvInt", []),
+        ("outt", ["warning there is no delivery interface 'outt', so the message is sent from the usual one"]),
+    ],
+)
+def test_a_delivery_interface_that_is_not_there_is_told_and_the_filter_runs_all_the_same(name: str, told: list[str]) -> None:
+    scope = Scope(delivery_interfaces=frozenset({"out"}))
+    assert problems_of(f"a: if (true) {{ alt-src-host('{name}'); }}", scope) == told

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+import idna
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -57,8 +58,8 @@ def as_a_labels(name: str) -> str:
     if name.isascii():
         return name
     try:
-        return name.encode("idna").decode("ascii")
-    except UnicodeError:
+        return idna.encode(name, uts46=True).decode("ascii")  # IDNA 2008: that of Python makes another domain of some letters
+    except idna.IDNAError:
         return name
 
 

@@ -1,5 +1,5 @@
 """SMTP client for delivery (RFC 5321, PIPELINING of RFC 2920, SIZE of RFC 1870, 8BITMIME of RFC 6152, SMTPUTF8 of RFC 6531, DSN of RFC 3461,
-STARTTLS of RFC 3207).
+STARTTLS of RFC 3207, CHUNKING of RFC 3030).
 
 `Connection` carries replies, mail data and transactions, which do no I/O, over a socket and keeps one session, for many messages. Rules:
 
@@ -7,8 +7,7 @@ STARTTLS of RFC 3207).
 - Each forward-path gets its own result. A 4xx is deferred, a 5xx failed; a lost connection or a time-out defers what has no result yet.
 - What leaves is CRLF-clean: bare CR and LF become CRLF, dots are stuffed, whatever the content holds.
 - With `start_tls` what was said before counts no more; what came in the clear behind the 220 is an attack, and ends the session (RFC 3207).
-- Content with octets over 127 is sent unchanged to a next hop without 8BITMIME: converting it would break signatures, refusing it loses
-  mail.
+- Long mail data goes in chunks where CHUNKING is offered (RFC 3030), as soon as somebody is accepted.
 """
 
 from __future__ import annotations
@@ -19,13 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from esa.gateway.delivery.mail_data import DataEncoder, Sendable, has_ascii_header
+from esa.gateway.delivery.mail_data import DataEncoder, Sendable
+from esa.gateway.delivery.offer import Offer, make_offer
 from esa.gateway.delivery.replies import CONTROL, RemoteError, RemoteReply, ReplyReader, TlsError
 from esa.gateway.delivery.transaction import Attempt, Transaction, deferred
 from esa.message.envelope import Envelope
-from esa.store.entry import Result
+from esa.store.entry import IN_THE_CLEAR
 
 BLOCK = 256 << 10  # octets of mail data written at a time
+CHUNKED_FROM = (
+    1 << 20
+)  # octets of a message that goes in chunks where they are taken: a refusal in the middle ends it; shorter ones gain nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Connection(asyncio.Protocol):
         self.extensions: dict[str, str] = {}  # keyword of EHLO, upper case → its parameters
         self.sent = 0  # messages offered over this session
         self.number = 0  # of the connection in logs (AsyncOS's DCID), if it is given one
+        self.security = IN_THE_CLEAR  # as who secured it says
+        self.is_local = False  # it does not leave this machine
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = ReplyReader()
@@ -134,7 +139,7 @@ class Connection(asyncio.Protocol):
         return reply
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and self._lost is None:
+        if data and self._transport is not None and self._lost is None:
             self._transport.write(data)
 
     async def open(self, hostname: str) -> None:
@@ -185,6 +190,8 @@ class Connection(asyncio.Protocol):
                 )
         except ssl.SSLCertVerificationError as error:
             fault = TlsError("certificate", f"the certificate is not trusted: {error.verify_message}")
+        except UnicodeError:
+            fault = TlsError("handshake", "the name of the next hop cannot be asked for")
         except ssl.SSLError as error:
             fault = TlsError("handshake", f"the handshake failed: {(error.reason or str(error)).replace('_', ' ').lower()}")
         except TimeoutError:
@@ -209,22 +216,31 @@ class Connection(asyncio.Protocol):
         self.sent += 1
         if not self.is_usable:
             return deferred(addresses, self._lost or f"the next hop said {self._replies[0]}", is_stale=self.sent > 1)
-        if (local := self._refusal(envelope, addresses, message)) is not None:
-            return Attempt(tuple(Result(address, "failed", local) for address in addresses), is_connection_usable=True)
-        transaction = Transaction(addresses, replies_each=self.speaks_lmtp)
+        offer = make_offer(envelope, addresses, message, self.extensions, is_secure=self.tls is not None, is_local=self.is_local)
+        if not offer.paths:
+            return Attempt((), is_connection_usable=True).within(addresses, offer.refused)
+        transaction = Transaction([path.address for path in offer.paths], replies_each=self.speaks_lmtp)
+        attempt = await self._send(transaction, offer, message)
+        return attempt.within(addresses, offer.refused) if offer.refused else attempt
+
+    async def _send(self, transaction: Transaction, offer: Offer, message: Sendable) -> Attempt:
+        sends_chunks = "CHUNKING" in self.extensions and not self.speaks_lmtp and message.size >= CHUNKED_FROM
         try:
-            await self._offer_envelope(transaction, envelope, message)
-            if transaction.data is not None and transaction.data.code == 354:
+            await self._offer_envelope(transaction, offer, asks_for_data=not sends_chunks)
+            if sends_chunks and transaction.accepted:
+                await self._send_chunks(transaction, message)
+            elif transaction.data is not None and transaction.data.code == 354:
                 await self._send_content(transaction, message)
         except RemoteError as fault:
-            if transaction.was_sent and fault.replies and not transaction.finals and fault.replies[0].status != "delivered":
-                transaction.end(fault.replies[0])  # said before the end of the data, as "552 too much mail data"
+            refusal = next((reply for reply in fault.replies if reply.status != "delivered"), None)
+            if transaction.was_sent and not transaction.finals and refusal is not None:
+                transaction.end(refusal)  # said before the end of the data, as "552 too much mail data"
             is_stale = self.sent > 1 and not transaction.has_replies
             return transaction.attempt(str(fault), is_connection_usable=False, is_stale=is_stale)
         except BaseException:  # the message cannot be read, or we are being stopped: without its final dot it does not count
             self._lose("given up here")
             raise
-        self._needs_reset = not transaction.was_sent and transaction.mail is not None and transaction.mail.status == "delivered"
+        self._needs_reset |= not transaction.was_sent and transaction.mail is not None and transaction.mail.status == "delivered"
         return transaction.attempt("no reply", is_connection_usable=self.is_usable and not transaction.says_goodbye)
 
     async def verify(self, address: str) -> RemoteReply:
@@ -251,55 +267,14 @@ class Connection(asyncio.Protocol):
             raise RemoteError(f"the next hop says {mail if mail.status != 'delivered' else path} to a question", (mail, path, reset))
         return path
 
-    def _refusal(self, envelope: Envelope, addresses: Sequence[str], message: Sendable) -> str | None:
-        """Why this message cannot be offered to this next hop at all, in words of a reply; None if it can."""
-        if any(CONTROL.search(path) for path in (envelope.reverse_path, *addresses)):
-            return "553 5.1.3 an address holds control characters"
-        if envelope.smtputf8 and "SMTPUTF8" not in self.extensions and _needs_smtputf8(envelope, addresses, message):
-            return "550 5.6.7 the next hop does not offer SMTPUTF8, which this message needs"
-        if envelope.options is not None and envelope.options.requiretls:
-            return "550 5.7.30 the next hop is not spoken to in TLS with REQUIRETLS, which this message needs"
-        if envelope.body == "BINARYMIME":
-            return "554 5.6.3 the message is binary, and the next hop is sent text only"
-        limit = self.extensions.get("SIZE", "")
-        if limit.isdigit() and 0 < int(limit) < message.size:
-            return f"552 5.3.4 the message has {message.size} octets, the next hop takes {limit}"
-        return None
-
-    def _mail_command(self, envelope: Envelope, message: Sendable) -> bytes:
-        parameters = ""
-        if "SIZE" in self.extensions:
-            parameters += f" SIZE={message.size}"
-        if envelope.body == "8BITMIME" and "8BITMIME" in self.extensions:
-            parameters += " BODY=8BITMIME"
-        if envelope.smtputf8 and "SMTPUTF8" in self.extensions:
-            parameters += " SMTPUTF8"
-        if envelope.options is not None and "DSN" in self.extensions:
-            parameters += f" RET={envelope.options.ret}" if envelope.options.ret else ""
-            parameters += f" ENVID={envelope.options.envelope_id}" if envelope.options.envelope_id else ""
-        return f"MAIL FROM:<{envelope.reverse_path}>{parameters}\r\n".encode("utf-8", "surrogateescape")
-
-    def _recipient_parameters(self, envelope: Envelope) -> dict[str, str]:
-        """By forward-path: NOTIFY and ORCPT, for a next hop that knows them."""
-        if envelope.options is None or "DSN" not in self.extensions:
-            return {}
-        return {
-            one.forward_path: (f" NOTIFY={one.notify}" if one.notify else "")
-            + (f" ORCPT={one.original_recipient}" if one.original_recipient else "")
-            for one in envelope.options.recipients
-        }
-
-    async def _offer_envelope(self, transaction: Transaction, envelope: Envelope, message: Sendable) -> None:
-        mail = self._mail_command(envelope, message)
-        options = self._recipient_parameters(envelope)
-        paths = [
-            f"RCPT TO:<{address}>{options.get(address, '')}\r\n".encode("utf-8", "surrogateescape") for address in transaction.addresses
-        ]
+    async def _offer_envelope(self, transaction: Transaction, offer: Offer, *, asks_for_data: bool) -> None:
+        mail, paths = offer.mail, [path.command for path in offer.paths]
         reset = [b"RSET\r\n"] if self._needs_reset else []
         self._needs_reset = False
         if "PIPELINING" in self.extensions:
-            self._write(b"".join([*reset, mail, *paths, b"DATA\r\n"]))
-            count = len(reset) + len(paths) + 2
+            commands = [*reset, mail, *paths, *([b"DATA\r\n"] if asks_for_data else [])]
+            self._write(b"".join(commands))
+            count = len(commands)
             try:
                 replies = await self._read(count, self.timeouts.command, "the envelope")
             except RemoteError as fault:
@@ -314,7 +289,7 @@ class Connection(asyncio.Protocol):
             return
         for command in paths:
             transaction.take([await self._ask(command, self.timeouts.command, "RCPT")])
-        if transaction.accepted:
+        if transaction.accepted and asks_for_data:
             transaction.take([await self._ask(b"DATA\r\n", self.timeouts.data, "DATA")])
 
     async def _send_content(self, transaction: Transaction, message: Sendable) -> None:
@@ -337,6 +312,31 @@ class Connection(asyncio.Protocol):
         for _ in range(transaction.finals_wanted):
             transaction.finals.append(await self._ask(b"", self.timeouts.end_of_data, "the end of mail data"))
 
+    async def _send_chunks(self, transaction: Transaction, message: Sendable) -> None:
+        """The mail data in chunks (RFC 3030): once somebody is accepted, so that no octet of it is ever taken for a command."""
+        transaction.was_sent = True
+        encoder = DataEncoder(stuffs=False)
+        block: list[bytes] = []
+        length = chunks = 0
+        for chunk in message.chunks():
+            block.append(encoder.encode(chunk))
+            length += len(block[-1])
+            if length >= BLOCK:
+                await self._write_block(b"".join([b"BDAT %d\r\n" % length, *block]))
+                block, length, chunks = [], 0, chunks + 1
+                if any(reply.code >= 400 for reply in self._replies):
+                    break
+        else:
+            block.append(encoder.finish())
+            self._write(b"".join([b"BDAT %d LAST\r\n" % (length + len(block[-1])), *block]))
+            transaction.is_complete = self._lost is None
+            chunks += 1
+        for left in range(chunks, 0, -1):
+            reply = await self._ask(b"", self.timeouts.end_of_data, "the end of mail data")
+            if not transaction.finals and (left == 1 or reply.status != "delivered"):
+                transaction.end(reply)  # what stands behind a chunk that was refused is refused with it
+                self._needs_reset = reply.status != "delivered"
+
     async def _write_block(self, data: bytes) -> None:
         self._write(data)
         if self._writable is not None and self._lost is None:
@@ -358,12 +358,6 @@ class Connection(asyncio.Protocol):
 def _resolve(future: asyncio.Future[None] | None) -> None:
     if future is not None and not future.done():
         future.set_result(None)
-
-
-def _needs_smtputf8(envelope: Envelope, addresses: Sequence[str], message: Sendable) -> bool:
-    """Whether an address of this delivery, or the header section, holds more than ASCII (RFC 6531 section 3.6 lets the rest go on
-    without)."""
-    return not all(path.isascii() for path in (envelope.reverse_path, *addresses)) or not has_ascii_header(message)
 
 
 async def reach(host: str, port: int, *, timeouts: Timeouts) -> Connection:

@@ -23,13 +23,18 @@ from esa.gateway import events
 from esa.gateway.delivery.back_off import BackOff
 from esa.gateway.delivery.client import Timeouts
 from esa.gateway.delivery.destinations import Destinations
-from esa.gateway.delivery.exchangers import Exchangers, Ourselves
+from esa.gateway.delivery.exchangers import Exchangers, Ourselves, can_go_to
 from esa.gateway.delivery.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
 from esa.gateway.delivery.pool import Pool
+from esa.gateway.delivery.published import Published
 from esa.gateway.delivery.reaching import Interface, Reach
+from esa.gateway.delivery.securing import ClientTls, Securing
 from esa.gateway.delivery.signing import Signing
+from esa.gateway.delivery.tls_report import Reporter
 from esa.gateway.dns import Dns
 from esa.gateway.events import Event as Log
+from esa.gateway.peers.https import HTTPS
+from esa.gateway.peers.probe import Manner
 from esa.policy.destination_controls import DEFAULT_CONTROL, DestinationControl
 from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute
@@ -52,6 +57,7 @@ RECIPIENTS_A_LINE = 20  # named in a log line; more of them make further lines
 SPARSE = 0.25  # share of a segment under which what is left in it is copied out
 GRACE = 8.0  # seconds that what is in flight may take to finish at the end
 _DEFAULTS = Delivery()
+_TLS = ClientTls()
 
 Kind = Literal["delivered", "deferred", "failed"]
 
@@ -79,6 +85,12 @@ class DeliverSettings:
     dns_timeout: float = 4.0
     dns_port: int = _DEFAULTS.dns_port  # that hosts found by DNS are spoken to on
     dns_unreachable: tuple[str, ...] = _DEFAULTS.dns_unreachable
+    tls: ClientTls = _TLS
+    trusts_resolver: bool = False  # what it says of DNSSEC, though it is on another machine
+    https_port: int = HTTPS  # that policies are fetched from
+    sends_reports: bool = False  # on TLS, to domains that ask for them
+    reports_from: str = ""  # mail address of who answers for them
+    organization: str = ""
     listeners: tuple[tuple[str, int], ...] = ()  # addresses and ports of our own, which mail never goes to by DNS
 
     @property
@@ -101,9 +113,14 @@ class DeliverSettings:
         return self.state / route.maildir if route.maildir else self.maildir or self.state / "Maildir"
 
     @property
+    def reporter(self) -> Reporter:
+        return Reporter(self.hostname, self.organization, self.reports_from)
+
+    @property
     def timeouts(self) -> Timeouts:
         command = self.command_timeout
-        return Timeouts(self.connect_timeout, self.connect_timeout, command, data=command, block=command, end_of_data=2 * command)
+        connect = self.connect_timeout
+        return Timeouts(connect, connect, command, data=command, block=command, end_of_data=2 * command, handshake=connect)
 
 
 class Count(Protocol):
@@ -170,21 +187,47 @@ async def run_deliver(
     """
     router = settings.router
     dns = Dns(settings.name_servers, timeout=settings.dns_timeout)
+    published = make_published(settings)
     try:
         with OpenQueue(settings.state, settings.schedule, router) as queue:
-            deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, numbers), count)
+            deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, published, numbers), count)
             control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
+            reporting = published.reporting(settings.reporter, sends=settings.sends_reports)
+            beside = [asyncio.create_task(reporting.run())]
+            if any(control.tls.asks_dane for control in (settings.control, *(control for _, control in settings.controls))):
+                beside.append(asyncio.create_task(published.tell_of_dnssec()))
             try:
                 if ready is not None:
                     ready()
                 await deliverer.run(stop)
             finally:
                 await control.close()
+                for task in beside:
+                    task.cancel()
+                await asyncio.wait(beside)
+                reporting.close()
     finally:
+        await published.close()
         await dns.close()
 
 
-def make_destinations(settings: DeliverSettings, router: Router, dns: Dns, numbers: Numbers | None = None) -> Destinations:
+def make_published(settings: DeliverSettings) -> Published:
+    """What domains publish of TLS. Raises ConfigurationError for files of TLS that cannot be used: said at the start, not with the first message."""
+    settings.tls.contexts()
+    return Published(
+        settings.state,
+        name_servers=settings.name_servers,
+        trusts_resolver=settings.trusts_resolver,
+        timeout=settings.dns_timeout,
+        manner=Manner(settings.hostname, settings.tls.authorities, settings.tls.ciphers),
+        https_port=settings.https_port,
+        is_allowed=lambda address: can_go_to(address, settings.dns_unreachable),
+    )
+
+
+def make_destinations(
+    settings: DeliverSettings, router: Router, dns: Dns, published: Published, numbers: Numbers | None = None
+) -> Destinations:
     """All places that mail goes to, none of them opened yet. Raises StoreError if the usual Maildir cannot be made."""
     if settings.route.kind is RouteKind.MAILDIR:
         Maildir(settings.path_of(settings.route)).close()  # said at the start, not with the first message
@@ -200,16 +243,28 @@ def make_destinations(settings: DeliverSettings, router: Router, dns: Dns, numbe
             return DiscardHop()
         if there.route.kind is RouteKind.MAILDIR:
             return MaildirHop(spool, settings.path_of(there.route))
+        interface = interfaces.get(there.interface, usual)
+        control = there.control
+        securing = Securing(
+            control.tls,
+            tls=settings.tls,
+            hostname=interface.hostname,
+            domain=there.domain,
+            names=control.tls_names,
+            promises=published,
+            tally=published.tally,
+        )
         reach = Reach(
             there.route,
             there.domain,
             exchangers=exchangers,
             dns=dns,
-            interface=interfaces.get(there.interface, usual),
-            preference=there.control.ip_preference,
+            interface=interface,
+            preference=control.ip_preference,
             timeouts=settings.timeouts,
+            securing=securing,
         )
-        per_connection = there.control.messages_per_connection
+        per_connection = control.messages_per_connection
         return SmtpHop(
             spool, there.key, reach, back_off, pool, messages_per_connection=per_connection, numbers=numbers, signing=settings.signing
         )
@@ -403,6 +458,8 @@ class Deliverer:
                         to=" ".join(f"<{address}>" for address in named),
                         rids=recipient_numbers(entry, named),
                         next_hop=outcome.next_hop,
+                        tls=outcome.security.tls or None,
+                        verification=outcome.security.verification or None,
                         attempt=entry.attempts,
                         reply=reply,
                         finished=is_finished and not counted and start + RECIPIENTS_A_LINE >= len(whom),

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from esa.engine.resolver import Lookup, Outcome, Resolver
+from esa.gateway.certificates.names import as_a_labels
 from esa.gateway.delivery.replies import RemoteError
 
 EXCHANGERS_LIMIT: Final = 12  # of a domain; real ones have up to about ten, more make us ask for nothing
@@ -71,6 +72,11 @@ def _is_of_machine(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def can_go_to(address: str, unreachable: Sequence[str]) -> bool:
+    """Whether an address that a stranger names is in none of these networks."""
+    return not any(ipaddress.ip_address(address) in ipaddress.ip_network(one) for one in unreachable)
 
 
 class Exchangers:
@@ -195,12 +201,10 @@ class Exchangers:
 
 def _ascii(domain: str) -> str:
     """The name as it is asked for (RFC 6531 section 3.2: A-labels)."""
-    if domain.isascii():
-        return domain
-    try:
-        return domain.encode("idna").decode()
-    except UnicodeError:
-        raise Undeliverable(f"550 5.1.2 {domain} is no name that can be asked for") from None
+    name = domain if domain.isascii() else as_a_labels(domain)
+    if not name.isascii():
+        raise Undeliverable(f"550 5.1.2 {domain} is no name that can be asked for")
+    return name
 
 
 def _ranked(values: Sequence[str]) -> list[tuple[int, str]]:

@@ -16,12 +16,14 @@ from esa.gateway import events
 from esa.gateway.delivery.back_off import BackOff
 from esa.gateway.delivery.client import Connection
 from esa.gateway.delivery.exchangers import Undeliverable
+from esa.gateway.delivery.mail_data import needs_no_tls
 from esa.gateway.delivery.pool import Pool, hang_up
 from esa.gateway.delivery.reaching import Reach
 from esa.gateway.delivery.replies import RemoteError
 from esa.gateway.delivery.signing import Signing
 from esa.gateway.delivery.transaction import Attempt
 from esa.gateway.events import Event as Log
+from esa.policy.tls_modes import NOT_OFFERED, Demand
 from esa.store.entry import Entry, Outcome, Result
 from esa.store.maildir import Maildir, Parcel
 from esa.store.numbers import Kind, Numbers
@@ -174,45 +176,65 @@ class SmtpHop:
 
     async def _send(self, entry: Entry) -> Outcome:
         began = time.monotonic()
+        demand = Demand.USUAL
         try:
             message = await asyncio.to_thread(self._read, entry) if entry.size > _INLINE else self._read(entry)
-            attempt, connection = await self._offer(entry, message)
+            demand = self._demand(entry, message)
+            attempt, connection = await self._offer(entry, message, demand)
         except StoreError as fault:
             return _unreadable(entry, fault, self._name)
         except Undeliverable as fault:
             return Outcome(entry, tuple(Result(address, "failed", str(fault)) for address in entry.pending), self._name, time.time())
         except RemoteError as fault:
-            self._unreached(str(fault))
+            if demand is Demand.USUAL:  # or it is the message that is hard to please
+                self._unreached(str(fault))
             return Outcome(entry, tuple(Result(address, "deferred", str(fault)) for address in entry.pending), self._name, time.time())
         if (held := self._back_off.note(attempt, began)) is not None:
             self._tell(self._back_off.trouble or "", held, connection.place)
-        return Outcome(entry, attempt.results, connection.place, time.time(), attempt.may_have_arrived, connection.number)
+        now = time.time()
+        return Outcome(entry, attempt.results, connection.place, now, attempt.may_have_arrived, connection.number, connection.security)
 
     def _read(self, entry: Entry) -> StoredMessage:
         message = read_message(self._spool, entry.location)
         return self._signing.signed(message) if entry.signs and self._signing is not None else message
 
-    async def _offer(self, entry: Entry, message: StoredMessage) -> tuple[Attempt, Connection]:
+    async def _offer(self, entry: Entry, message: StoredMessage, demand: Demand) -> tuple[Attempt, Connection]:
         while True:
-            connection = self._pool.take(self._name) or await self._connect()
+            connection = self._pool.take(self._name, demand) or await self._connect(demand)
             if events.tells_steps():
                 rids = recipient_numbers(entry, entry.pending)
                 events.step(Log.DELIVERY_STARTED, dcid=connection.number, mid=entry.envelope.number, rids=rids, id=entry.message)
             attempt = await connection.send(entry.envelope, entry.pending, message)
             if attempt.is_connection_usable and connection.sent < self._messages_per_connection:
-                self._pool.give(self._name, connection)
+                self._pool.give(self._name, connection, demand)
             else:
                 hang_up(connection)
             if not attempt.is_stale:
                 return attempt, connection
 
-    async def _connect(self) -> Connection:
-        connection = await self._reach.connect()
+    def _demand(self, entry: Entry, message: StoredMessage) -> Demand:
+        """What the message asks of the connection. With REQUIRETLS what its header says counts no more (RFC 8689 section 4.2)."""
+        if entry.envelope.options is not None and entry.envelope.options.requiretls:
+            return Demand.REQUIRED
+        return Demand.RELAXED if self._reach.can_be_relaxed and needs_no_tls(message) else Demand.USUAL
+
+    async def _connect(self, demand: Demand) -> Connection:
+        connection = await self._reach.connect(demand)
         if self._numbers is not None:
             connection.number = self._numbers.next(Kind.DELIVERY)
         if events.tells_steps():
             (local, _), (address, port) = connection.endpoints
             events.step(Log.DELIVERY_CONNECTED, dcid=connection.number, next_hop=connection.place, local=local, address=address, port=port)
+        security = connection.security
+        if security.tls:
+            if events.tells_steps():
+                protocol, _, cipher = security.tls.partition(" ")
+                events.step(
+                    Log.DELIVERY_TLS_AGREED, dcid=connection.number, tls=protocol, cipher=cipher, verification=security.verification
+                )
+        elif security.verification:
+            say = events.step if NOT_OFFERED in security.verification else events.info  # many offer none: that is no event
+            say(Log.DELIVERY_TLS_FAILED, dcid=connection.number, next_hop=connection.place, reason=security.verification)
         return connection
 
     def _unreached(self, reason: str) -> None:

@@ -18,11 +18,13 @@ from typing import Final
 
 from esa.engine.resolver import Lookup, Outcome
 from esa.gateway.delivery.client import Connection, Timeouts
-from esa.gateway.delivery.exchangers import Exchangers
+from esa.gateway.delivery.exchangers import Exchangers, Undeliverable
 from esa.gateway.delivery.replies import RemoteError
+from esa.gateway.delivery.securing import Host, Securing, Unmet
 from esa.gateway.dns import Dns
 from esa.policy.destination_controls import IpPreference
 from esa.policy.smtp_routes import RouteHost, RouteKind, SmtpRoute, turned
+from esa.policy.tls_modes import Demand
 
 ADDRESSES_LIMIT: Final = 6  # of one host that are tried
 HOSTS_LIMIT: Final = 5  # that one attempt tries
@@ -57,6 +59,8 @@ class Place:
     port: int = 25
     speaks_lmtp: bool = False
     path: str = ""  # of a unix socket
+    host: str = ""  # name or address, as a certificate would stand for it
+    domain: str = ""  # whose mail exchanger it is; empty: a route names it
 
 
 class Reach:
@@ -72,32 +76,44 @@ class Reach:
         interface: Interface,
         preference: IpPreference,
         timeouts: Timeouts,
+        securing: Securing,
     ) -> None:
         """`domain`: whose mail exchangers are asked for, where the route says so."""
-        self._route, self._domain = route, domain
+        self._route, self._domain, self._securing = route, domain, securing
         self._exchangers, self._dns = exchangers, dns
         self._interface, self._preference, self._timeouts = interface, preference, timeouts
         self._turn = 0
         self._left_alone: dict[str, float] = {}
 
-    async def connect(self) -> Connection:
-        """An open session with the first host that gives one; its `place` is the name.
+    @property
+    def can_be_relaxed(self) -> bool:
+        """Whether a message that asks for less TLS gets less."""
+        return self._securing.can_be_relaxed
 
-        Raises RemoteError with all reasons, or Undeliverable.
+    async def connect(self, demand: Demand = Demand.USUAL) -> Connection:
+        """An open session with the first host that gives one; its `place` is the name. `demand`: of the message that it is for.
+
+        Raises RemoteError with all reasons, or Undeliverable: also where no host can give what the message demands.
         """
         reasons: list[str] = []
+        unmet = 0
         async for place in self._places():
             if isinstance(place, str):
                 reasons.append(place)
             else:
                 try:
-                    return await self._open(place)
+                    return await self._open(place, demand)
                 except RemoteError as fault:
                     reasons.append(str(fault))
-                self._left_alone[place.name] = time.monotonic() + LEFT_ALONE
+                    unmet += isinstance(fault, Unmet)
+                if demand is Demand.USUAL:
+                    self._left_alone[place.name] = time.monotonic() + LEFT_ALONE
             if len(reasons) >= HOSTS_LIMIT:
                 break
-        raise RemoteError("; ".join(dict.fromkeys(reasons)) or "the route names no host")
+        words = "; ".join(dict.fromkeys(reasons)) or "the route names no host"
+        if reasons and unmet == len(reasons):
+            raise Undeliverable(words)
+        raise RemoteError(words)
 
     async def _places(self) -> AsyncIterator[Place | str]:
         """Hosts in the order to try them; or why one cannot be tried. Looked up only when their turn comes."""
@@ -115,7 +131,10 @@ class Reach:
 
     async def _exchangers_of(self, domain: str) -> AsyncIterator[Place]:
         port = self._exchangers.port
-        found = [Place(_named(one.host, port), one.addresses, port) for one in await self._exchangers.find(domain)]
+        asked = "" if domain.startswith("[") else domain
+        found = [
+            Place(_named(one.host, port), one.addresses, port, host=one.host, domain=asked) for one in await self._exchangers.find(domain)
+        ]
         now = time.monotonic()
         for place in sorted(found, key=lambda one: self._left_alone.get(one.name, 0.0) > now):
             yield place
@@ -132,9 +151,19 @@ class Reach:
             return f"no connection to {host.name}: the name servers do not answer for {host.host}"
         if not answer.values:
             return f"no connection to {host.name}: there is no address of {host.host}"
-        return Place(host.name, answer.values, host.port, is_lmtp)
+        return Place(host.name, answer.values, host.port, is_lmtp, host=host.host)
 
-    async def _open(self, place: Place) -> Connection:
+    async def _open(self, place: Place, demand: Demand) -> Connection:
+        """A session, secured as the destination wants it: but over a socket of this machine, where nobody listens."""
+        if place.path:
+            connection = await self._session(place)
+            connection.is_local = True
+            return connection
+        host = Host(place.host, place.port, place.domain, place.name)
+        return await self._securing.open(host, lambda: self._session(place), demand)
+
+    async def _session(self, place: Place) -> Connection:
+        """A session in the clear, behind its EHLO."""
         left = list(place.addresses)
         if not place.path:
             left = self._ordered(left)

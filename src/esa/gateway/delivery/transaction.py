@@ -5,8 +5,8 @@ Each forward-path gets its own result. A 4xx is deferred, a 5xx failed; what has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from esa.gateway.delivery.replies import RemoteReply
 from esa.store.entry import Result
@@ -20,6 +20,12 @@ class Attempt:
     is_connection_usable: bool
     may_have_arrived: bool = False  # lost between the final dot and its reply
     is_stale: bool = False  # a kept connection was found closed before it took anything: try again on a new one, at once
+
+    def within(self, addresses: Sequence[str], refused: Mapping[str, str]) -> Attempt:
+        """The same for all these forward-paths, of which some were not offered: those failed, each with its reply."""
+        results = {result.address: result for result in self.results}
+        results |= {address: Result(address, "failed", reply) for address, reply in refused.items()}
+        return replace(self, results=tuple(results[address] for address in addresses))
 
 
 class Transaction:

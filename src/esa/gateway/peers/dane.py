@@ -22,7 +22,7 @@ from esa.gateway.certificates.facts import digest_text, is_authority, name_text
 from esa.gateway.certificates.files import UNREADABLE, extension, public_octets
 from esa.gateway.certificates.findings import has_signed, is_forgeable
 from esa.gateway.certificates.names import matching_name
-from esa.gateway.peers.dns import Answer, PeerResolver, Tlsa
+from esa.gateway.peers.answers import Answer, PeerResolver, Tlsa
 from esa.policy.tls_modes import Dane
 
 AUTHORITY, SERVER = 2, 3

@@ -1,4 +1,4 @@
-"""What the look at a domain asks of the domain name system, and which answers are validated (DNSSEC). `domain` is given a `PeerResolver`.
+"""Asks real name servers about servers of other domains, and says which answers are validated (DNSSEC): a `PeerResolver`.
 
 An answer is validated if the resolver said so (the AD bit, RFC 4035 section 3.2.3) and is trusted to: it runs on this machine, so that nobody stands
 between, or an administrator says so. Nobody else's word counts (RFC 7672 section 2.1).
@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import dns.asyncresolver
 import dns.exception
@@ -24,59 +22,19 @@ import dns.resolver
 
 from esa.engine.resolver import Outcome
 from esa.gateway.certificates.names import as_a_labels
+from esa.gateway.peers.answers import Answer, Exchanger, Tlsa
 
 PAYLOAD = 1232  # octets of an answer over UDP that no network breaks up; longer ones come over TCP
 QUESTION_SECONDS = 6.0  # for one question with all its tries, where an administrator waits
 RECORDS = 50  # of one answer that are looked at
-_Value = TypeVar("_Value")
-
-
-class Exchanger(NamedTuple):
-    """An MX record; the host in lower case without the last dot, empty for a null MX (RFC 7505)."""
-
-    preference: int
-    host: str
-
-
-class Tlsa(NamedTuple):
-    """A TLSA record (RFC 6698 section 2.1)."""
-
-    usage: int
-    selector: int
-    matching: int
-    data: bytes
-
-    def __str__(self) -> str:
-        return f"{self.usage} {self.selector} {self.matching} {self.data.hex()[:64]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[_Value]):
-    """`is_validated` counts for "nothing" too: it is proven then. `canonical`: the name that aliases (CNAME) led to; empty if there were none."""
-
-    outcome: Outcome
-    values: tuple[_Value, ...] = ()
-    is_validated: bool = False
-    canonical: str = ""
-
-
-class PeerResolver(Protocol):
-    """What is asked. Nothing is raised."""
-
-    async def exchangers(self, domain: str) -> Answer[Exchanger]: ...
-
-    async def addresses(self, host: str) -> Answer[str]: ...
-
-    async def tlsa(self, name: str) -> Answer[Tlsa]: ...
-
-    async def texts(self, name: str) -> Answer[str]: ...
 
 
 class ValidatingResolver:
     """Asks through dnspython, which shows the AD bit; c-ares does not. Belongs to one event loop."""
 
-    def __init__(self, servers: Sequence[str] = (), *, timeout: float, is_trusted: bool = False) -> None:
+    def __init__(self, servers: Sequence[str] = (), *, timeout: float, is_trusted: bool = False, kept: int = 0) -> None:
         """`servers` as `address` or `address:port`, none: those of this machine. `timeout`: seconds for one question with all its tries.
+        `kept`: answers that are kept for as long as they may be.
 
         Raises ConfigurationError if this machine has none.
         """
@@ -93,6 +51,8 @@ class ValidatingResolver:
             self._resolver.nameservers = [address for address, _ in places]
             self._resolver.nameserver_ports = dict(places)
         self._resolver.lifetime = timeout
+        if kept:
+            self._resolver.cache = dns.resolver.LRUCache(kept)
         self._resolver.use_edns(0, dns.flags.DO, PAYLOAD)
         self._resolver.flags = dns.flags.RD | dns.flags.AD
         self.is_trusted = is_trusted or all(ipaddress.ip_address(str(one)).is_loopback for one in self._resolver.nameservers)
@@ -126,6 +86,10 @@ class ValidatingResolver:
         found = await self._ask(name, "TXT")
         values = [b"".join(one.strings).decode("utf-8", "replace") for one in found.values if isinstance(one, dns.rdtypes.ANY.TXT.TXT)]
         return Answer(found.outcome, tuple(values), found.is_validated, found.canonical)
+
+    async def validates(self) -> bool:
+        """Whether it says of the root zone, which is signed, that its answers are validated, and is believed."""
+        return (await self._ask("", "SOA")).is_validated
 
     async def _ask(self, name: str, kind: str) -> Answer[dns.rdata.Rdata]:
         asked = as_a_labels(name)

@@ -18,10 +18,10 @@ from esa.engine.resolver import Outcome
 from esa.gateway.certificates.facts import public_key_digest
 from esa.gateway.certificates.findings import Finding, examine
 from esa.gateway.certificates.names import matching_name
-from esa.gateway.peers import dane, mta_sts
-from esa.gateway.peers.dns import PeerResolver
+from esa.gateway.peers import dane, https, mta_sts
+from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.probe import Look, Manner, look
-from esa.policy.tls_modes import Dane, Decision, Mode, Shown, decide
+from esa.policy.tls_modes import NOT_OFFERED, Dane, Decision, Mode, Shown, decide
 from esa.store.tls_history import Seen
 
 SMTP = 25
@@ -112,7 +112,7 @@ async def verify(
     manner: Manner,
     authorities: Sequence[x509.Certificate] = (),
     common_name: bool = False,
-    https_port: int = mta_sts.HTTPS,
+    https_port: int = https.HTTPS,
 ) -> list[Verified]:
     """Look at each of these servers of a domain, side by side. Never raises for what they do.
 
@@ -153,7 +153,7 @@ async def _verify(
     )
     refusal = shown.fault or (f"the certificate is not trusted: {shown.refusal}" if shown.refusal else "")
     if not shown.is_offered:
-        refusal = "STARTTLS is not offered"
+        refusal = NOT_OFFERED
     sts, sts_reason = mta_sts.judge(await policy, host=place.host, refusal=refusal, matches_host=shown.matches_host)
     findings = examine(seen.chain, now=now, authorities=authorities) if seen.chain else []
     return Verified(place, seen, of_host or of_domain or "", replace(shown, mta_sts=sts), tuple(findings), dane_reason, sts_reason)

@@ -1,34 +1,32 @@
-"""MTA-STS (RFC 8461): the policy that a domain publishes over HTTPS, and whether a server and its certificate fit it. `domain` calls it.
+"""MTA-STS (RFC 8461): the policy that a domain publishes over HTTPS, and whether a server and its certificate fit it. `domain` calls it, and
+delivery's `policies`, which keep what was fetched.
 
-The policy is fetched once per look, from `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`, without following redirects, at most 64 KiB, within
-seconds; what is wrong with it is said and counts as no policy in hand.
+The policy is fetched from `https://mta-sts.DOMAIN/.well-known/mta-sts.txt`, at most 64 KiB, within seconds; what is wrong with it is said and
+counts as no policy in hand.
 """
 
 from __future__ import annotations
 
 import asyncio
-import http.client
-import io
 import re
-import socket
-import ssl
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Literal, cast
 
 from esa.engine.resolver import Outcome
-from esa.gateway.certificates.names import as_a_labels, matching_name
-from esa.gateway.peers.dns import PeerResolver
-from esa.gateway.peers.probe import ADDRESSES, Manner, chain_of, client_context
+from esa.gateway.certificates.names import as_a_labels
+from esa.gateway.peers import https
+from esa.gateway.peers.answers import PeerResolver
+from esa.gateway.peers.probe import Manner
 from esa.policy.tls_modes import MtaSts
 
 POLICY_LIMIT = 64 << 10  # octets (RFC 8461 section 3.3 allows to stop there)
-HEAD_LIMIT = 16 << 10  # octets of the header of the reply
 SECONDS = 15.0  # for the policy; RFC 8461 section 3.3 proposes a minute, an administrator waits here
-HTTPS = 443
 MOST_SERVERS = 100  # mx lines of one policy
 LONGEST_AGE = 31_557_600  # seconds (section 3.2)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]{1,32}\Z")
+Trouble = Literal["", "fetch", "certificate", "content"]  # what a policy that cannot be had failed at
 PolicyMode = Literal["enforce", "testing", "none"]
 
 
@@ -54,14 +52,21 @@ class Found:
     policy: Policy | None
     state: MtaSts = MtaSts.ABSENT
     reason: str = ""
+    trouble: Trouble = ""
 
 
 class PolicyError(ValueError):
-    """A policy cannot be had, or is none."""
+    """It is no policy."""
 
 
-async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int = HTTPS) -> Found:
+async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int = https.HTTPS) -> Found:
     """The policy of a domain. Never raises for what its servers do."""
+    record = await identify(resolver, domain)
+    return record if isinstance(record, Found) else await fetch(resolver, domain, record, manner=manner, port=port, seconds=SECONDS)
+
+
+async def identify(resolver: PeerResolver, domain: str) -> str | Found:
+    """The identifier of the policy that a domain publishes, as its DNS has it; or what there is without one. Never raises."""
     answer = await resolver.texts(f"_mta-sts.{domain}")
     if answer.outcome is Outcome.FAILED:
         return Found(None, MtaSts.UNKNOWN, f"the name servers do not answer for _mta-sts.{domain}")
@@ -73,14 +78,34 @@ async def find(resolver: PeerResolver, domain: str, *, manner: Manner, port: int
     identifier = _fields(records[0], ";", "=").get("id", [""])[0]
     if not _IDENTIFIER.match(identifier):
         return Found(None, MtaSts.ABSENT, "the record has no id")
+    return identifier
+
+
+async def fetch(
+    resolver: PeerResolver,
+    domain: str,
+    identifier: str,
+    *,
+    manner: Manner,
+    port: int = https.HTTPS,
+    seconds: float,
+    is_allowed: Callable[[str], bool] = lambda _: True,
+) -> Found:
+    """The policy itself, over HTTPS. Never raises for what its servers do.
+
+    `is_allowed`: whether an address may be connected to, for those who fetch what strangers name.
+    """
     try:
-        async with asyncio.timeout(SECONDS):
-            text = await _fetch(resolver, f"mta-sts.{as_a_labels(domain)}", manner, port)
+        async with asyncio.timeout(seconds):
+            text = await _fetch(resolver, f"mta-sts.{as_a_labels(domain)}", manner, port, is_allowed)
         policy = parse(text, identifier)
     except TimeoutError:
-        return Found(None, MtaSts.UNKNOWN, f"the policy did not come within {SECONDS:g} s")
-    except (PolicyError, OSError) as error:
-        return Found(None, MtaSts.UNKNOWN, f"the policy cannot be had: {error}")
+        return Found(None, MtaSts.UNKNOWN, f"the policy did not come within {seconds:g} s", "fetch")
+    except (PolicyError, https.HttpsError, OSError) as error:
+        trouble: Trouble = "content" if isinstance(error, PolicyError) else "fetch"
+        if isinstance(error, https.HttpsError):
+            trouble = error.trouble
+        return Found(None, MtaSts.UNKNOWN, f"the policy cannot be had: {error}", trouble)
     if policy.mode == "none":
         return Found(policy, MtaSts.ABSENT, "the policy says none")
     return Found(policy)
@@ -127,59 +152,12 @@ def _fields(text: str, between: str, mark: str) -> dict[str, list[str]]:
     return found
 
 
-async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int) -> str:
-    """The file at the well-known place. Raises PolicyError or OSError, which say why not."""
-    answer = await resolver.addresses(host)
-    if not answer.values:
-        raise PolicyError(f"{host} has no address")
-    fault: OSError | None = None
-    for address in answer.values[:ADDRESSES]:
-        try:
-            reader, writer = await asyncio.open_connection(
-                address, port, ssl=client_context(manner.authorities, manner.policy, True), server_hostname=host, limit=HEAD_LIMIT
-            )
-        except ssl.SSLCertVerificationError as error:
-            raise PolicyError(f"the certificate of {host} is not trusted: {error.verify_message}") from error
-        except OSError as error:
-            fault = error
-            continue
-        try:
-            return await _read(reader, writer, host)
-        finally:
-            writer.transport.abort()
-    raise PolicyError(f"no connection to {host}: {fault.strerror or fault if fault is not None else 'no address'}")
-
-
-async def _read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> str:
-    chain = chain_of(writer.get_extra_info("ssl_object"))
-    if not chain or matching_name(chain[0], host) is None:
-        raise PolicyError(f"the certificate does not stand for {host}")
-    writer.write(f"GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: {host}\r\nUser-Agent: esa\r\nConnection: close\r\n\r\n".encode("ascii"))
-    octets = bytearray()
-    while len(octets) <= POLICY_LIMIT + HEAD_LIMIT and (more := await reader.read(HEAD_LIMIT)):
-        octets += more
-    if len(octets) > POLICY_LIMIT + HEAD_LIMIT:
-        raise PolicyError(f"it has more than {POLICY_LIMIT >> 10} KiB")
-    response = http.client.HTTPResponse(cast("socket.socket", _Octets(bytes(octets))), method="GET")
-    try:
-        response.begin()
-        body = response.read()  # bounded by what was read above; of a length that is announced and does not come, it complains
-    except http.client.HTTPException as error:
-        raise PolicyError(f"{host} does not speak HTTP: {type(error).__name__}") from error
-    if response.status != http.HTTPStatus.OK:
-        raise PolicyError(f"{host} answers {response.status} for it")
-    if len(body) > POLICY_LIMIT:
-        raise PolicyError(f"it has more than {POLICY_LIMIT >> 10} KiB")
-    if response.headers.get_content_type() != "text/plain":
-        raise PolicyError(f"it is {response.headers.get_content_type()}, not text/plain")
-    return body.decode("utf-8", "replace").replace("\r\n", "\n")
-
-
-class _Octets:
-    """What came, as http.client reads it."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    def makefile(self, mode: str, *_: Sequence[object]) -> io.BytesIO:
-        return io.BytesIO(self._octets)
+async def _fetch(resolver: PeerResolver, host: str, manner: Manner, port: int, is_allowed: Callable[[str], bool]) -> str:
+    """The file at the well-known place. Raises PolicyError, HttpsError or OSError, which say why not."""
+    request = https.get(host, "/.well-known/mta-sts.txt")
+    reply = await https.ask(resolver, host, request, manner=manner, port=port, limit=POLICY_LIMIT, is_allowed=is_allowed)
+    if reply.status != HTTPStatus.OK:
+        raise https.HttpsError("fetch", f"{host} answers {reply.status} for it")
+    if reply.content_type != "text/plain":
+        raise PolicyError(f"it is {reply.content_type}, not text/plain")
+    return reply.body.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -248,13 +248,22 @@ def below_policy(version: str, cipher: str, policy: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=16)
-def client_context(authorities: Path | None, policy: str, verifies: bool) -> ssl.SSLContext:
-    """A client's context, made once: reading the authorities of a machine takes some 27 ms. Raises ConfigurationError."""
+def client_context(authorities: Path | None, policy: str, verifies: bool, certificate: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+    """A client's context, made once: reading the authorities of a machine takes some 27 ms. Raises ConfigurationError.
+
+    `certificate`: files of the client's chain and key, for servers that ask for one.
+    """
     profile = profile_of(policy)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.minimum_version = _VERSIONS[profile.minimum]
     context.set_ciphers(profile.ciphers)
+    if certificate is not None:
+        try:
+            context.load_cert_chain(*certificate)
+        except OSError as error:  # of TLS too: a key that is not the certificate's
+            what = f"the client's certificate and key cannot be used ({error.strerror or error})"
+            raise ConfigurationError(what, where=str(certificate[0]), mend="esa cert check tells what is wrong with them") from error
     if not verifies:
         context.verify_mode = ssl.CERT_NONE
     elif authorities is None:

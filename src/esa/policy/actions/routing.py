@@ -61,6 +61,11 @@ actions = (
         outlives=True,
     ),
     Action("alt-mailhost", _TEXT, "The message goes to this host.", _mailhost),
-    Action("alt-src-host", _TEXT, "The message is sent from this interface.", _source_host),
+    Action(
+        "alt-src-host",
+        Signature((Kind.DELIVERY_INTERFACE,), 1),
+        "The message is sent from this interface, of a table [[delivery_interface]].",
+        _source_host,
+    ),
     Action("bounce-profile", _TEXT, "This profile says when the message is given up.", _bounce_profile),
 )

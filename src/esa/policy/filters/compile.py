@@ -326,6 +326,9 @@ class _Compiler:
                 self._tell(Severity.ERROR, value.place(fault.offset), fault.what, fault.mend)
                 return False
         scope = self._scope
+        if kind is Kind.DELIVERY_INTERFACE:
+            self._tell_of_interface(value)
+            return True
         known = {Kind.DICTIONARY: scope.dictionaries, Kind.LISTENER: scope.listeners, Kind.INTERFACE: scope.interfaces}.get(kind)
         if known is not None and value.value not in known and not (kind is Kind.DICTIONARY and scope.is_lenient):
             noun = kind.value.rpartition(" ")[2]
@@ -334,6 +337,16 @@ class _Compiler:
             self._tell(Severity.INVALID, value.at, f"there is no {noun} {value.value!r}, so the filter does not run", mend)
             return False
         return True
+
+    def _tell_of_interface(self, value: Text) -> None:
+        """One that is not there keeps no filter from running: what it decides else counts, and mail leaves from the usual one."""
+        known = self._scope.delivery_interfaces
+        if known is None or value.value in known or "$" in value.value:
+            return
+        close = difflib.get_close_matches(value.value, list(known), n=1)
+        mend = f"did you mean {close[0]!r}?" if close else "name it in a table [[delivery_interface]]"
+        what = f"there is no delivery interface {value.value!r}, so the message is sent from the usual one"
+        self._tell(Severity.WARNING, value.at, what, mend)
 
 
 def _is_too_deep(statement: If) -> bool:

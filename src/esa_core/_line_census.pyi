@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def line_census(text: Buffer) -> tuple[int, int, int, int]: ...
