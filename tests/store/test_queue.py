@@ -11,9 +11,9 @@ import pytest
 
 from esa.errors import StoreError
 from esa.store.database import open_database
-from esa.store.entry import Entry, Outcome, Result
+from esa.store.entry import FILE_NAME, Entry, Outcome, Result, splinter_key
 from esa.store.queue import Queue, RetrySchedule
-from esa.store.queue_table import FILE_NAME, SCHEMA, splinter_key
+from esa.store.queue_table import SCHEMA
 from esa.store.queue_view import QueueView
 from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader, read_message

@@ -126,7 +126,7 @@ def _request(state: Path, verb: str, keys: tuple[str, ...] | None) -> tuple[int,
     """Have the running deliver process do it, or do it here. Returns how many, and whether a process did it."""
     import time
 
-    from esa.gateway.delivery.deliver import OpenQueue, obey, socket_path
+    from esa.gateway.delivery.open_queue import OpenQueue, obey, socket_path
 
     request: dict[str, object] = {"verb": verb, "keys": None if keys is None else list(keys)}
 

@@ -20,7 +20,7 @@ def hosts(names: tuple[str, ...], as_json: bool, state: Path | None, config_file
 
     Without a running service, what waits is known, and nothing of the destinations themselves ("unknown").
     """
-    from esa.gateway.delivery.deliver import socket_path
+    from esa.gateway.delivery.open_queue import socket_path
     from esa.store.control import ask
     from esa.store.queue_view import QueueView
 

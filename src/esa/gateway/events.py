@@ -88,6 +88,7 @@ class Event(StrEnum):
     QUARANTINE_DELETED = "quarantine.deleted"
     QUARANTINE_EXPIRED = "quarantine.expired"
     SPOOL_DAMAGED = "spool.damaged"
+    QUEUE_REBUILT = "queue.rebuilt"
     LISTENER_STRESSED = "listener.stressed"
     LISTENER_RELIEVED = "listener.relieved"
     GREYLIST_FAILED = "greylist.failed"

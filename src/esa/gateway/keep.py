@@ -103,6 +103,8 @@ class OpenKeep:
             self._queue = None
 
     def _open_queue(self) -> QueueView | None:
+        if self._queue is not None and self._queue.is_replaced:
+            self._close_queue()
         if self._queue is None:
             self._queue = QueueView.open(self._state)
         return self._queue

@@ -25,9 +25,9 @@ from sqlalchemy.dialects.sqlite import insert
 from esa.errors import StoreError
 from esa.message.envelope import Envelope, Session
 from esa.store.database import printable
+from esa.store.entry import splinter_key
 from esa.store.folder import make_private, store_error, sync_directory
 from esa.store.identifier import LENGTH
-from esa.store.queue_table import splinter_key
 from esa.store.record import INLINE_LIMIT, Event, EventName, Record, Splinter
 from esa.store.segments import Batch, Location, Stored, StoredMessage
 from esa.store.spool import Spool

@@ -27,21 +27,35 @@ from typing import Protocol
 from esa.errors import StoreError
 from esa.store import survivors
 from esa.store.database import open_database, printable, telling_database, transaction
-from esa.store.entry import COLUMNS, Entry, Outcome, Recipient, Result, State, Status, encode, encode_recipients, entry_of, row_of, split
-from esa.store.identifier import LENGTH, new_identifier
+from esa.store.entry import (
+    COLUMNS,
+    FILE_NAME,
+    Entry,
+    Outcome,
+    Recipient,
+    Result,
+    State,
+    Status,
+    encode,
+    encode_recipients,
+    entries_of,
+    entry_of,
+    naming,
+    row_of,
+    split,
+)
+from esa.store.identifier import new_identifier
 from esa.store.queue_table import (
     CHANGES,
-    FILE_NAME,
     PLACES,
     SCHEMA,
     VERSION,
     read_cursors,
     read_instance,
     select,
-    splinter_key,
     write_cursors,
 )
-from esa.store.record import Event, EventName, Record
+from esa.store.record import Event, EventName
 from esa.store.segments import SURVIVORS, Batch, Cursor, read_message
 from esa.store.waiting import Rooms, Waiting
 
@@ -213,26 +227,7 @@ class Queue:
     def _import(self, batch: Batch, rooms: Rooms, now: float) -> list[Entry]:
         claimed: list[Entry] = []
         for stored in batch.stored:
-            record = stored.record
-            for splinter in _deliverable(record):
-                given = record.splinters[splinter]
-                entry = Entry(
-                    splinter_key(record.id, splinter),
-                    record.id[:LENGTH],  # longer: a released message, or further splinters
-                    splinter,
-                    "waiting",
-                    0,
-                    now,
-                    record.session.received_at or now,
-                    record.size,
-                    "",
-                    record.envelope,
-                    tuple(Recipient(address) for address in given.recipients),
-                    stored.location,
-                    given.mailhost,
-                    interface=given.interface,
-                    signs=given.signs,
-                )
+            for entry in entries_of(stored, now):
                 for one in self._routed(entry):
                     claimed += self._add(one, rooms, now)
         if batch.cursors:
@@ -395,6 +390,9 @@ class Queue:
                 self._update(entry.key, "waiting", now, entry.reason, recipients)
                 self._waiting.add(entry.destination, now)
                 count += 1
+                failed = [one.address for one in entry.recipients if one.status == "failed"]
+                if failed:
+                    self._tell([(entry.message, Event(EventName.RETRIED, now, {"recipients": failed, **naming(entry)}))])
                 if entry.state == "failed":  # its time begins anew, or it would expire at the next 4xx
                     self._connection.execute("UPDATE entry SET accepted_at = ?, attempts = 0 WHERE key = ?", (now, entry.key))
         return count
@@ -406,7 +404,7 @@ class Queue:
             for entry in select(self._connection, keys, states=("waiting", "failed")):
                 self._delete(entry)
                 undelivered = [recipient.address for recipient in entry.recipients if recipient.status != "delivered"]
-                self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered}))])
+                self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered, **naming(entry)}))])
                 count += 1
         return count
 
@@ -433,7 +431,7 @@ class Queue:
         moved = []
         for entry in map(entry_of, rows):
             try:
-                moved.append((entry, survivors.keep_apart(self._spool, entry.key, read_message(self._spool, entry.location))))
+                moved.append((entry, survivors.keep_apart(self._spool, entry, read_message(self._spool, entry.location))))
             except StoreError as fault:
                 if not fault.is_damaged:
                     raise
@@ -460,7 +458,7 @@ class Queue:
 def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: float) -> Iterator[Event]:
     """One event for each kind of result of the attempt."""
     tried = {result.address: result for result in outcome.results}
-    common = {"next_hop": outcome.next_hop, "attempt": outcome.entry.attempts}
+    common = {"next_hop": outcome.next_hop, "attempt": outcome.entry.attempts, **naming(outcome.entry)}
     for name, status in ((EventName.DELIVERED, "delivered"), (EventName.FAILED, "failed"), (EventName.DEFERRED, "pending")):
         concerned = [recipient for recipient in recipients if recipient.status == status and recipient.address in tried]
         if not concerned:
@@ -471,7 +469,3 @@ def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: flo
             if outcome.may_have_arrived:
                 fields["may_have_arrived"] = True
         yield Event(name, outcome.at, fields)
-
-
-def _deliverable(record: Record) -> list[int]:
-    return [index for index, splinter in enumerate(record.splinters) if splinter.action == "deliver" and splinter.recipients]

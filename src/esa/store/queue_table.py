@@ -8,10 +8,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
-from esa.store.entry import COLUMNS, Entry, State, entry_of
+from esa.store.entry import COLUMNS, WRITTEN, Entry, State, entry_of
 from esa.store.segments import Cursor
 
-FILE_NAME = "queue.db"
 VERSION = 3
 _DUE = "CREATE INDEX entry_due ON entry (state, destination, next_attempt)"
 CHANGES = {
@@ -41,12 +40,7 @@ SCHEMA = (
         fields TEXT NOT NULL)""",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
-PLACES = f"entry VALUES ({','.join('?' * (COLUMNS.count(',') + 2))})"  # of `row_of`
-
-
-def splinter_key(message: str, splinter: int) -> str:
-    """The name of a splinter for people: the message identifier, with `.n` from the second on."""
-    return message if splinter == 0 else f"{message}.{splinter}"
+PLACES = f"entry ({WRITTEN}) VALUES ({','.join('?' * (WRITTEN.count(',') + 1))})"  # of `row_of`
 
 
 def read_instance(connection: sqlite3.Connection) -> str:

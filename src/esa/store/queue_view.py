@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from esa.store.database import open_read_only, telling_database
-from esa.store.entry import Entry, State
-from esa.store.queue_table import CHANGES, FILE_NAME, VERSION, read_instance, select
+from esa.store.entry import FILE_NAME, Entry, State
+from esa.store.queue_table import CHANGES, VERSION, read_instance, select
 from esa.store.record import Event, EventName
 
 
@@ -19,6 +19,7 @@ class QueueView:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self.path = path
+        self._file = _file_at(path)
 
     @classmethod
     def open(cls, state: Path) -> QueueView | None:
@@ -28,6 +29,11 @@ class QueueView:
 
     def close(self) -> None:
         self._connection.close()
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file is there by now: the queue was made anew."""
+        return _file_at(self.path) != self._file
 
     def instance(self) -> str:
         """Identifier of this queue file, as `Queue.instance`."""
@@ -69,3 +75,11 @@ class QueueView:
                    AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.writer = cursor.writer AND entry.segment = cursor.segment)"""
             ).fetchall()
         return {(row[0], row[1]) for row in rows}
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino

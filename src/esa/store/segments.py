@@ -44,7 +44,8 @@ SURVIVORS = "survivors"  # writer name of messages kept apart from their segment
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a committed message lies: `length` octets of the whole record at `offset` of the writer's segment."""
+    """Where a committed message lies: `length` octets of the whole record at `offset` of the writer's segment (of SURVIVORS: of the message in its
+    file)."""
 
     writer: str
     segment: str
@@ -323,6 +324,7 @@ class StoredMessage:
     content: bytes  # empty if `path` is set
     path: Path | None
     size: int  # octets in all, prefix included
+    start: int = 0  # of the content in the file
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the octets in order, at most CHUNK at a time from a file. Raises StoreError."""
@@ -331,7 +333,7 @@ class StoredMessage:
         if self.path is None:
             yield from _without(iter((self.content,)), self.record.omitted)
         else:
-            yield from _without(_file_chunks(self.path), self.record.omitted)
+            yield from _without(_file_chunks(self.path, self.start), self.record.omitted)
 
     def to_bytes(self) -> bytes:
         return b"".join(self.chunks())
@@ -341,7 +343,7 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
     """Read a committed message again and check it. Raises StoreError if it is gone or damaged."""
     folder = directory / location.writer
     if location.writer == SURVIVORS:
-        return _read_survivor(folder / "content" / location.segment, location.length)
+        return _read_survivor(folder / "content" / location.segment, location)
     path = folder / "segments" / location.segment
     parsed = parse_segment_name(location.segment)
     if parsed is None:
@@ -370,28 +372,29 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
     return StoredMessage(record, prefix, b"", folder / "content" / file.name, size + file.size)
 
 
-def _read_survivor(path: Path, size: int) -> StoredMessage:
+def _read_survivor(path: Path, location: Location) -> StoredMessage:
     name, _, checksum = path.name.rpartition(".")
     try:
-        _check_file(path, ContentFile(path.name, size, int(checksum, 16)))
+        _check_file(path, ContentFile(path.name, location.length, int(checksum, 16)), location.offset)
     except ValueError:
         raise StoreError("this is no message kept apart", where=str(path), is_damaged=True) from None
-    return StoredMessage(Record(name, Envelope("", ()), Session()), b"", b"", path, size)
+    return StoredMessage(Record(name, Envelope("", ()), Session()), b"", b"", path, location.length, location.offset)
 
 
-def _check_file(path: Path, file: ContentFile) -> None:
+def _check_file(path: Path, file: ContentFile, start: int = 0) -> None:
     checksum = size = 0
-    for chunk in _file_chunks(path):
+    for chunk in _file_chunks(path, start):
         checksum = zlib.crc32(chunk, checksum)
         size += len(chunk)
     if (size, checksum) != (file.size, file.checksum):
         raise StoreError("the content is damaged", where=str(path), mend=_LOOK, is_damaged=True)
 
 
-def _file_chunks(path: Path) -> Iterator[bytes]:
+def _file_chunks(path: Path, start: int = 0) -> Iterator[bytes]:
     with reading(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+            file.seek(start)
             while chunk := file.read(CHUNK):
                 yield chunk
 

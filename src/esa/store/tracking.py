@@ -96,6 +96,7 @@ _STATUSES = {
     EventName.DEFERRED: "deferred",
     EventName.FAILED: "failed",
     EventName.DELETED: "deleted",
+    EventName.RETRIED: "queued",
     EventName.RELEASED: "released",
     EventName.QUARANTINE_DELETED: "deleted",
     EventName.EXPIRED: "expired",

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Protocol
 
 from esa.config.schema import Delivery
@@ -25,6 +23,7 @@ from esa.gateway.delivery.client import Timeouts
 from esa.gateway.delivery.destinations import Destinations
 from esa.gateway.delivery.exchangers import Exchangers, Ourselves
 from esa.gateway.delivery.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
+from esa.gateway.delivery.open_queue import OpenQueue, is_damage, obey, socket_path
 from esa.gateway.delivery.pool import Pool
 from esa.gateway.delivery.reaching import Interface, Reach
 from esa.gateway.delivery.signing import Signing
@@ -35,17 +34,17 @@ from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute
 from esa.store.control import ControlServer, Request
 from esa.store.entry import Entry, Outcome, Result
-from esa.store.folder import make_private, take_lock
 from esa.store.maildir import Maildir
 from esa.store.numbers import Numbers
 from esa.store.outbox import stored_outbox
-from esa.store.queue import Queue, RetrySchedule, Routing
+from esa.store.queue import Queue, RetrySchedule
 from esa.store.segments import SpoolReader
 
 PACE = 0.005  # seconds from one step to the next at least: each costs a commit, and what comes meanwhile shares it
 POLL = 0.02  # seconds between looks for new mail; and between steps where no mail waits for a delivery to end
 _SLOW_POLL = 0.1  # when nothing has come for a second
 _FAULT_PAUSE = 1.0  # after a fault of the disk
+_DAMAGED_AGAIN = 60.0  # seconds after the queue was made anew in which damage is no accident any more, but the disk
 _HOUSEKEEPING = 30.0
 _TEND = 1.0
 RECIPIENTS_A_LINE = 20  # named in a log line; more of them make further lines
@@ -112,49 +111,6 @@ class Count(Protocol):
     def __call__(self, kind: Kind, recipients: int) -> None: ...
 
 
-def socket_path(state: Path) -> Path:
-    return state / "run" / "deliver.sock"
-
-
-def lock_path(state: Path) -> Path:
-    return state / "run" / "deliver.lock"
-
-
-class OpenQueue:
-    """The queue with the lock of the deliver process held: by that process, or by `esa queue` while no service runs."""
-
-    def __init__(self, state: Path, schedule: RetrySchedule | None = None, routing: Routing | None = None) -> None:
-        """Raises StoreError, with `is_in_use` while another process delivers from this state."""
-        make_private(state / "run")
-        self._lock = take_lock(lock_path(state), what="the queue")
-        try:
-            self.queue = Queue(state, schedule, routing)
-        except BaseException:
-            os.close(self._lock)
-            raise
-
-    def __enter__(self) -> Queue:
-        return self.queue
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.queue.close()
-        os.close(self._lock)
-
-
-def obey(queue: Queue, request: Request, now: float) -> dict[str, object]:
-    """Do what `esa queue` asks: {"verb": "retry" | "delete", "keys": [...] | null}. Raises StoreError for anything else."""
-    keys = request.get("keys")
-    if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
-        raise StoreError("keys is a list of message identifiers")
-    match request.get("verb"):
-        case "retry":
-            return {"count": queue.retry(keys, now)}
-        case "delete" if keys is not None:
-            return {"count": queue.delete(keys, now)}
-        case verb:
-            raise StoreError(f"the queue knows no verb {verb!r}", mend="retry or delete")
-
-
 async def run_deliver(
     settings: DeliverSettings,
     stop: asyncio.Event,
@@ -170,16 +126,25 @@ async def run_deliver(
     """
     router = settings.router
     dns = Dns(settings.name_servers, timeout=settings.dns_timeout)
+    damage: StoreError | None = None
+    rebuilt_at = 0.0
     try:
-        with OpenQueue(settings.state, settings.schedule, router) as queue:
-            deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, numbers), count)
-            control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
+        while True:
             try:
-                if ready is not None:
-                    ready()
-                await deliverer.run(stop)
-            finally:
-                await control.close()
+                with OpenQueue(settings.state, settings.schedule, router, checks=True, damage=damage) as queue:
+                    deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, numbers), count)
+                    control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
+                    try:
+                        if ready is not None:
+                            ready()
+                        await deliverer.run(stop)
+                        return
+                    finally:
+                        await control.close()
+            except StoreError as fault:
+                if not is_damage(fault) or (damage is not None and time.monotonic() - rebuilt_at < _DAMAGED_AGAIN):
+                    raise
+                damage, rebuilt_at = fault, time.monotonic()
     finally:
         await dns.close()
 
@@ -276,6 +241,8 @@ class Deliverer:
                         continue
                     pause = POLL if self._tasks or time.monotonic() - quiet_since < 1 else _SLOW_POLL
                 except StoreError as fault:
+                    if is_damage(fault):
+                        raise
                     events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="deliveries wait")
                     pause = _FAULT_PAUSE
                 with contextlib.suppress(TimeoutError):
