@@ -17,6 +17,7 @@ from esa.store.queue_table import SCHEMA
 from esa.store.queue_view import QueueView
 from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader, read_message
+from esa.store.selection import Selection
 from esa.store.waiting import Capacity
 from tests.store.messages import fill, make_record, segments_of
 
@@ -150,19 +151,19 @@ def test_retry_makes_failed_recipients_pending_again(tmp_path: Path) -> None:
     queue = opened(tmp_path)
     [entry] = imported(queue, tmp_path)
     queue.step(Batch(), [outcome(entry, "delivered", "failed")], rooms=Capacity(0), now=NOW)
-    assert queue.retry([entry.message], NOW) == 1
+    assert queue.retry(Selection((entry.message,)), NOW) == 1
     [again] = queue.step(Batch(), [], rooms=Capacity(10), now=NOW)
     assert (again.pending, again.attempts) == (("b@x.example",), 1)
-    assert queue.retry(None, NOW) == 0  # it is in flight
+    assert queue.retry(Selection(), NOW) == 0  # it is in flight
 
 
 def test_delete_takes_no_entry_that_is_in_flight(tmp_path: Path) -> None:
     fill(tmp_path, [make_record()])
     queue = opened(tmp_path)
     [entry] = imported(queue, tmp_path)
-    assert queue.delete([entry.key], NOW) == 0
+    assert queue.delete(Selection((entry.key,)), NOW) == 0
     queue.step(Batch(), [outcome(entry, "deferred")], rooms=Capacity(0), now=NOW)
-    assert queue.delete([entry.key], NOW) == 1
+    assert queue.delete(Selection((entry.key,)), NOW) == 1
     assert events(tmp_path)[-1] == (entry.message, EventName.DELETED)
 
 
@@ -258,7 +259,7 @@ def test_what_outlives_a_sparse_segment_is_kept_apart_and_the_segment_can_go(tmp
     queue.settle([outcome(first, "delivered")])
     assert [path.name for path in folder.iterdir()] == [second.location.segment]
     queue.settle([outcome(second, "failed")])
-    assert queue.delete([second.key], NOW) == 1
+    assert queue.delete(Selection((second.key,)), NOW) == 1
     assert list(folder.iterdir()) == []
 
 

@@ -19,6 +19,7 @@ from esa.store.queue_view import QueueView
 from esa.store.rebuilding import check_queue, is_lost, rebuild
 from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader, read_message
+from esa.store.selection import Selection
 from esa.store.waiting import Capacity
 from tests.store.messages import fill, make_record, segments_of
 
@@ -89,7 +90,7 @@ def test_a_queue_that_is_lost_is_made_anew_with_equal_entries(tmp_path: Path) ->
                 outcome(fourth, "deferred"),
             ]
         )
-        queue.delete([second.key], NOW)
+        queue.delete(Selection((second.key,)), NOW)
     keep(tmp_path)
     before = entries(tmp_path)
     lose(tmp_path)
@@ -107,7 +108,7 @@ def test_what_had_failed_stays_failed_and_what_was_retried_waits(tmp_path: Path)
     with OpenQueue(tmp_path) as queue:
         claimed = imported(queue, tmp_path)
         queue.settle([outcome(entry, "failed") for entry in claimed])
-        queue.retry([claimed[1].key], NOW + 10)
+        queue.retry(Selection((claimed[1].key,)), NOW + 10)
     keep(tmp_path)
     lose(tmp_path)
     made = rebuild(tmp_path)

@@ -18,7 +18,7 @@ Per batch there is one transaction: outcomes, imports and the next claims togeth
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,16 +52,17 @@ from esa.store.queue_table import (
     VERSION,
     read_cursors,
     read_instance,
-    select,
     write_cursors,
 )
 from esa.store.record import Event, EventName
 from esa.store.segments import SURVIVORS, Batch, Cursor, read_message
+from esa.store.selection import Selection, selected
 from esa.store.waiting import Rooms, Waiting
 
 CLAIM_LIMIT = 512  # entries of one destination claimed at a time
 _LOOK_AGAIN = 0.02  # seconds after which a destination without room is looked at again at the earliest
-_REROUTED_AT_ONCE = 2_000  # entries in one transaction
+_AT_ONCE = 2_000  # entries in one transaction
+BOUNCED = "554 5.0.0 returned to its sender by an administrator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +274,7 @@ class Queue:
             with self._transaction():
                 rows = self._connection.execute(
                     f"SELECT {COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?",  # noqa: S608
-                    (last, _REROUTED_AT_ONCE),
+                    (last, _AT_ONCE),
                 ).fetchall()
                 for found in rows:
                     self._reroute(entry_of(found))
@@ -323,9 +324,9 @@ class Queue:
             elif result.status == "deferred":
                 status: Status = "failed" if expired else "pending"
                 reply = f"expired; the last reply was: {result.reply}" if expired else result.reply
-                recipients.append(Recipient(recipient.address, status, reply))
+                recipients.append(replace(recipient, status=status, reply=reply))
             else:
-                recipients.append(Recipient(recipient.address, result.status, result.reply))
+                recipients.append(replace(recipient, status=result.status, reply=result.reply))
         pending = [recipient for recipient in recipients if recipient.status == "pending"]
         failed = [recipient for recipient in recipients if recipient.status == "failed"]
         next_attempt = now + self.schedule.delay(entry.attempts)
@@ -381,32 +382,70 @@ class Queue:
         """Forget who had no room: an administrator asks for another try."""
         self._waiting.let_all_in()
 
-    def retry(self, keys: Sequence[str] | None, now: float) -> int:
-        """Make entries due now (failed ones too: their failed recipients are tried again); None for all. Returns how many."""
-        count = 0
-        with self._transaction():
-            for entry in select(self._connection, keys, states=("waiting", "failed")):
-                recipients = [Recipient(r.address, "pending" if r.status == "failed" else r.status, r.reply) for r in entry.recipients]
-                self._update(entry.key, "waiting", now, entry.reason, recipients)
-                self._waiting.add(entry.destination, now)
-                count += 1
-                failed = [one.address for one in entry.recipients if one.status == "failed"]
-                if failed:
-                    self._tell([(entry.message, Event(EventName.RETRIED, now, {"recipients": failed, **naming(entry)}))])
-                if entry.state == "failed":  # its time begins anew, or it would expire at the next 4xx
-                    self._connection.execute("UPDATE entry SET accepted_at = ?, attempts = 0 WHERE key = ?", (now, entry.key))
+    def retry(self, selection: Selection, now: float, *, states: Sequence[State] = ("waiting", "failed")) -> int:
+        """Make entries due now (failed ones too: their failed recipients are tried again). Returns how many."""
+
+        def again(entry: Entry) -> None:
+            recipients = [replace(one, status="pending") if one.status == "failed" else one for one in entry.recipients]
+            self._update(entry.key, "waiting", now, entry.reason, recipients)
+            self._waiting.add(entry.destination, now)
+            failed = [one.address for one in entry.recipients if one.status == "failed"]
+            if failed:
+                self._tell([(entry.message, Event(EventName.RETRIED, now, {"recipients": failed, **naming(entry)}))])
+            if entry.state == "failed":  # its time begins anew, or it would expire at the next 4xx
+                self._connection.execute("UPDATE entry SET accepted_at = ?, attempts = 0 WHERE key = ?", (now, entry.key))
+
+        return self._each(selection, states, again)
+
+    def delete(self, selection: Selection, now: float) -> int:
+        """Take entries out of the queue for good, unless they are in flight just now. Returns how many."""
+
+        def forget(entry: Entry) -> None:
+            self._delete(entry)
+            undelivered = [one.address for one in entry.recipients if one.status != "delivered"]
+            self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered, **naming(entry)}))])
+
+        return self._each(selection, ("waiting", "failed"), forget)
+
+    def bounce(self, selection: Selection, now: float) -> int:
+        """Fail entries that wait, as if the next hop had refused them for good. Returns how many."""
+
+        def fail(entry: Entry) -> None:
+            self._settle(Outcome(entry, tuple(Result(address, "failed", BOUNCED) for address in entry.pending), "", now))
+
+        return self._each(selection, ("waiting",), fail)
+
+    def redirect(self, selection: Selection, mailhost: str, now: float) -> int:
+        """Send entries to another next hop (host:port; empty: where their routes say), now. Returns how many."""
+
+        def turn(entry: Entry) -> None:
+            entry = replace(entry, mailhost=mailhost)
+            self._connection.execute("UPDATE entry SET mailhost = ?, next_attempt = ? WHERE key = ?", (mailhost, now, entry.key))
+            if self._routing is None:  # whoever delivers gives it its destination, at the start
+                self._connection.execute("DELETE FROM meta WHERE name = 'routing'")
+            else:
+                self._reroute(replace(entry, next_attempt=now))
+            fields = {"recipients": entry.pending, "next_hop": mailhost, **naming(entry)}
+            self._tell([(entry.message, Event(EventName.REROUTED, now, fields))])
+
+        count = self._each(selection, ("waiting",), turn)
+        self._known = None
         return count
 
-    def delete(self, keys: Sequence[str], now: float) -> int:
-        """Take entries out of the queue for good, unless they are in flight just now. Returns how many."""
-        count = 0
-        with self._transaction():
-            for entry in select(self._connection, keys, states=("waiting", "failed")):
-                self._delete(entry)
-                undelivered = [recipient.address for recipient in entry.recipients if recipient.status != "delivered"]
-                self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered, **naming(entry)}))])
-                count += 1
-        return count
+    def _each(self, selection: Selection, states: Sequence[State], do: Callable[[Entry], None]) -> int:
+        """Do something to each entry that is meant, some in one transaction, so that a fault undoes little. Returns to how many. Raises StoreError."""
+        with telling_database(self.path):
+            keys = [entry.key for entry in selected(self._connection, selection, states=states)]
+        try:
+            for start in range(0, len(keys), _AT_ONCE):
+                with self._transaction():
+                    for key in keys[start : start + _AT_ONCE]:
+                        row = self._connection.execute(f"SELECT {COLUMNS} FROM entry WHERE key = ?", (key,)).fetchone()  # noqa: S608
+                        do(entry_of(row))
+        except BaseException:
+            self._known = None
+            raise
+        return len(keys)
 
     def sparse_segments(self, share: float) -> list[tuple[str, str]]:
         """(writer, segment) read to the end of which entries still need something, but less than `share` of the file."""

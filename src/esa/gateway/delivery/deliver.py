@@ -29,6 +29,7 @@ from esa.gateway.delivery.reaching import Interface, Reach
 from esa.gateway.delivery.signing import Signing
 from esa.gateway.dns import Dns
 from esa.gateway.events import Event as Log
+from esa.gateway.suspending import tell_suspension
 from esa.policy.destination_controls import DEFAULT_CONTROL, DestinationControl
 from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute
@@ -39,6 +40,7 @@ from esa.store.numbers import Numbers
 from esa.store.outbox import stored_outbox
 from esa.store.queue import Queue, RetrySchedule
 from esa.store.segments import SpoolReader
+from esa.store.suspension import NOTHING, SuspensionWatch
 
 PACE = 0.005  # seconds from one step to the next at least: each costs a commit, and what comes meanwhile shares it
 POLL = 0.02  # seconds between looks for new mail; and between steps where no mail waits for a delivery to end
@@ -194,6 +196,8 @@ class Deliverer:
         self._destinations = destinations
         self._count = count
         self._reader = SpoolReader(state / "spool", queue.cursors())
+        self._watch = SuspensionWatch(state)
+        self._look_at_suspension()
         self._outcomes: list[Outcome] = []
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()  # one at a time uses the queue
@@ -206,7 +210,7 @@ class Deliverer:
             return {"hosts": [asdict(status) for status in self._destinations.statuses()]}
         async with self._turn:
             answer = await asyncio.to_thread(obey, self._queue, request, time.time())
-            if request.get("verb") == "retry":
+            if request.get("verb") in ("retry", "hurry", "redirect"):
                 self._destinations.forgive()
                 self._queue.look_at_all()
         self._wake.set()
@@ -285,8 +289,21 @@ class Deliverer:
         if (now := time.monotonic()) - self._tended > _TEND:
             self._tended = now
             self._destinations.tend(now)
+            self._look_at_suspension()
             await self._destinations.forget_idle(now)
         return was_busy
+
+    def _look_at_suspension(self) -> None:
+        """Leave alone what an administrator has suspended, and go on with what was resumed."""
+        try:
+            changed = self._watch.look()
+        except StoreError as fault:
+            events.error(Log.SUSPENSION_UNREADABLE, reason=str(fault), consequence="nothing is suspended")
+            changed = NOTHING, NOTHING
+        if changed is not None:
+            self._destinations.suspension = self._watch.current
+            self._queue.look_at_all()
+            tell_suspension(changed[0].destinations, changed[1].destinations, Log.DELIVERY_SUSPENDED, Log.DELIVERY_RESUMED)
 
     def _round(self, outcomes: Sequence[Outcome]) -> tuple[list[Entry], bool]:
         """The part of a step that reads and writes the disk; in a thread."""

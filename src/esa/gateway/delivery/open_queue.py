@@ -17,6 +17,7 @@ from esa.store.entry import FILE_NAME
 from esa.store.folder import make_private, take_lock
 from esa.store.queue import Queue, RetrySchedule, Routing
 from esa.store.rebuilding import Rebuilt, check_queue, is_lost, rebuild
+from esa.store.selection import Selection
 
 
 def socket_path(state: Path) -> Path:
@@ -84,15 +85,33 @@ def _tell(made: Rebuilt, reason: str) -> None:
     )
 
 
+VERBS = ("retry", "hurry", "delete", "bounce", "redirect")
+
+
 def obey(queue: Queue, request: Request, now: float) -> dict[str, object]:
-    """Do what `esa queue` asks: {"verb": "retry" | "delete", "keys": [...] | null}. Raises StoreError for anything else."""
-    keys = request.get("keys")
-    if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
-        raise StoreError("keys is a list of message identifiers")
+    """Do what `esa queue` asks: one of VERBS, what `Selection.to_request` gives, and of a redirection `mailhost`. Raises StoreError."""
+    selection = Selection.from_request(request)
     match request.get("verb"):
         case "retry":
-            return {"count": queue.retry(keys, now)}
-        case "delete" if keys is not None:
-            return {"count": queue.delete(keys, now)}
+            count = queue.retry(selection, now)
+        case "hurry":  # as retry, but what has failed stays so
+            count = queue.retry(selection, now, states=("waiting",))
+        case "delete" if not selection.is_everything:
+            count = queue.delete(selection, now)
+        case "bounce" if not selection.is_everything:
+            count = queue.bounce(selection, now)
+        case "redirect" if isinstance(mailhost := request.get("mailhost"), str):
+            count = queue.redirect(selection, mailhost, now)
         case verb:
-            raise StoreError(f"the queue knows no verb {verb!r}", mend="retry or delete")
+            raise StoreError(f"the queue knows no verb {verb!r}, or it needs to be told which entries", mend=" or ".join(VERBS))
+    events.info(
+        Log.QUEUE_CHANGED,
+        verb=str(request["verb"]),
+        count=count,
+        keys=len(selection.keys) if selection.keys is not None else None,
+        destination=selection.destination or None,
+        sender=selection.sender or None,
+        recipient=selection.recipient or None,
+        mailhost=str(request["mailhost"]) if "mailhost" in request else None,
+    )
+    return {"count": count}
