@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esa.cli.queue_check import check, rebuild
 from esa.cli.queue_hosts import hosts
 from esa.cli.queue_suspend import drain, resume, status, suspend
 from esa.cli.queue_verbs import bounce, delete, redirect, retry, selection_of, selection_options
@@ -37,7 +38,7 @@ def command() -> None:
     """
 
 
-for one in (status, hosts, retry, bounce, delete, redirect, suspend, resume, drain):
+for one in (status, hosts, retry, bounce, delete, redirect, suspend, resume, drain, check, rebuild):
     command.add_command(one)
 
 

@@ -88,6 +88,7 @@ class Event(StrEnum):
     QUARANTINE_DELETED = "quarantine.deleted"
     QUARANTINE_EXPIRED = "quarantine.expired"
     SPOOL_DAMAGED = "spool.damaged"
+    SPOOL_FOREIGN = "spool.foreign"
     QUEUE_REBUILT = "queue.rebuilt"
     QUEUE_CHANGED = "queue.changed"
     DELIVERY_SUSPENDED = "delivery.suspended"

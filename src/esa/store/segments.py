@@ -66,7 +66,7 @@ class Damage:
     """A place of a segment that holds no valid record.
 
     `torn`: the end of what a writer that died was just writing; nothing acknowledged was there. `damaged`: anything else; look at the disk.
-    `unreadable`: the file cannot be opened; nothing of it was read, and it is tried again after a restart.
+    `unreadable`: the file cannot be opened, or belongs to another user; nothing of it was read, and it is tried again after a restart.
     `lost` is the number of records that are known to be missing there, at least.
     """
 
@@ -110,6 +110,7 @@ class SpoolReader:
     def __init__(self, directory: Path, cursors: Mapping[tuple[str, str], Cursor] | None = None) -> None:
         self.directory = directory
         self.cursors = dict(cursors or {})
+        self._uid = -1
         self._unreadable: set[tuple[str, str]] = set()  # segments this process may not open: told once, looked at again after a restart
 
     def read(self, *, records: int = BATCH_RECORDS, octets: int = BATCH_BYTES) -> Batch:
@@ -173,6 +174,12 @@ class SpoolReader:
                 segments.append(_Segment(writer, name, generation, marker, False, position, position))
         return segments
 
+    def _owner(self) -> int:
+        """The user whose spools these are: what belongs to another was not written by us."""
+        if self._uid < 0:
+            self._uid = self.directory.stat().st_uid
+        return self._uid
+
     def _cursor(self, writer: str, name: str) -> Cursor:
         return self.cursors.get((writer, name), _START)
 
@@ -191,7 +198,12 @@ class SpoolReader:
             batch.damages.append(Damage(segment.writer, segment.name, cursor.offset, 0, "unreadable", 1))
             return 0
         try:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            if status.st_uid not in (os.geteuid(), self._owner()):
+                self._unreadable.add((segment.writer, segment.name))
+                batch.damages.append(Damage(segment.writer, segment.name, cursor.offset, 0, "unreadable", 1))
+                return 0
+            size = status.st_size
             scan = _Scan(segment, descriptor, cursor, size if segment.end is None else min(segment.end, size), batch)
             scan.run(records, octets)
         finally:
