@@ -185,3 +185,17 @@ def test_a_queue_that_is_damaged_under_a_running_gateway_is_made_anew_and_mail_f
     gateway.send(CONTENT)
     gateway.arrived(11)
     until(lambda: gateway.database("tracking.db", "SELECT count(*) FROM recipient WHERE status = 'delivered'") == [(11,)])
+
+
+def test_the_books_balance_while_mail_moves_and_after_a_stop(gateway: Gateway) -> None:
+    sent = 0
+    for _ in range(4):
+        for _ in range(25):
+            assert gateway.send(CONTENT, "b@example.org", "c@example.org")[0] == 250
+            sent += 2
+        told = run(gateway, "queue", "audit", "--json")
+        assert told.returncode == 0, told.stdout
+        assert json.loads(told.stdout)["accepted"] == sent
+    gateway.stop()
+    told = run(gateway, "queue", "audit", "--json")
+    assert (told.returncode, json.loads(told.stdout)["accepted"]) == (0, sent)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esa.cli.queue_audit import audit
 from esa.cli.queue_check import check, rebuild
 from esa.cli.queue_hosts import hosts
 from esa.cli.queue_suspend import drain, resume, status, suspend
@@ -38,7 +39,7 @@ def command() -> None:
     """
 
 
-for one in (status, hosts, retry, bounce, delete, redirect, suspend, resume, drain, check, rebuild):
+for one in (status, hosts, retry, bounce, delete, redirect, suspend, resume, drain, check, audit, rebuild):
     command.add_command(one)
 
 

@@ -53,7 +53,7 @@ def is_lost(state: Path) -> bool:
     content = state / "spool" / SURVIVORS / "content"
     if content.is_dir() and any(content.iterdir()):
         return True
-    connection = open_read_only(state / outbox.FILE_NAME, version=outbox.VERSION)
+    connection = outbox.open_tracking(state)
     if connection is None:
         return False
     with contextlib.closing(connection), telling_database(state / outbox.FILE_NAME):
@@ -129,7 +129,7 @@ def _is_event(row: Sequence[object]) -> bool:
 
 def _fill(connection: sqlite3.Connection, state: Path, rescued: _Rescued, now: float, advance: Advance) -> Rebuilt:
     path = state / f"{FILE_NAME}.new"
-    tracking = open_read_only(state / outbox.FILE_NAME, version=outbox.VERSION)
+    tracking = outbox.open_tracking(state)
     told: dict[str, list[Event]] = {}
     for _, message, name, at, fields in rescued.outbox:
         told.setdefault(message, []).append(Event(EventName(name), at, json.loads(fields)))
