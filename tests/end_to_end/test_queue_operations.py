@@ -199,3 +199,31 @@ def test_the_books_balance_while_mail_moves_and_after_a_stop(gateway: Gateway) -
     gateway.stop()
     told = run(gateway, "queue", "audit", "--json")
     assert (told.returncode, json.loads(told.stdout)["accepted"]) == (0, sent)
+
+
+@pytest.mark.parametrize("limits", ['reserve = "900000 GiB"', "reserve_files = 9000000000000"])
+def test_mail_is_put_off_while_less_is_free_than_the_reserve(tmp_path: Path, limits: str) -> None:
+    for gateway in running(tmp_path, workers=1, more=f"[limits]\n{limits}\n"):
+        with smtplib.SMTP("127.0.0.1", gateway.port, timeout=30) as client:
+            client.ehlo("client.example.net")
+            code, text = client.mail("a@example.net")
+            assert (code, text[:5]) == (452, b"4.3.1")
+        assert gateway.http("/health")[0] == 503
+        gateway.configuration.write_text(gateway.configuration.read_text().replace(limits, ""))
+        gateway.stop()
+        gateway.start()
+        assert gateway.send(CONTENT)[0] == 250
+
+
+def test_an_older_esa_refuses_the_state_of_a_newer_one_in_one_line_and_changes_nothing(gateway: Gateway) -> None:
+    gateway.send(CONTENT)
+    gateway.arrived(1)
+    gateway.stop()
+    with sqlite3.connect(gateway.state / "tracking.db") as database:
+        database.execute("PRAGMA user_version=99")
+    database.close()
+    before = {path: path.read_bytes() for path in gateway.state.glob("*.db")}
+    refused = run(gateway, "serve")
+    assert refused.returncode == 3
+    assert "a newer esa has written this state folder: tracking.db has schema 99" in refused.stderr
+    assert {path: path.read_bytes() for path in gateway.state.glob("*.db")} == before

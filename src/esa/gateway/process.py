@@ -148,7 +148,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     rules = rules_of(configuration)
     scanner = open_scanner(configuration, task.compiled, rules)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
-    spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
+    spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name, reserve_files=configuration.limits.reserve_files)
     costing = Costing(configuration.state, task.name, rules)
     histories, in_work = TableReader(configuration.state / TABLE), Counters(configuration.state / COUNTERS).in_work
     assembly = assemble(configuration, scanner, rules, histories, in_work, costing.ledger)
@@ -162,6 +162,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         hostname=configuration.gateway.hostname,
         row=row,
         in_flight=configuration.limits.scans_in_flight,
+        reserve=configuration.limits.reserve,
         numbers=make_numbers(configuration),
         greylisting=make_greylisting(configuration),
         recording=open_recording(configuration, scanner, rules, groups=assembly.decider.groups, writer=task.name, loop=loop, row=row),

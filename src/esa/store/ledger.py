@@ -16,15 +16,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from esa.store import outbox, quarantine
+from esa.store import outbox
 from esa.store.database import open_read_only, telling_database
 from esa.store.entry import entries_of
 from esa.store.folder import is_locked
 from esa.store.identifier import LENGTH
+from esa.store.quarantine import CHANGES
 from esa.store.queue_table import read_cursors
 from esa.store.queue_view import QueueView
 from esa.store.record import EventName
 from esa.store.segments import Cursor, SpoolReader, Stored
+from esa.store.versions import QUARANTINE_FILE, QUARANTINE_VERSION
 
 LOOKS = 6  # before something counts as missing, on a living gateway
 PAUSE = 0.5  # seconds between them: keep reads the outbox several times in that
@@ -189,9 +191,9 @@ def _find_queued(state: Path, look: _Look) -> None:
 
 def _find_held(state: Path, look: _Look) -> None:
     """Of the unfinished: what the quarantine has."""
-    connection = open_read_only(state / quarantine.FILE_NAME, version=quarantine.VERSION, changes=quarantine.CHANGES)
+    connection = open_read_only(state / QUARANTINE_FILE, version=QUARANTINE_VERSION, changes=CHANGES)
     if connection is None:
         return
-    with contextlib.closing(connection), telling_database(state / quarantine.FILE_NAME):
+    with contextlib.closing(connection), telling_database(state / QUARANTINE_FILE):
         for message, recipients in connection.execute("SELECT message, recipients FROM item WHERE state IN ('held', 'releasing')"):
             look.found.update((message[:LENGTH], address) for address in json.loads(recipients))
