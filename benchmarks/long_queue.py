@@ -2,12 +2,13 @@
 
 `python benchmarks/long_queue.py [--messages N] [--write]`: makes a state folder with N messages of 2 KiB that wait for a next hop which refuses
 connections, and starts `esa serve` on it: before, with nothing that waits; stopped in order; and with queue.db lost. Looks at memory (PSS, over all
-processes) 10 seconds after each start.
+processes) 5 seconds after each start.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import smtplib
 import sys
@@ -26,11 +27,14 @@ from esa.gateway.keep import KeepSettings, OpenKeep
 from esa.store.segments import SpoolReader
 from esa.store.spool import Spool
 from esa.store.waiting import Capacity
-from tests.end_to_end.running import READY_SECONDS, Gateway, children_of, unused_port
+from tests.end_to_end import running
+from tests.end_to_end.running import Gateway, children_of, unused_port
 
 SIZE = 2 << 10
 GROUP = 500
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 5.0
+DEAD = unused_port()
+PATIENCE = 300.0  # seconds that a start may take
 CONTENT = b"From: a@example.net\r\nSubject: hello\r\n\r\nbody\r\n"
 
 
@@ -84,20 +88,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=200_000)
     parser.add_argument("--folder", type=Path, help="on the disk that is asked about; default: that of temporary files")
+    parser.add_argument("--prepared", type=Path, help="make the state here and end; where it is there already, start on it")
     parser.add_argument("--write", action="store_true", help="write the figures into RESULTS.md")
     given = parser.parse_args()
-    assert READY_SECONDS >= 30
+    running.READY_SECONDS = PATIENCE
     rows = []
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
-        gateway = Gateway(Path(name), workers=2, more=f'[delivery]\nroute = "127.0.0.1:{unused_port()}"\n')
-        for what in ("nothing waits", "stopped in order", "queue.db lost"):
-            if what == "stopped in order":
-                fill(gateway.state, given.messages)
+    with contextlib.ExitStack() as stack:
+        folder = given.prepared or Path(stack.enter_context(tempfile.TemporaryDirectory(dir=given.folder)))
+        full = folder / "full"
+        if not full.exists():
+            full.mkdir(parents=True)
+            fill(Gateway(full).state, given.messages)
+            if given.prepared:
+                return
+        (folder / "empty").mkdir()
+        for what, place in (("nothing waits", "empty"), ("stopped in order", "full"), ("queue.db lost", "full")):
+            gateway = Gateway(folder / place, workers=2, more=f'[delivery]\nroute = "127.0.0.1:{DEAD}"\n')
             if what == "queue.db lost":
                 for path in gateway.state.glob("queue.db*"):
                     path.unlink()
             first, ready, held, deliver = started(gateway)
-            waiting = 0 if what == "nothing waits" else given.messages
+            waiting = 0 if place == "empty" else given.messages
             rows.append((what, f"{waiting:,}", f"{first:.1f}", f"{ready:.1f}", f"{held / 2**20:.0f}", f"{deliver / 2**20:.0f}"))
             print(rows[-1], flush=True)
     text = table(("start", "messages", "first 250, s", "all at work, s", "all processes, MiB", "deliver, MiB"), rows)

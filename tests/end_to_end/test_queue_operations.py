@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import smtplib
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -227,3 +230,53 @@ def test_an_older_esa_refuses_the_state_of_a_newer_one_in_one_line_and_changes_n
     assert refused.returncode == 3
     assert "a newer esa has written this state folder: tracking.db has schema 99" in refused.stderr
     assert {path: path.read_bytes() for path in gateway.state.glob("*.db")} == before
+
+
+@pytest.mark.parametrize("how", ["term", "kill"])
+def test_what_was_acknowledged_before_an_end_under_load_is_accounted_for_afterwards(gateway: Gateway, how: str) -> None:
+    """SIGTERM: clients hear 250, 421, or the end of the connection. kill -9 of all processes: whatever was acknowledged is there."""
+    acknowledged: list[str] = []
+    odd: list[object] = []
+    is_over = threading.Event()
+
+    def load() -> None:
+        while not is_over.is_set():
+            try:
+                code, text = gateway.send(CONTENT)
+                if code == 250:
+                    acknowledged.append(text.split()[-1])
+                elif code != 421:
+                    odd.append((code, text))
+            except smtplib.SMTPResponseException as refused:
+                if refused.smtp_code not in (421, -1):
+                    odd.append(refused)
+            except (OSError, smtplib.SMTPException):
+                pass
+
+    clients = [threading.Thread(target=load) for _ in range(4)]
+    for client in clients:
+        client.start()
+    until(lambda: len(acknowledged) >= 40)
+    if how == "term":
+        gateway.stop()
+    else:
+        for process in (*gateway.children().values(), gateway.pid):
+            os.kill(process, signal.SIGKILL)
+        gateway.end()
+    is_over.set()
+    for client in clients:
+        client.join()
+    assert not odd
+    before = json.loads(run(gateway, "queue", "audit", "--json").stdout)
+    gateway.start()
+    until(lambda: status(gateway)["waiting"] == status(gateway)["in_flight"] == 0)
+    after = json.loads(run(gateway, "queue", "audit", "--json").stdout)
+    for told in (before, after):
+        assert told["balanced"]
+        assert told["accepted"] >= len(acknowledged)
+    until(
+        lambda: (
+            {str(row[0]) for row in gateway.database("tracking.db", "SELECT message FROM recipient WHERE status = 'delivered'")}
+            >= set(acknowledged)
+        )
+    )
