@@ -2,7 +2,7 @@
 
 `python benchmarks/long_queue.py [--messages N] [--write]`: makes a state folder with N messages of 2 KiB that wait for a next hop which refuses
 connections, and starts `esa serve` on it: before, with nothing that waits; stopped in order; and with queue.db lost. Looks at memory (PSS, over all
-processes) 5 seconds after each start.
+processes) 3 seconds after each start.
 """
 
 from __future__ import annotations
@@ -22,31 +22,43 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from results import table, write_section
 from store import make_records
 
+from esa.config.load import load
 from esa.gateway.delivery.open_queue import OpenQueue
 from esa.gateway.keep import KeepSettings, OpenKeep
+from esa.gateway.process import deliver_settings
+from esa.store.entry import Outcome, Result
 from esa.store.segments import SpoolReader
 from esa.store.spool import Spool
 from esa.store.waiting import Capacity
 from tests.end_to_end import running
-from tests.end_to_end.running import Gateway, children_of, unused_port
+from tests.end_to_end.running import Gateway, children_of
 
 SIZE = 2 << 10
 GROUP = 500
-SETTLE_SECONDS = 5.0
-DEAD = unused_port()
+SETTLE_SECONDS = 3.0
+DEAD = 9  # of the discard service: nobody listens there
+ROUTE = f'[delivery]\nroute = "127.0.0.1:{DEAD}"\n'
+REPLY = "451 4.3.0 later"
 PATIENCE = 300.0  # seconds that a start may take
 CONTENT = b"From: a@example.net\r\nSubject: hello\r\n\r\nbody\r\n"
 
 
-def fill(state: Path, count: int) -> None:
-    """As accepted, imported and tracked: what waits when a gateway is stopped."""
+def fill(gateway: Gateway, count: int) -> None:
+    """As accepted, imported and tracked, the first of them tried once: what waits when a gateway is stopped."""
+    state = gateway.state
+    settings = deliver_settings(load(gateway.configuration))
     with Spool(state / "spool", "receive-0") as spool:
         for start in range(0, count, GROUP):
             spool.append(make_records(min(GROUP, count - start), SIZE))
-    with OpenQueue(state) as queue:
+    with OpenQueue(state, settings.schedule, settings.router) as queue:
+        queue.reroute()
+        rooms = Capacity(GROUP)
         reader = SpoolReader(state / "spool", queue.cursors())
         while batch := reader.read():
-            queue.step(batch, [], rooms=Capacity(0), now=time.time())
+            now = time.time()
+            tried = queue.step(batch, [], rooms=rooms, now=now)
+            results = [tuple(Result(one, "deferred", REPLY) for one in entry.pending) for entry in tried]
+            queue.settle([Outcome(entry, given, "", now) for entry, given in zip(tried, results, strict=True)])
             reader.advance(batch)
     with OpenKeep(KeepSettings(state)) as keep:
         keep.drain()
@@ -98,12 +110,12 @@ def main() -> None:
         full = folder / "full"
         if not full.exists():
             full.mkdir(parents=True)
-            fill(Gateway(full).state, given.messages)
+            fill(Gateway(full, workers=2, more=ROUTE), given.messages)
             if given.prepared:
                 return
         (folder / "empty").mkdir()
         for what, place in (("nothing waits", "empty"), ("stopped in order", "full"), ("queue.db lost", "full")):
-            gateway = Gateway(folder / place, workers=2, more=f'[delivery]\nroute = "127.0.0.1:{DEAD}"\n')
+            gateway = Gateway(folder / place, workers=2, more=ROUTE)
             if what == "queue.db lost":
                 for path in gateway.state.glob("queue.db*"):
                     path.unlink()
