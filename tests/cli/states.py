@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from esa.gateway.delivery.deliver import DeliverSettings, OpenQueue, run_deliver
+from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
+from esa.gateway.delivery.open_queue import OpenQueue
 from esa.gateway.keep import KeepSettings, OpenKeep, run_keep
 from esa.policy.smtp_routes import parse_route
 from esa.store.entry import Outcome, Result

@@ -23,6 +23,7 @@ from esa.store.entry import Entry, Outcome, Result
 from esa.store.queue import Queue
 from esa.store.record import Event, EventName, Record, Splinter
 from esa.store.segments import Batch, SpoolReader
+from esa.store.selection import Selection
 from esa.store.waiting import Capacity
 from tests.store.messages import CONTENT, PREFIX, fill, make_record
 
@@ -195,7 +196,7 @@ def running(state: Path, answer: Callable[[dict[str, object]], object], name: st
 def test_a_running_service_is_asked_to_do_it(tmp_path: Path, mail: list[Record]) -> None:
     with running(tmp_path, lambda _: {"count": 1}, "deliver.sock") as heard:
         code, _, talk = call(queue.command, "retry", mail[0].id, "--state", str(tmp_path))
-    assert (code, talk, heard) == (0, "retried 1 entry\n", [{"verb": "retry", "keys": [mail[0].id]}])
+    assert (code, talk, heard) == (0, "retried 1 entry\n", [{"verb": "retry", **Selection((mail[0].id,)).to_request()}])
     with running(tmp_path, lambda request: {"count": 1, "items": request["keys"]}, "keep.sock") as heard:
         code, _, talk = call(quarantine.command, "release", mail[2].id, "--state", str(tmp_path))
     assert (code, talk, heard) == (0, "released 1 message\n", [{"verb": "release", "keys": [mail[2].id]}])

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from esa.errors import StoreError
-from esa.gateway.delivery.deliver import DeliverSettings, OpenQueue, obey, run_deliver, socket_path
+from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
+from esa.gateway.delivery.open_queue import OpenQueue, obey, socket_path
 from esa.gateway.keep import KeepSettings, OpenKeep
 from esa.policy.destination_controls import DestinationControl
 from esa.policy.smtp_routes import THROWN_AWAY, TO_MAILDIR, parse_route

@@ -18,6 +18,7 @@ from esa.policy.smtp_routes import BY_DNS, TO_MAILDIR, SmtpRoute, parse_route
 from esa.store.entry import Result
 from esa.store.queue import Queue, RetrySchedule
 from esa.store.record import EventName
+from esa.store.selection import Selection
 from tests.gateway.name_server import name_server
 from tests.gateway.scripted import ScriptedServer
 from tests.gateway.test_client import sink
@@ -85,7 +86,7 @@ async def test_changed_routes_hold_for_mail_that_waits(tmp_path: Path) -> None:
     async with delivering(tmp_path, None, route=parse_route(["127.0.0.1:1"]), **dead):
         await until(lambda: [entry.attempts for entry in entries(tmp_path)] == [1])
     with_state = Queue(tmp_path)
-    with_state.retry(None, time.time())
+    with_state.retry(Selection(), time.time())
     with_state.close()
     async with ScriptedServer() as one, ScriptedServer() as two:
         async with delivering(tmp_path, {"one.example": to(one), "two.example": to(two)}, route=TO_MAILDIR):

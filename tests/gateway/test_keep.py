@@ -19,6 +19,7 @@ from esa.store.quarantine import Item, QuarantineView, content_path
 from esa.store.queue import Queue
 from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader, read_message
+from esa.store.selection import Selection
 from esa.store.spool import Spool
 from esa.store.tracking import Tracked, TrackingView
 from esa.store.waiting import Capacity
@@ -190,7 +191,7 @@ def test_a_segment_goes_when_both_have_read_it_and_nothing_in_it_waits(tmp_path:
         deliver_all(tmp_path, "deferred")
         assert keep.remove_segments() == []  # an entry refers to it
         queue = Queue(tmp_path)
-        queue.retry(None, time.time())
+        queue.retry(Selection(), time.time())
         [entry] = queue.step(Batch(), [], rooms=Capacity(1), now=time.time())
         queue.settle([Outcome(entry, (Result(entry.pending[0], "delivered", "250"),), "hop", time.time())])
         queue.close()

@@ -11,12 +11,13 @@ import pytest
 
 from esa.errors import StoreError
 from esa.store.database import open_database
-from esa.store.entry import Entry, Outcome, Result
+from esa.store.entry import FILE_NAME, Entry, Outcome, Result, splinter_key
 from esa.store.queue import Queue, RetrySchedule
-from esa.store.queue_table import FILE_NAME, SCHEMA, splinter_key
+from esa.store.queue_table import CHANGES, SCHEMA
 from esa.store.queue_view import QueueView
 from esa.store.record import EventName, Splinter
 from esa.store.segments import Batch, SpoolReader, read_message
+from esa.store.selection import Selection
 from esa.store.waiting import Capacity
 from tests.store.messages import fill, make_record, segments_of
 
@@ -150,19 +151,19 @@ def test_retry_makes_failed_recipients_pending_again(tmp_path: Path) -> None:
     queue = opened(tmp_path)
     [entry] = imported(queue, tmp_path)
     queue.step(Batch(), [outcome(entry, "delivered", "failed")], rooms=Capacity(0), now=NOW)
-    assert queue.retry([entry.message], NOW) == 1
+    assert queue.retry(Selection((entry.message,)), NOW) == 1
     [again] = queue.step(Batch(), [], rooms=Capacity(10), now=NOW)
     assert (again.pending, again.attempts) == (("b@x.example",), 1)
-    assert queue.retry(None, NOW) == 0  # it is in flight
+    assert queue.retry(Selection(), NOW) == 0  # it is in flight
 
 
 def test_delete_takes_no_entry_that_is_in_flight(tmp_path: Path) -> None:
     fill(tmp_path, [make_record()])
     queue = opened(tmp_path)
     [entry] = imported(queue, tmp_path)
-    assert queue.delete([entry.key], NOW) == 0
+    assert queue.delete(Selection((entry.key,)), NOW) == 0
     queue.step(Batch(), [outcome(entry, "deferred")], rooms=Capacity(0), now=NOW)
-    assert queue.delete([entry.key], NOW) == 1
+    assert queue.delete(Selection((entry.key,)), NOW) == 1
     assert events(tmp_path)[-1] == (entry.message, EventName.DELETED)
 
 
@@ -258,7 +259,7 @@ def test_what_outlives_a_sparse_segment_is_kept_apart_and_the_segment_can_go(tmp
     queue.settle([outcome(first, "delivered")])
     assert [path.name for path in folder.iterdir()] == [second.location.segment]
     queue.settle([outcome(second, "failed")])
-    assert queue.delete([second.key], NOW) == 1
+    assert queue.delete(Selection((second.key,)), NOW) == 1
     assert list(folder.iterdir()) == []
 
 
@@ -294,32 +295,26 @@ def test_files_kept_apart_that_a_crash_left_without_an_entry_are_swept_up_at_sta
     assert list(folder.iterdir()) == []
 
 
-def test_a_queue_of_the_version_before_keeps_its_entries(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_queue_of_each_version_before_keeps_its_entries(tmp_path: Path, version: int) -> None:
     path = tmp_path / FILE_NAME
-    added = SCHEMA[0][SCHEMA[0].index(",\n        mailhost") : SCHEMA[0].rindex(")")]
-    older = [statement.replace(added, "").replace("(state, destination,", "(state,") for statement in SCHEMA]
-    assert older != list(SCHEMA)
-    with contextlib.closing(open_database(path, older, version=1)) as connection:
-        values = (
-            "k",
-            "m",
-            0,
-            "waiting",
-            1,
-            0.0,
-            0.0,
-            "a@example.net",
-            1,
-            "",
-            '["a@example.net",["b@x"],1,"7BIT",false]',
-            '[["b@x","pending",""]]',
-        )
-        connection.execute(f"INSERT INTO entry VALUES ({','.join('?' * 16)})", (*values, "w", "s", 0, 1))
+    first = (
+        "CREATE TABLE entry (key TEXT PRIMARY KEY, message TEXT NOT NULL, splinter INTEGER NOT NULL, state TEXT NOT NULL, "
+        "attempts INTEGER NOT NULL, next_attempt REAL NOT NULL, accepted_at REAL NOT NULL, reverse_path TEXT NOT NULL, size INTEGER NOT NULL, "
+        "reason TEXT NOT NULL, envelope TEXT NOT NULL, recipients TEXT NOT NULL, writer TEXT NOT NULL, segment TEXT NOT NULL, "
+        "offset INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID"
+    )
+    tables = [first, "CREATE INDEX entry_due ON entry (state, next_attempt)", *SCHEMA[2:]]
+    older = [*tables, *(statement for number in range(1, version) for statement in CHANGES[number])]
+    values = ("m", 0, "waiting", 1, 0.0, 0.0, "a@example.net", 1, "", '["a@example.net",["b@x"],1,"7BIT",false]', '[["b@x","pending",""]]')
+    with contextlib.closing(open_database(path, older, version=version)) as connection:
+        names = "key, message, splinter, state, attempts, next_attempt, accepted_at, reverse_path, size, reason, envelope, recipients"
+        question = f"INSERT INTO entry ({names}, writer, segment, offset, length) VALUES ({','.join('?' * 16)})"
+        connection.execute("BEGIN")
+        connection.executemany(question, [(f"k{number:04d}", *values, "w", "s", 0, 1) for number in range(500)])
+        connection.execute("COMMIT")
     assert QueueView.open(tmp_path) is None
-    queue = Queue(tmp_path)
-    queue.close()
-    view = QueueView.open(tmp_path)
-    assert view is not None
-    [entry] = view.entries()
-    view.close()
-    assert (entry.key, entry.pending, entry.mailhost, entry.signs) == ("k", ("b@x",), "", False)
+    Queue(tmp_path).close()
+    found = view(tmp_path).entries()
+    assert len(found) == 500
+    assert (found[0].key, found[0].pending, found[0].mailhost, found[0].signs) == ("k0000", ("b@x",), "", False)

@@ -1,4 +1,4 @@
-"""`esa queue`: what waits for delivery or has failed, and trying again or giving up."""
+"""`esa queue`: what waits for delivery or has failed, and all that is done to it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from esa.cli.queue_audit import audit
+from esa.cli.queue_check import check, rebuild
 from esa.cli.queue_hosts import hosts
-from esa.cli.state import ask_or_do, find_state, iso, local, nothing_like, size_for_people, state_options
+from esa.cli.queue_suspend import drain, resume, status, suspend
+from esa.cli.queue_verbs import bounce, delete, redirect, retry, selection_of, selection_options
+from esa.cli.state import find_state, iso, local, nothing_like, size_for_people, state_options
 from esa.cli.terminal import counted, json_option, print_json, print_table, printable, say
 
 if TYPE_CHECKING:
     from esa.store.entry import Entry
+    from esa.store.selection import Selection
 
 
 @click.group("queue", short_help="See what waits for delivery.")
@@ -21,26 +26,39 @@ def command() -> None:
 
     \b
     Examples:
-      esa queue list                 all entries, oldest first
-      esa queue list --failed        what the next hop refused, with its reply
-      esa queue hosts                each destination: up or down, what waits, its last refusal
-      esa queue retry --all          try everything now
-      esa queue delete 01J9ZK…       give one up for good
+      esa queue status                       what waits, what is suspended, how much room there is
+      esa queue list --failed                what the next hop refused, with its reply
+      esa queue hosts                        each destination: up or down, what waits, its last refusal
+      esa queue retry --all                  try everything now
+      esa queue bounce 01J9ZK…               return one to its sender
+      esa queue suspend delivery             hold all mail back, over restarts too
+      esa queue check                        are the spools and the queue whole?
+      esa queue audit                        is every message that was accepted accounted for?
 
     An entry has the identifier the sender was told ("accepted as …"); a message with several dispositions has ID, ID.1, ….
     """
 
 
-command.add_command(hosts)
+for one in (status, hosts, retry, bounce, delete, redirect, suspend, resume, drain, check, audit, rebuild):
+    command.add_command(one)
 
 
 @command.command("list")
 @json_option
 @click.option("--failed", is_flag=True, help="Only what has failed for good.")
+@selection_options
 @state_options
-def list_entries(as_json: bool, failed: bool, state: Path | None, config_file: Path | None) -> None:
-    """List what waits, is in flight, or has failed."""
-    entries = _entries(find_state(state, config_file), None, failed=failed)
+def list_entries(
+    as_json: bool, failed: bool, destination: str, sender: str, recipient: str, state: Path | None, config_file: Path | None
+) -> None:
+    """List what waits, is in flight, or has failed.
+
+    \b
+    Examples:
+      esa queue list --destination example.org
+      esa queue list --failed --from @example.net --json
+    """
+    entries = _entries(find_state(state, config_file), selection_of((), destination, sender, recipient), failed=failed)
     if as_json:
         for entry in entries:
             print_json(_document(entry))
@@ -59,7 +77,7 @@ def list_entries(as_json: bool, failed: bool, state: Path | None, config_file: P
 @state_options
 def show(keys: tuple[str, ...], as_json: bool, state: Path | None, config_file: Path | None) -> None:
     """Show entries with each recipient's state and last reply."""
-    entries = _entries(find_state(state, config_file), keys)
+    entries = _entries(find_state(state, config_file), selection_of(keys, "", "", ""))
     if not entries:
         raise nothing_like(keys, "the queue", "esa queue list")
     for entry in entries:
@@ -69,74 +87,17 @@ def show(keys: tuple[str, ...], as_json: bool, state: Path | None, config_file: 
             _print_entry(entry)
 
 
-@command.command()
-@json_option
-@click.argument("keys", metavar="[ID…]", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All that wait or have failed.")
-@state_options
-def retry(keys: tuple[str, ...], everything: bool, as_json: bool, state: Path | None, config_file: Path | None) -> None:
-    """Try entries now, failed ones too."""
-    if bool(keys) == everything:
-        raise click.UsageError("name identifiers, or give --all")
-    folder = find_state(state, config_file)
-    count, is_running = _request(folder, "retry", None if everything else keys)
-    if keys and not count:
-        raise nothing_like(keys, "the queue", "esa queue list --failed")
-    _told("retried", count, as_json, "" if is_running else "; they are tried when `esa serve` runs")
-
-
-@command.command()
-@json_option
-@click.argument("keys", metavar="ID…", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@state_options
-def delete(keys: tuple[str, ...], yes: bool, as_json: bool, state: Path | None, config_file: Path | None) -> None:
-    """Delete entries for good: nobody gets this mail, and its sender is not told."""
-    folder = find_state(state, config_file)
-    entries = _entries(folder, keys)
-    if not entries:
-        raise nothing_like(keys, "the queue", "esa queue list")
-    if not yes:
-        click.confirm(f"Delete {counted(len(entries), 'entry', 'entries')} for good?", abort=True, err=True)
-    count, _ = _request(folder, "delete", keys)
-    note = "" if count == len(entries) else f"; {len(entries) - count} are in flight or gone meanwhile"
-    _told("deleted", count, as_json, note)
-
-
-def _told(verb: str, count: int, as_json: bool, note: str) -> None:
-    if as_json:
-        print_json({verb: count})
-    else:
-        say(f"{verb} {counted(count, 'entry', 'entries')}{note}")
-
-
-def _entries(state: Path, keys: tuple[str, ...] | None, *, failed: bool = False) -> list[Entry]:
+def _entries(state: Path, selection: Selection, *, failed: bool = False) -> list[Entry]:
     from esa.store.queue_view import QueueView
+    from esa.store.selection import ANY_STATE
 
     view = QueueView.open(state)
     if view is None:
         return []
     try:
-        return view.entries(keys, states=("failed",)) if failed else view.entries(keys)
+        return list(view.selected(selection, states=("failed",) if failed else ANY_STATE))
     finally:
         view.close()
-
-
-def _request(state: Path, verb: str, keys: tuple[str, ...] | None) -> tuple[int, bool]:
-    """Have the running deliver process do it, or do it here. Returns how many, and whether a process did it."""
-    import time
-
-    from esa.gateway.delivery.deliver import OpenQueue, obey, socket_path
-
-    request: dict[str, object] = {"verb": verb, "keys": None if keys is None else list(keys)}
-
-    def do() -> object:
-        with OpenQueue(state) as queue:
-            return obey(queue, request, time.time())
-
-    answer, is_running = ask_or_do(socket_path(state), request, do)
-    assert isinstance(answer, dict)
-    return int(answer["count"]), is_running
 
 
 def _document(entry: Entry) -> dict[str, object]:
@@ -167,14 +128,15 @@ def _print_table(entries: list[Entry]) -> None:
             str(entry.attempts),
             _next(entry),
             size_for_people(entry.size),
+            entry.destination,
             f"<{entry.envelope.reverse_path}>",
             ", ".join(r.address for r in entry.recipients if r.status != "delivered"),
             entry.reason,
         )
         for entry in entries
     ]
-    columns = ("id", "state", "tries", "next", "size", "from", "to", "reason")
-    print_table(columns, rows, right=("tries", "size"), below=("from", "to", "reason"))
+    columns = ("id", "state", "tries", "next", "size", "destination", "from", "to", "reason")
+    print_table(columns, rows, right=("tries", "size"), below=("destination", "from", "to", "reason"))
 
 
 def _print_entry(entry: Entry) -> None:

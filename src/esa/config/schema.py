@@ -317,6 +317,16 @@ class Limits(Table):
     memory: Size = Field(
         default=256 * MIB, ge=8 * MIB, description="Mail data held in memory at one time; past it 452. Over 1 MiB a message goes to disk."
     )
+    reserve: Size = Field(
+        default=64 * MIB,
+        ge=MIB,
+        description="Free space of the state folder below which no mail is begun with: 452 4.3.1, until there is room again.",
+    )
+    reserve_files: int = Field(
+        default=1_000,
+        ge=0,
+        description="Free inodes below which the same holds, on file systems that have a number of them. 0: not looked at.",
+    )
 
 
 class Senders(Table):

@@ -33,6 +33,7 @@ class Health:
     free_bytes: int | None
     commit_failures: int
     commits: int
+    reserve: int = RESERVE_OCTETS  # octets
 
 
 class HealthServer:
@@ -70,7 +71,7 @@ class HealthServer:
         problems = [f"{name} is not running" for name, process in health.processes.items() if not process["ready"]]
         if health.free_bytes is None:
             problems.append("the state folder cannot be read")
-        elif health.free_bytes < RESERVE_OCTETS:
+        elif health.free_bytes < health.reserve:
             problems.append("the state folder is full or read-only")
         if now - self._failed_at < FAILURE_SECONDS:
             problems.append("the spool cannot be written")

@@ -25,6 +25,7 @@ from esa.gateway.learned import Learner, LearnSettings
 from esa.gateway.metrics import Counter, Row
 from esa.policy.history import Kind, Subject
 from esa.store.archives import Archives
+from esa.store.checking import foreign, move_aside
 from esa.store.control import ControlServer, Request
 from esa.store.dictionary_hits import DictionaryHits
 from esa.store.folder import make_private, sync_directory, take_lock, telling
@@ -103,6 +104,8 @@ class OpenKeep:
             self._queue = None
 
     def _open_queue(self) -> QueueView | None:
+        if self._queue is not None and self._queue.is_replaced:
+            self._close_queue()
         if self._queue is None:
             self._queue = QueueView.open(self._state)
         return self._queue
@@ -237,9 +240,19 @@ class OpenKeep:
         if overdue := self.quarantine.overdue(time.time() - self.settings.quarantine_retention):
             self.delete(overdue, expired=True)
         self.tracking.expire(time.time() - self.settings.tracking_retention)
-        if now - self._swept >= _SWEEPING:
+        if now - self._swept >= _SWEEPING or not self._swept:
             self._swept = now
+            self.move_foreign_aside()
             self.quarantine.sweep(time.time() - self.settings.tracking_retention)
+
+    def move_foreign_aside(self) -> int:
+        """Move what is none of ours out of the spools, and tell of it. Returns how many. Raises StoreError."""
+        count = 0
+        for path, what in list(foreign(self._spool_folder)):
+            kept = move_aside(path, self._spool_folder)
+            events.error(Log.SPOOL_FOREIGN, path=str(path), reason=what, kept_as=str(kept))
+            count += 1
+        return count
 
     def remove_segments(self) -> list[tuple[str, str]]:
         """Delete the segments that `deliver` and `keep` have read to the end and no queue entry needs. Returns them. Raises StoreError.

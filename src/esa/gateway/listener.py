@@ -121,6 +121,15 @@ class Server:
         if not self.connections:
             self._empty.set()
 
+    def suspend(self) -> None:
+        """Answer new clients with 421, and those who are here once what they have begun has its reply."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.shut_down()
+
+    def resume(self) -> None:
+        self.draining = False
+
     def retire(self) -> asyncio.Event:
         """Stop listening and leave the sessions alone; the event is set when the last one has ended."""
         self._stop_listening()

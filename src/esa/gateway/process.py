@@ -46,6 +46,7 @@ from esa.gateway.proxies import Trust
 from esa.gateway.rates import NodeRates
 from esa.gateway.receive import Route
 from esa.gateway.recording import open_recording
+from esa.gateway.suspending import Suspended
 from esa.gateway.tls import Tls, TlsSettings, certificates_of
 from esa.message.envelope import Envelope, Session
 from esa.policy.destination_controls import DestinationControl
@@ -148,7 +149,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     rules = rules_of(configuration)
     scanner = open_scanner(configuration, task.compiled, rules)
     scanner.scan_batch([_WARM_UP], sessions=[Session()], envelopes=[Envelope("", ())])
-    spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name)
+    spool = await asyncio.to_thread(Spool, configuration.state / "spool", task.name, reserve_files=configuration.limits.reserve_files)
     costing = Costing(configuration.state, task.name, rules)
     histories, in_work = TableReader(configuration.state / TABLE), Counters(configuration.state / COUNTERS).in_work
     assembly = assemble(configuration, scanner, rules, histories, in_work, costing.ledgers)
@@ -162,6 +163,7 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
         hostname=configuration.gateway.hostname,
         row=row,
         in_flight=configuration.limits.scans_in_flight,
+        reserve=configuration.limits.reserve,
         numbers=make_numbers(configuration),
         greylisting=make_greylisting(configuration),
         recording=open_recording(configuration, scanner, rules, groups=assembly.decider.groups, writer=task.name, loop=loop, row=row),
@@ -197,13 +199,16 @@ async def _receive(task: Task, row: Row, stop: asyncio.Event, ready: Callable[[]
     contexts += [users] if users is not None else []
     retired = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, retired.set)
+    suspended = Suspended(configuration.state, servers, speaks=task.rates is None or task.rates[1] % configuration.gateway.workers == 0)
     ready()
+    following = asyncio.create_task(suspended.follow())
     rotation = asyncio.create_task(_rotate(spool))
     renewal = asyncio.create_task(_renew(contexts))
     accounts = asyncio.create_task(costing.run())
     await _first_of(stop, retired)
     if retired.is_set():
         await _first_of(stop, *(server.retire() for server in servers), patience=RETIRE_SECONDS)
+    following.cancel()
     rotation.cancel()
     renewal.cancel()
     accounts.cancel()

@@ -117,6 +117,7 @@ class Route:
         hostname: str,
         row: Row,
         in_flight: int = 2000,
+        reserve: int = RESERVE_OCTETS,
         numbers: Numbers | None = None,
         greylisting: Greylisting | None = None,
         identify: Callable[[Transaction], str] | None = None,
@@ -139,6 +140,7 @@ class Route:
         self._recording = recording
         self._aborts, self._aborts_since = 0, 0.0
         self._limit = in_flight
+        self._reserve = reserve
         self._in_scan = self._in_commit = 0
         self._unhurried: list[Record] = []
         self._is_drained = False
@@ -174,10 +176,10 @@ class Route:
             except OSError as error:
                 events.error(Log.COMMIT_FAILED, cause=error)
                 self._free = 0
-            if self._free < RESERVE_OCTETS and now >= self._told_until:
+            if self._free < self._reserve and now >= self._told_until:
                 self._told_until = now + SPACE_TOLD_SECONDS
-                events.error(Log.SPACE_LOW, free_bytes=self._free, needed=RESERVE_OCTETS, consequence="mail is put off with 452")
-        return self._free >= RESERVE_OCTETS + size
+                events.error(Log.SPACE_LOW, free_bytes=self._free, needed=self._reserve, consequence="mail is put off with 452")
+        return self._free >= self._reserve + size
 
     def take(self, transaction: Transaction) -> None:
         """Begin with a message whose mail data is complete; its reply follows when it is decided and, if kept, on disk."""

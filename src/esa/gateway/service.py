@@ -31,6 +31,7 @@ from esa.gateway.rates import create_memory
 from esa.gateway.sockets import cannot_listen, open_listener, passed_sockets
 from esa.gateway.supervisor import Child, Job, run_to_end
 from esa.store.folder import make_private, store_error, take_lock
+from esa.store.versions import check_versions
 
 PREDECESSOR_SECONDS = 15.0  # how long children of a killed parent may take to drain
 KILL_SECONDS = 2.0  # past the drain time, a child that still runs is killed
@@ -81,6 +82,7 @@ class Service:
             run_folder = make_private(state / "run")
             lock = take_lock(run_folder / "lock", what="this state folder", patience=0.5)
             held.callback(os.close, lock)
+            check_versions(state)
             _write_pid(run_folder / "pid")
             children_lock = await _take_children_lock(run_folder / "children.lock")
             held.callback(os.close, children_lock)
@@ -316,7 +318,9 @@ class Service:
         free = None
         with contextlib.suppress(OSError):
             status = os.statvfs(self.configuration.state)
-            free = status.f_bavail * status.f_frsize if not status.f_flag & os.ST_RDONLY else 0
+            limits = self.configuration.limits
+            has_files = not status.f_files or status.f_favail >= limits.reserve_files
+            free = status.f_bavail * status.f_frsize if has_files and not status.f_flag & os.ST_RDONLY else 0
         return Health(
             processes={
                 child.job.name: {"pid": child.pid, "ready": child.ready.is_set(), "restarts": child.restarts} for child in self._children
@@ -324,6 +328,7 @@ class Service:
             free_bytes=free,
             commit_failures=counters.total(Counter.COMMIT_FAILURES),
             commits=counters.total(Counter.COMMIT_GROUPS),
+            reserve=self.configuration.limits.reserve,
         )
 
 

@@ -6,21 +6,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from esa.errors import StoreError
 from esa.message.envelope import Envelope
 from esa.store.database import printable
-from esa.store.segments import Location
+from esa.store.identifier import LENGTH
+from esa.store.segments import Location, Stored
 
 State = Literal["waiting", "in_flight", "failed"]
 Status = Literal["pending", "delivered", "failed"]
 
+FILE_NAME = "queue.db"
 COLUMNS = (
     "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, "
     "writer, segment, offset, length, mailhost, destination, interface, signs"
 )
+WRITTEN = COLUMNS.replace("accepted_at, ", "accepted_at, reverse_path, ")  # of `row_of`: what is searched for stands beside what is read
+_DESTINATION_SUFFIX = re.compile(r"(?:-\d+)+\Z")
 encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -100,6 +106,48 @@ class Outcome:
     security: Security = IN_THE_CLEAR
 
 
+def entries_of(stored: Stored, now: float) -> list[Entry]:
+    """An entry for each splinter of a record that is to be delivered, without a destination yet."""
+    record = stored.record
+    return [
+        Entry(
+            splinter_key(record.id, index),
+            record.id[:LENGTH],  # longer: a released message, or further splinters
+            index,
+            "waiting",
+            0,
+            now,
+            record.session.received_at or now,
+            record.size,
+            "",
+            record.envelope,
+            tuple(Recipient(address) for address in splinter.recipients),
+            stored.location,
+            splinter.mailhost,
+            interface=splinter.interface,
+            signs=splinter.signs,
+        )
+        for index, splinter in enumerate(record.splinters)
+        if splinter.action == "deliver" and splinter.recipients
+    ]
+
+
+def splinter_key(message: str, splinter: int) -> str:
+    """The name of a splinter for people: the message identifier, with `.n` from the second on."""
+    return message if splinter == 0 else f"{message}.{splinter}"
+
+
+def base_key(key: str) -> str:
+    """The key of the splinter that an entry for one of several destinations was made of."""
+    return _DESTINATION_SUFFIX.sub("", key)
+
+
+def naming(entry: Entry) -> dict[str, str]:
+    """The field of an event that says which splinter of its message it is about; none for the first."""
+    key = base_key(entry.key)
+    return {} if key == entry.message else {"entry": key}
+
+
 def split(entry: Entry, groups: Sequence[tuple[str, Sequence[str]]]) -> list[Entry]:
     """One entry for each group of (destination, forward-paths); they cover its pending recipients. The first keeps its key.
 
@@ -165,7 +213,14 @@ def row_of(entry: Entry) -> tuple[object, ...]:
 
 
 def entry_of(row: Sequence[object]) -> Entry:
-    """The entry of a row with COLUMNS."""
+    """The entry of a row with COLUMNS. Raises StoreError with `is_damaged` for one that `row_of` did not make."""
+    try:
+        return _entry_of(row)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise StoreError(f"the entry {row[0]!r} cannot be read: {error}", where=FILE_NAME, is_damaged=True) from None
+
+
+def _entry_of(row: Sequence[object]) -> Entry:
     key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *rest = row
     *location, mailhost, destination, interface, signs = rest
     return Entry(

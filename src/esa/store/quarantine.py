@@ -25,17 +25,18 @@ from sqlalchemy.dialects.sqlite import insert
 from esa.errors import StoreError
 from esa.message.envelope import Envelope, Session
 from esa.store.database import printable
+from esa.store.entry import splinter_key
 from esa.store.folder import make_private, store_error, sync_directory
 from esa.store.identifier import LENGTH
-from esa.store.queue_table import splinter_key
 from esa.store.record import INLINE_LIMIT, Event, EventName, Record, Splinter
 from esa.store.segments import Batch, Location, Stored, StoredMessage
 from esa.store.spool import Spool
 from esa.store.tables import open_tables, open_tables_read_only, transaction
+from esa.store.versions import QUARANTINE_FILE, QUARANTINE_VERSION
 
-FILE_NAME = "quarantine.db"
+FILE_NAME = QUARANTINE_FILE
+VERSION = QUARANTINE_VERSION
 FOLDER = "quarantine"
-VERSION = 3
 CHANGES = {
     1: (
         "ALTER TABLE item ADD COLUMN quarantines TEXT NOT NULL DEFAULT '[]'",

@@ -18,7 +18,7 @@ Per batch there is one transaction: outcomes, imports and the next claims togeth
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,27 +27,42 @@ from typing import Protocol
 from esa.errors import StoreError
 from esa.store import survivors
 from esa.store.database import open_database, printable, telling_database, transaction
-from esa.store.entry import COLUMNS, Entry, Outcome, Recipient, Result, State, Status, encode, encode_recipients, entry_of, row_of, split
-from esa.store.identifier import LENGTH, new_identifier
+from esa.store.entry import (
+    COLUMNS,
+    FILE_NAME,
+    Entry,
+    Outcome,
+    Recipient,
+    Result,
+    State,
+    Status,
+    encode,
+    encode_recipients,
+    entries_of,
+    entry_of,
+    naming,
+    row_of,
+    split,
+)
+from esa.store.identifier import new_identifier
 from esa.store.queue_table import (
     CHANGES,
-    FILE_NAME,
     PLACES,
     SCHEMA,
     VERSION,
     read_cursors,
     read_instance,
-    select,
-    splinter_key,
     write_cursors,
 )
-from esa.store.record import Event, EventName, Record
+from esa.store.record import Event, EventName
 from esa.store.segments import SURVIVORS, Batch, Cursor, read_message
+from esa.store.selection import Selection, selected
 from esa.store.waiting import Rooms, Waiting
 
 CLAIM_LIMIT = 512  # entries of one destination claimed at a time
 _LOOK_AGAIN = 0.02  # seconds after which a destination without room is looked at again at the earliest
-_REROUTED_AT_ONCE = 2_000  # entries in one transaction
+_AT_ONCE = 2_000  # entries in one transaction
+BOUNCED = "554 5.0.0 returned to its sender by an administrator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,26 +228,7 @@ class Queue:
     def _import(self, batch: Batch, rooms: Rooms, now: float) -> list[Entry]:
         claimed: list[Entry] = []
         for stored in batch.stored:
-            record = stored.record
-            for splinter in _deliverable(record):
-                given = record.splinters[splinter]
-                entry = Entry(
-                    splinter_key(record.id, splinter),
-                    record.id[:LENGTH],  # longer: a released message, or further splinters
-                    splinter,
-                    "waiting",
-                    0,
-                    now,
-                    record.session.received_at or now,
-                    record.size,
-                    "",
-                    record.envelope,
-                    tuple(Recipient(address) for address in given.recipients),
-                    stored.location,
-                    given.mailhost,
-                    interface=given.interface,
-                    signs=given.signs,
-                )
+            for entry in entries_of(stored, now):
                 for one in self._routed(entry):
                     claimed += self._add(one, rooms, now)
         if batch.cursors:
@@ -278,7 +274,7 @@ class Queue:
             with self._transaction():
                 rows = self._connection.execute(
                     f"SELECT {COLUMNS} FROM entry WHERE key > ? ORDER BY key LIMIT ?",  # noqa: S608
-                    (last, _REROUTED_AT_ONCE),
+                    (last, _AT_ONCE),
                 ).fetchall()
                 for found in rows:
                     self._reroute(entry_of(found))
@@ -328,9 +324,9 @@ class Queue:
             elif result.status == "deferred":
                 status: Status = "failed" if expired else "pending"
                 reply = f"expired; the last reply was: {result.reply}" if expired else result.reply
-                recipients.append(Recipient(recipient.address, status, reply))
+                recipients.append(replace(recipient, status=status, reply=reply))
             else:
-                recipients.append(Recipient(recipient.address, result.status, result.reply))
+                recipients.append(replace(recipient, status=result.status, reply=result.reply))
         pending = [recipient for recipient in recipients if recipient.status == "pending"]
         failed = [recipient for recipient in recipients if recipient.status == "failed"]
         next_attempt = now + self.schedule.delay(entry.attempts)
@@ -386,29 +382,70 @@ class Queue:
         """Forget who had no room: an administrator asks for another try."""
         self._waiting.let_all_in()
 
-    def retry(self, keys: Sequence[str] | None, now: float) -> int:
-        """Make entries due now (failed ones too: their failed recipients are tried again); None for all. Returns how many."""
-        count = 0
-        with self._transaction():
-            for entry in select(self._connection, keys, states=("waiting", "failed")):
-                recipients = [Recipient(r.address, "pending" if r.status == "failed" else r.status, r.reply) for r in entry.recipients]
-                self._update(entry.key, "waiting", now, entry.reason, recipients)
-                self._waiting.add(entry.destination, now)
-                count += 1
-                if entry.state == "failed":  # its time begins anew, or it would expire at the next 4xx
-                    self._connection.execute("UPDATE entry SET accepted_at = ?, attempts = 0 WHERE key = ?", (now, entry.key))
+    def retry(self, selection: Selection, now: float, *, states: Sequence[State] = ("waiting", "failed")) -> int:
+        """Make entries due now (failed ones too: their failed recipients are tried again). Returns how many."""
+
+        def again(entry: Entry) -> None:
+            recipients = [replace(one, status="pending") if one.status == "failed" else one for one in entry.recipients]
+            self._update(entry.key, "waiting", now, entry.reason, recipients)
+            self._waiting.add(entry.destination, now)
+            failed = [one.address for one in entry.recipients if one.status == "failed"]
+            if failed:
+                self._tell([(entry.message, Event(EventName.RETRIED, now, {"recipients": failed, **naming(entry)}))])
+            if entry.state == "failed":  # its time begins anew, or it would expire at the next 4xx
+                self._connection.execute("UPDATE entry SET accepted_at = ?, attempts = 0 WHERE key = ?", (now, entry.key))
+
+        return self._each(selection, states, again)
+
+    def delete(self, selection: Selection, now: float) -> int:
+        """Take entries out of the queue for good, unless they are in flight just now. Returns how many."""
+
+        def forget(entry: Entry) -> None:
+            self._delete(entry)
+            undelivered = [one.address for one in entry.recipients if one.status != "delivered"]
+            self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered, **naming(entry)}))])
+
+        return self._each(selection, ("waiting", "failed"), forget)
+
+    def bounce(self, selection: Selection, now: float) -> int:
+        """Fail entries that wait, as if the next hop had refused them for good. Returns how many."""
+
+        def fail(entry: Entry) -> None:
+            self._settle(Outcome(entry, tuple(Result(address, "failed", BOUNCED) for address in entry.pending), "", now))
+
+        return self._each(selection, ("waiting",), fail)
+
+    def redirect(self, selection: Selection, mailhost: str, now: float) -> int:
+        """Send entries to another next hop (host:port; empty: where their routes say), now. Returns how many."""
+
+        def turn(entry: Entry) -> None:
+            entry = replace(entry, mailhost=mailhost)
+            self._connection.execute("UPDATE entry SET mailhost = ?, next_attempt = ? WHERE key = ?", (mailhost, now, entry.key))
+            if self._routing is None:  # whoever delivers gives it its destination, at the start
+                self._connection.execute("DELETE FROM meta WHERE name = 'routing'")
+            else:
+                self._reroute(replace(entry, next_attempt=now))
+            fields = {"recipients": entry.pending, "next_hop": mailhost, **naming(entry)}
+            self._tell([(entry.message, Event(EventName.REROUTED, now, fields))])
+
+        count = self._each(selection, ("waiting",), turn)
+        self._known = None
         return count
 
-    def delete(self, keys: Sequence[str], now: float) -> int:
-        """Take entries out of the queue for good, unless they are in flight just now. Returns how many."""
-        count = 0
-        with self._transaction():
-            for entry in select(self._connection, keys, states=("waiting", "failed")):
-                self._delete(entry)
-                undelivered = [recipient.address for recipient in entry.recipients if recipient.status != "delivered"]
-                self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered}))])
-                count += 1
-        return count
+    def _each(self, selection: Selection, states: Sequence[State], do: Callable[[Entry], None]) -> int:
+        """Do something to each entry that is meant, some in one transaction, so that a fault undoes little. Returns to how many. Raises StoreError."""
+        with telling_database(self.path):
+            keys = [entry.key for entry in selected(self._connection, selection, states=states)]
+        try:
+            for start in range(0, len(keys), _AT_ONCE):
+                with self._transaction():
+                    for key in keys[start : start + _AT_ONCE]:
+                        row = self._connection.execute(f"SELECT {COLUMNS} FROM entry WHERE key = ?", (key,)).fetchone()  # noqa: S608
+                        do(entry_of(row))
+        except BaseException:
+            self._known = None
+            raise
+        return len(keys)
 
     def sparse_segments(self, share: float) -> list[tuple[str, str]]:
         """(writer, segment) read to the end of which entries still need something, but less than `share` of the file."""
@@ -433,7 +470,7 @@ class Queue:
         moved = []
         for entry in map(entry_of, rows):
             try:
-                moved.append((entry, survivors.keep_apart(self._spool, entry.key, read_message(self._spool, entry.location))))
+                moved.append((entry, survivors.keep_apart(self._spool, entry, read_message(self._spool, entry.location))))
             except StoreError as fault:
                 if not fault.is_damaged:
                     raise
@@ -460,7 +497,7 @@ class Queue:
 def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: float) -> Iterator[Event]:
     """One event for each kind of result of the attempt."""
     tried = {result.address: result for result in outcome.results}
-    common = {"next_hop": outcome.next_hop, "attempt": outcome.entry.attempts}
+    common = {"next_hop": outcome.next_hop, "attempt": outcome.entry.attempts, **naming(outcome.entry)}
     common |= {name: value for name, value in outcome.security._asdict().items() if value}
     for name, status in ((EventName.DELIVERED, "delivered"), (EventName.FAILED, "failed"), (EventName.DEFERRED, "pending")):
         concerned = [recipient for recipient in recipients if recipient.status == status and recipient.address in tried]
@@ -472,7 +509,3 @@ def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: flo
             if outcome.may_have_arrived:
                 fields["may_have_arrived"] = True
         yield Event(name, outcome.at, fields)
-
-
-def _deliverable(record: Record) -> list[int]:
-    return [index for index, splinter in enumerate(record.splinters) if splinter.action == "deliver" and splinter.recipients]

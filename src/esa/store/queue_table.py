@@ -6,12 +6,11 @@ Each version of the schema that was ever in use is brought to the next one by CH
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
-from esa.store.entry import COLUMNS, Entry, State, entry_of
+from esa.store.entry import WRITTEN
 from esa.store.segments import Cursor
 
-FILE_NAME = "queue.db"
 VERSION = 3
 _DUE = "CREATE INDEX entry_due ON entry (state, destination, next_attempt)"
 CHANGES = {
@@ -41,12 +40,7 @@ SCHEMA = (
         fields TEXT NOT NULL)""",
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
-PLACES = f"entry VALUES ({','.join('?' * (COLUMNS.count(',') + 2))})"  # of `row_of`
-
-
-def splinter_key(message: str, splinter: int) -> str:
-    """The name of a splinter for people: the message identifier, with `.n` from the second on."""
-    return message if splinter == 0 else f"{message}.{splinter}"
+PLACES = f"entry ({WRITTEN}) VALUES ({','.join('?' * (WRITTEN.count(',') + 1))})"  # of `row_of`
 
 
 def read_instance(connection: sqlite3.Connection) -> str:
@@ -67,18 +61,3 @@ def write_cursors(connection: sqlite3.Connection, cursors: Mapping[tuple[str, st
         "INSERT OR REPLACE INTO cursor VALUES (?,?,?,?,?)",
         [(*key, cursor.offset, cursor.sequence, int(cursor.finished)) for key, cursor in cursors.items()],
     )
-
-
-def select(connection: sqlite3.Connection, keys: Sequence[str] | None, *, states: Sequence[State]) -> Iterator[Entry]:
-    """Entries by key or by message identifier (None: all), oldest first."""
-    marks = ",".join("?" * len(states))
-    if keys is None:
-        rows = connection.execute(f"SELECT {COLUMNS} FROM entry WHERE state IN ({marks}) ORDER BY accepted_at, key", states).fetchall()  # noqa: S608
-        yield from map(entry_of, rows)
-        return
-    for key in dict.fromkeys(keys):
-        rows = connection.execute(
-            f"SELECT {COLUMNS} FROM entry WHERE (key = ? OR message = ?) AND state IN ({marks}) ORDER BY key",  # noqa: S608
-            (key, key, *states),
-        ).fetchall()
-        yield from map(entry_of, rows)

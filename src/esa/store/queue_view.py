@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from esa.store.database import open_read_only, telling_database
-from esa.store.entry import Entry, State
-from esa.store.queue_table import CHANGES, FILE_NAME, VERSION, read_instance, select
+from esa.store.entry import FILE_NAME, Entry, State
+from esa.store.queue_table import CHANGES, VERSION, read_cursors, read_instance
 from esa.store.record import Event, EventName
+from esa.store.segments import Cursor
+from esa.store.selection import ANY_STATE, Selection, selected
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Entries and recipients of one destination. Times are Unix seconds."""
+
+    entries: int = 0  # that wait or are in flight
+    unattempted: int = 0  # recipients of them that were never tried
+    attempted: int = 0
+    next_due: float | None = None  # None: none waits
+    oldest: float | None = None  # when it was accepted
+    failed: int = 0  # entries that have failed for good
 
 
 class QueueView:
@@ -19,6 +34,7 @@ class QueueView:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self.path = path
+        self._file = _file_at(path)
 
     @classmethod
     def open(cls, state: Path) -> QueueView | None:
@@ -29,29 +45,49 @@ class QueueView:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file is there by now: the queue was made anew."""
+        return _file_at(self.path) != self._file
+
     def instance(self) -> str:
         """Identifier of this queue file, as `Queue.instance`."""
         with telling_database(self.path):
             return read_instance(self._connection)
 
-    def entries(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = ("waiting", "in_flight", "failed")) -> list[Entry]:
+    def entries(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = ANY_STATE) -> list[Entry]:
         """Return entries by key or by message identifier (None: all), oldest first."""
+        return list(self.selected(Selection(None if keys is None else tuple(keys)), states=states))
+
+    def selected(self, selection: Selection, *, states: Sequence[State] = ANY_STATE) -> Iterator[Entry]:
+        """Yield the entries that are meant, oldest first."""
         with telling_database(self.path):
-            return list(select(self._connection, keys, states=states))
+            yield from selected(self._connection, selection, states=states)
 
     def counts(self) -> dict[str, int]:
         """Entries per state."""
         with telling_database(self.path):
             return dict(self._connection.execute("SELECT state, count(*) FROM entry GROUP BY state").fetchall())
 
-    def destinations(self) -> dict[str, tuple[int, int, float | None]]:
-        """Of each destination with entries that are not failed: entries, recipients, and when the next is due (None: in flight)."""
+    def backlogs(self) -> dict[str, Backlog]:
+        """What each destination has."""
         with telling_database(self.path):
             rows = self._connection.execute(
-                """SELECT destination, count(*), sum(json_array_length(recipients)), min(CASE state WHEN 'waiting' THEN next_attempt END)
-                   FROM entry WHERE state != 'failed' GROUP BY destination"""
+                """SELECT destination,
+                     sum(state != 'failed'),
+                     sum(CASE WHEN state != 'failed' AND attempts = 0 THEN json_array_length(recipients) ELSE 0 END),
+                     sum(CASE WHEN state != 'failed' AND attempts > 0 THEN json_array_length(recipients) ELSE 0 END),
+                     min(CASE state WHEN 'waiting' THEN next_attempt END),
+                     min(CASE WHEN state != 'failed' THEN accepted_at END),
+                     sum(state = 'failed')
+                   FROM entry GROUP BY destination"""
             ).fetchall()
-        return {name: (entries, recipients, due) for name, entries, recipients, due in rows}
+        return {name: Backlog(*values) for name, *values in rows}
+
+    def cursors(self) -> dict[tuple[str, str], Cursor]:
+        """How far deliver has read the spools."""
+        with telling_database(self.path):
+            return read_cursors(self._connection)
 
     def outbox(self, after: int, limit: int = 1000) -> list[tuple[int, str, str, Event]]:
         """Return (sequence, event id, message id, event) behind `after`, in order."""
@@ -69,3 +105,11 @@ class QueueView:
                    AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.writer = cursor.writer AND entry.segment = cursor.segment)"""
             ).fetchall()
         return {(row[0], row[1]) for row in rows}
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino

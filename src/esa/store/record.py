@@ -69,6 +69,8 @@ class EventName(StrEnum):
     FAILED = "delivery.failed"  # recipients, next_hop, reply, attempt
     POSSIBLE_DUPLICATE = "delivery.possible_duplicate"  # recipients, reason
     DELETED = "delivery.deleted"  # recipients: an administrator took it out of the queue
+    RETRIED = "delivery.retried"  # recipients: had failed, and an administrator has them tried again
+    REROUTED = "delivery.rerouted"  # recipients, next_hop: an administrator sends them another way
     RELEASED = "quarantine.released"  # item, recipients
     QUARANTINE_DELETED = "quarantine.deleted"  # item, recipients
     EXPIRED = "quarantine.expired"  # item, recipients

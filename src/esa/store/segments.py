@@ -44,7 +44,8 @@ SURVIVORS = "survivors"  # writer name of messages kept apart from their segment
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a committed message lies: `length` octets of the whole record at `offset` of the writer's segment."""
+    """Where a committed message lies: `length` octets of the whole record at `offset` of the writer's segment (of SURVIVORS: of the message in its
+    file)."""
 
     writer: str
     segment: str
@@ -65,7 +66,7 @@ class Damage:
     """A place of a segment that holds no valid record.
 
     `torn`: the end of what a writer that died was just writing; nothing acknowledged was there. `damaged`: anything else; look at the disk.
-    `unreadable`: the file cannot be opened; nothing of it was read, and it is tried again after a restart.
+    `unreadable`: the file cannot be opened, or belongs to another user; nothing of it was read, and it is tried again after a restart.
     `lost` is the number of records that are known to be missing there, at least.
     """
 
@@ -109,6 +110,7 @@ class SpoolReader:
     def __init__(self, directory: Path, cursors: Mapping[tuple[str, str], Cursor] | None = None) -> None:
         self.directory = directory
         self.cursors = dict(cursors or {})
+        self._uid = -1
         self._unreadable: set[tuple[str, str]] = set()  # segments this process may not open: told once, looked at again after a restart
 
     def read(self, *, records: int = BATCH_RECORDS, octets: int = BATCH_BYTES) -> Batch:
@@ -172,6 +174,12 @@ class SpoolReader:
                 segments.append(_Segment(writer, name, generation, marker, False, position, position))
         return segments
 
+    def _owner(self) -> int:
+        """The user whose spools these are: what belongs to another was not written by us."""
+        if self._uid < 0:
+            self._uid = self.directory.stat().st_uid
+        return self._uid
+
     def _cursor(self, writer: str, name: str) -> Cursor:
         return self.cursors.get((writer, name), _START)
 
@@ -190,7 +198,12 @@ class SpoolReader:
             batch.damages.append(Damage(segment.writer, segment.name, cursor.offset, 0, "unreadable", 1))
             return 0
         try:
-            size = os.fstat(descriptor).st_size
+            status = os.fstat(descriptor)
+            if status.st_uid not in (os.geteuid(), self._owner()):
+                self._unreadable.add((segment.writer, segment.name))
+                batch.damages.append(Damage(segment.writer, segment.name, cursor.offset, 0, "unreadable", 1))
+                return 0
+            size = status.st_size
             scan = _Scan(segment, descriptor, cursor, size if segment.end is None else min(segment.end, size), batch)
             scan.run(records, octets)
         finally:
@@ -323,6 +336,7 @@ class StoredMessage:
     content: bytes  # empty if `path` is set
     path: Path | None
     size: int  # octets in all, prefix included
+    start: int = 0  # of the content in the file
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the octets in order, at most CHUNK at a time from a file. Raises StoreError."""
@@ -331,7 +345,7 @@ class StoredMessage:
         if self.path is None:
             yield from _without(iter((self.content,)), self.record.omitted)
         else:
-            yield from _without(_file_chunks(self.path), self.record.omitted)
+            yield from _without(_file_chunks(self.path, self.start), self.record.omitted)
 
     def to_bytes(self) -> bytes:
         return b"".join(self.chunks())
@@ -341,7 +355,7 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
     """Read a committed message again and check it. Raises StoreError if it is gone or damaged."""
     folder = directory / location.writer
     if location.writer == SURVIVORS:
-        return _read_survivor(folder / "content" / location.segment, location.length)
+        return _read_survivor(folder / "content" / location.segment, location)
     path = folder / "segments" / location.segment
     parsed = parse_segment_name(location.segment)
     if parsed is None:
@@ -370,28 +384,29 @@ def read_message(directory: Path, location: Location) -> StoredMessage:
     return StoredMessage(record, prefix, b"", folder / "content" / file.name, size + file.size)
 
 
-def _read_survivor(path: Path, size: int) -> StoredMessage:
+def _read_survivor(path: Path, location: Location) -> StoredMessage:
     name, _, checksum = path.name.rpartition(".")
     try:
-        _check_file(path, ContentFile(path.name, size, int(checksum, 16)))
+        _check_file(path, ContentFile(path.name, location.length, int(checksum, 16)), location.offset)
     except ValueError:
         raise StoreError("this is no message kept apart", where=str(path), is_damaged=True) from None
-    return StoredMessage(Record(name, Envelope("", ()), Session()), b"", b"", path, size)
+    return StoredMessage(Record(name, Envelope("", ()), Session()), b"", b"", path, location.length, location.offset)
 
 
-def _check_file(path: Path, file: ContentFile) -> None:
+def _check_file(path: Path, file: ContentFile, start: int = 0) -> None:
     checksum = size = 0
-    for chunk in _file_chunks(path):
+    for chunk in _file_chunks(path, start):
         checksum = zlib.crc32(chunk, checksum)
         size += len(chunk)
     if (size, checksum) != (file.size, file.checksum):
         raise StoreError("the content is damaged", where=str(path), mend=_LOOK, is_damaged=True)
 
 
-def _file_chunks(path: Path) -> Iterator[bytes]:
+def _file_chunks(path: Path, start: int = 0) -> Iterator[bytes]:
     with reading(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+            file.seek(start)
             while chunk := file.read(CHUNK):
                 yield chunk
 

@@ -108,12 +108,16 @@ class Group:
 class Spool:
     """Append-only, durable, one writer. Threads may share it: groups go one after the other."""
 
-    def __init__(self, directory: Path, writer: str, *, segment_limit: int = SEGMENT_LIMIT) -> None:
-        """Open `directory`/`writer` for writing, making it if need be. Raises StoreError (`is_in_use` if another process writes there)."""
+    def __init__(self, directory: Path, writer: str, *, segment_limit: int = SEGMENT_LIMIT, reserve_files: int = 0) -> None:
+        """Open `directory`/`writer` for writing, making it if need be. Raises StoreError (`is_in_use` if another process writes there).
+
+        `reserve_files`: with fewer free inodes the disk counts as full.
+        """
         self.folder = make_private(directory / writer)
         self.writer = writer
         self._lock = threading.Lock()
         self._segment_limit = segment_limit
+        self._reserve_files = reserve_files
         self._descriptor = -1
         self._generation = 0
         self._marker = b""
@@ -333,8 +337,12 @@ class Spool:
                 self._close_segment()
 
     def free_bytes(self) -> int:
-        """Octets that this user may still write on the spool's file system."""
+        """Octets that this user may still write on the spool's file system; 0 where there are too few inodes for it."""
         status = os.statvfs(self.folder)
+        if (
+            status.f_files and status.f_favail < self._reserve_files
+        ):  # without a number of them a file system has as many as it has room for
+            return 0
         return status.f_bavail * status.f_frsize
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from esa.store.database import printable
 from esa.store.identifier import LENGTH
-from esa.store.outbox import FILE_NAME, VERSION
+from esa.store.outbox import CHANGES, FILE_NAME, VERSION
 from esa.store.record import Event, EventName, Record
 from esa.store.segments import Batch, Cursor, Damage
 from esa.store.tables import open_tables, open_tables_read_only, transaction
@@ -73,6 +73,9 @@ CURSOR = Table(
 Index("message_reverse_path", func.lower(MESSAGE.c.reverse_path))
 Index("recipient_address", func.lower(RECIPIENT.c.address))
 OUTBOX = Table("outbox", TABLES, Column("instance", String(26), primary_key=True), Column("sequence", Integer, nullable=False))
+PAST = Table(  # recipients of accepted messages that tracking has let go, by what became of them: so that the books balance for ever
+    "past", TABLES, Column("status", Text, primary_key=True), Column("recipients", Integer, nullable=False)
+)
 
 _OUTCOMES = {
     EventName.ACCEPTED: "accepted",
@@ -96,6 +99,7 @@ _STATUSES = {
     EventName.DEFERRED: "deferred",
     EventName.FAILED: "failed",
     EventName.DELETED: "deleted",
+    EventName.RETRIED: "queued",
     EventName.RELEASED: "released",
     EventName.QUARANTINE_DELETED: "deleted",
     EventName.EXPIRED: "expired",
@@ -175,7 +179,7 @@ class Tracking:
     def __init__(self, state: Path) -> None:
         """Open or make it. Raises StoreError."""
         self.path = state / FILE_NAME
-        self._engine = open_tables(self.path, TABLES, version=VERSION)
+        self._engine = open_tables(self.path, TABLES, version=VERSION, changes=CHANGES)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -233,10 +237,21 @@ class Tracking:
             old = connection.execute(select(MESSAGE.c.id).where(MESSAGE.c.received_at < before).limit(limit)).scalars().all()
             for start in range(0, len(old), 500):
                 group = old[start : start + 500]
+                self._remember(connection, group)
                 for table, column in ((EVENT, EVENT.c.message), (RECIPIENT, RECIPIENT.c.message), (MESSAGE, MESSAGE.c.id)):
                     connection.execute(delete(table).where(column.in_(group)))
             connection.execute(delete(EVENT).where(EVENT.c.name.in_(_OF_NO_MESSAGE), EVENT.c.at < before))
         return len(old)
+
+    @staticmethod
+    def _remember(connection: Connection, messages: Sequence[str]) -> None:
+        """Count the recipients of messages that go."""
+        query = select(RECIPIENT.c.status, func.count()).join(MESSAGE, MESSAGE.c.id == RECIPIENT.c.message)
+        query = query.where(MESSAGE.c.id.in_(messages), MESSAGE.c.outcome == "accepted").group_by(RECIPIENT.c.status)
+        for status, count in connection.execute(query).all():
+            statement = insert(PAST).values(status=status, recipients=count)
+            changes = {"recipients": PAST.c.recipients + statement.excluded.recipients}
+            connection.execute(statement.on_conflict_do_update(index_elements=["status"], set_=changes))
 
 
 class TrackingView:
@@ -249,7 +264,7 @@ class TrackingView:
     @classmethod
     def open(cls, state: Path) -> TrackingView | None:
         """Open read-only; None if nothing has been tracked yet. Raises StoreError."""
-        engine = open_tables_read_only(state / FILE_NAME, version=VERSION)
+        engine = open_tables_read_only(state / FILE_NAME, version=VERSION, changes=CHANGES)
         return None if engine is None else cls(engine, state / FILE_NAME)
 
     def close(self) -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Protocol
 
 from esa.config.schema import Delivery
@@ -25,6 +23,7 @@ from esa.gateway.delivery.client import Timeouts
 from esa.gateway.delivery.destinations import Destinations
 from esa.gateway.delivery.exchangers import Exchangers, Ourselves, can_go_to
 from esa.gateway.delivery.next_hop import DiscardHop, MaildirHop, NextHop, SmtpHop, recipient_numbers
+from esa.gateway.delivery.open_queue import OpenQueue, is_damage, obey, socket_path
 from esa.gateway.delivery.pool import Pool
 from esa.gateway.delivery.published import Published
 from esa.gateway.delivery.reaching import Interface, Reach
@@ -35,22 +34,24 @@ from esa.gateway.dns import Dns
 from esa.gateway.events import Event as Log
 from esa.gateway.peers.https import HTTPS
 from esa.gateway.peers.probe import Manner
+from esa.gateway.suspending import tell_suspension
 from esa.policy.destination_controls import DEFAULT_CONTROL, DestinationControl
 from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute
 from esa.store.control import ControlServer, Request
 from esa.store.entry import Entry, Outcome, Result
-from esa.store.folder import make_private, take_lock
 from esa.store.maildir import Maildir
 from esa.store.numbers import Numbers
 from esa.store.outbox import stored_outbox
-from esa.store.queue import Queue, RetrySchedule, Routing
+from esa.store.queue import Queue, RetrySchedule
 from esa.store.segments import SpoolReader
+from esa.store.suspension import NOTHING, SuspensionWatch
 
 PACE = 0.005  # seconds from one step to the next at least: each costs a commit, and what comes meanwhile shares it
 POLL = 0.02  # seconds between looks for new mail; and between steps where no mail waits for a delivery to end
 _SLOW_POLL = 0.1  # when nothing has come for a second
 _FAULT_PAUSE = 1.0  # after a fault of the disk
+_DAMAGED_AGAIN = 60.0  # seconds after the queue was made anew in which damage is no accident any more, but the disk
 _HOUSEKEEPING = 30.0
 _TEND = 1.0
 RECIPIENTS_A_LINE = 20  # named in a log line; more of them make further lines
@@ -129,49 +130,6 @@ class Count(Protocol):
     def __call__(self, kind: Kind, recipients: int) -> None: ...
 
 
-def socket_path(state: Path) -> Path:
-    return state / "run" / "deliver.sock"
-
-
-def lock_path(state: Path) -> Path:
-    return state / "run" / "deliver.lock"
-
-
-class OpenQueue:
-    """The queue with the lock of the deliver process held: by that process, or by `esa queue` while no service runs."""
-
-    def __init__(self, state: Path, schedule: RetrySchedule | None = None, routing: Routing | None = None) -> None:
-        """Raises StoreError, with `is_in_use` while another process delivers from this state."""
-        make_private(state / "run")
-        self._lock = take_lock(lock_path(state), what="the queue")
-        try:
-            self.queue = Queue(state, schedule, routing)
-        except BaseException:
-            os.close(self._lock)
-            raise
-
-    def __enter__(self) -> Queue:
-        return self.queue
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.queue.close()
-        os.close(self._lock)
-
-
-def obey(queue: Queue, request: Request, now: float) -> dict[str, object]:
-    """Do what `esa queue` asks: {"verb": "retry" | "delete", "keys": [...] | null}. Raises StoreError for anything else."""
-    keys = request.get("keys")
-    if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
-        raise StoreError("keys is a list of message identifiers")
-    match request.get("verb"):
-        case "retry":
-            return {"count": queue.retry(keys, now)}
-        case "delete" if keys is not None:
-            return {"count": queue.delete(keys, now)}
-        case verb:
-            raise StoreError(f"the queue knows no verb {verb!r}", mend="retry or delete")
-
-
 async def run_deliver(
     settings: DeliverSettings,
     stop: asyncio.Event,
@@ -188,24 +146,33 @@ async def run_deliver(
     router = settings.router
     dns = Dns(settings.name_servers, timeout=settings.dns_timeout)
     published = make_published(settings)
+    damage: StoreError | None = None
+    rebuilt_at = 0.0
     try:
-        with OpenQueue(settings.state, settings.schedule, router) as queue:
-            deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, published, numbers), count)
-            control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
-            reporting = published.reporting(settings.reporter, sends=settings.sends_reports)
-            beside = [asyncio.create_task(reporting.run())]
-            if any(control.tls.asks_dane for control in (settings.control, *(control for _, control in settings.controls))):
-                beside.append(asyncio.create_task(published.tell_of_dnssec()))
+        while True:
             try:
-                if ready is not None:
-                    ready()
-                await deliverer.run(stop)
-            finally:
-                await control.close()
-                for task in beside:
-                    task.cancel()
-                await asyncio.wait(beside)
-                reporting.close()
+                with OpenQueue(settings.state, settings.schedule, router, checks=True, damage=damage) as queue:
+                    deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, published, numbers), count)
+                    control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
+                    reporting = published.reporting(settings.reporter, sends=settings.sends_reports)
+                    beside = [asyncio.create_task(reporting.run())]
+                    if any(control.tls.asks_dane for control in (settings.control, *(control for _, control in settings.controls))):
+                        beside.append(asyncio.create_task(published.tell_of_dnssec()))
+                    try:
+                        if ready is not None:
+                            ready()
+                        await deliverer.run(stop)
+                        return
+                    finally:
+                        await control.close()
+                        for task in beside:
+                            task.cancel()
+                        await asyncio.wait(beside)
+                        reporting.close()
+            except StoreError as fault:
+                if not is_damage(fault) or (damage is not None and time.monotonic() - rebuilt_at < _DAMAGED_AGAIN):
+                    raise
+                damage, rebuilt_at = fault, time.monotonic()
     finally:
         await published.close()
         await dns.close()
@@ -284,6 +251,8 @@ class Deliverer:
         self._destinations = destinations
         self._count = count
         self._reader = SpoolReader(state / "spool", queue.cursors())
+        self._watch = SuspensionWatch(state)
+        self._look_at_suspension()
         self._outcomes: list[Outcome] = []
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()  # one at a time uses the queue
@@ -296,7 +265,7 @@ class Deliverer:
             return {"hosts": [asdict(status) for status in self._destinations.statuses()]}
         async with self._turn:
             answer = await asyncio.to_thread(obey, self._queue, request, time.time())
-            if request.get("verb") == "retry":
+            if request.get("verb") in ("retry", "hurry", "redirect"):
                 self._destinations.forgive()
                 self._queue.look_at_all()
         self._wake.set()
@@ -331,6 +300,8 @@ class Deliverer:
                         continue
                     pause = POLL if self._tasks or time.monotonic() - quiet_since < 1 else _SLOW_POLL
                 except StoreError as fault:
+                    if is_damage(fault):
+                        raise
                     events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="deliveries wait")
                     pause = _FAULT_PAUSE
                 with contextlib.suppress(TimeoutError):
@@ -373,8 +344,21 @@ class Deliverer:
         if (now := time.monotonic()) - self._tended > _TEND:
             self._tended = now
             self._destinations.tend(now)
+            self._look_at_suspension()
             await self._destinations.forget_idle(now)
         return was_busy
+
+    def _look_at_suspension(self) -> None:
+        """Leave alone what an administrator has suspended, and go on with what was resumed."""
+        try:
+            changed = self._watch.look()
+        except StoreError as fault:
+            events.error(Log.SUSPENSION_UNREADABLE, reason=str(fault), consequence="nothing is suspended")
+            changed = NOTHING, NOTHING
+        if changed is not None:
+            self._destinations.suspension = self._watch.current
+            self._queue.look_at_all()
+            tell_suspension(changed[0].destinations, changed[1].destinations, Log.DELIVERY_SUSPENDED, Log.DELIVERY_RESUMED)
 
     def _round(self, outcomes: Sequence[Outcome]) -> tuple[list[Entry], bool]:
         """The part of a step that reads and writes the disk; in a thread."""

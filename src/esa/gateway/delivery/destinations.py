@@ -23,6 +23,7 @@ from esa.gateway.delivery.pool import Pool
 from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import RouteKind
 from esa.store.entry import Entry, Outcome
+from esa.store.suspension import NOTHING
 from esa.store.waiting import UNLIMITED, Room
 
 LOCAL_ENTRIES: Final = 256  # in flight to a Maildir or to nowhere: what shares directory syncs and transactions
@@ -38,6 +39,11 @@ class Known:
     hop: NextHop
     back_off: BackOff
     used_at: float
+    delivered: int = 0  # recipients, since the process began or the destination was forgotten
+    deferred: int = 0
+    failed: int = 0
+    last_failure: str = ""  # the last reply that was final: 5xx
+    last_failure_at: float = 0.0  # Unix seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,12 @@ class HostStatus:
     kept: int  # connections that wait for the next message
     held: float  # left alone for so long
     last_reply: str
+    delivered: int  # recipients, since deliver began
+    deferred: int
+    failed: int
+    last_failure: str  # the last reply that was final (5xx), and when it came in Unix seconds; 0: never
+    last_failure_at: float
+    idle: float  # since it was last used
 
 
 class Destinations:
@@ -67,6 +79,7 @@ class Destinations:
         """`connections`: the most over all destinations."""
         self._router, self._open_hop, self._make_back_off, self._pool = router, open_hop, make_back_off, pool
         self._connections = connections
+        self.suspension = NOTHING  # what is left alone because an administrator says so
         self._known: dict[str, Known] = {}
         self._in_flight: dict[str, int] = {}
         self._total = 0
@@ -105,6 +118,8 @@ class Destinations:
         return self._connections - self._total
 
     def room(self, destination: str, now: float) -> Room:
+        if self.suspension.holds_destination(destination):
+            return Room(0)
         there = self._router.of_key(destination)
         in_flight = self._in_flight.get(destination, 0)
         if not _has_connections(there):
@@ -151,7 +166,18 @@ class Destinations:
 
     async def send(self, group: Sequence[Entry]) -> list[Outcome]:
         """Send, and return an outcome for each entry. Raises nothing but cancellation and our own faults."""
-        return await self._open(group[0].destination).hop.send(group)
+        known = self._open(group[0].destination)
+        outcomes = await known.hop.send(group)
+        for outcome in outcomes:
+            for result in outcome.results:
+                if result.status == "delivered":
+                    known.delivered += 1
+                elif result.status == "deferred":
+                    known.deferred += 1
+                else:
+                    known.failed += 1
+                    known.last_failure, known.last_failure_at = result.reply, outcome.at
+        return outcomes
 
     def _open(self, key: str) -> Known:
         known = self._known.get(key)
@@ -198,6 +224,12 @@ class Destinations:
                 self._pool.kept(key),
                 max(0.0, known.back_off.held_until - now),
                 known.back_off.last_reply,
+                known.delivered,
+                known.deferred,
+                known.failed,
+                known.last_failure,
+                known.last_failure_at,
+                now - known.used_at,
             )
             for key, known in list(self._known.items())
         ]

@@ -50,6 +50,10 @@ def _unreadable(entry: Entry, fault: StoreError, next_hop: str) -> Outcome:
     """A message that cannot be read from our own disk: failed for good if it is damaged, else to be tried again."""
     status: Literal["failed", "deferred"] = "failed" if fault.is_damaged else "deferred"
     reply = f"the stored message cannot be read: {fault.what} ({fault.where})"
+    if fault.is_damaged:
+        events.error(
+            Log.SPOOL_DAMAGED, id=entry.message, segment=entry.location.segment, offset=entry.location.offset, kind="damaged", lost=1
+        )
     return Outcome(entry, tuple(Result(address, status, reply) for address in entry.pending), next_hop, time.time())
 
 
