@@ -83,7 +83,10 @@ class DestinationTable(Table):
         default="prefer-v6", description="Family of addresses to try first, or only: prefer-v6, prefer-v4, require-v6, require-v4."
     )
     tls: TlsMode = Field(default="none", description="TLS of connections to it. Only none is spoken yet: any other word is refused.")
-    bounce_profile: str = Field(default="", max_length=64, description="Name of the bounce profile. It has no effect yet.")
+    bounce_profile: str = Field(default="", max_length=64, description="Bounce profile of its mail. Empty: that of the listener.")
+    bounce_verification: bool = Field(
+        default=False, description="Whether return paths of our senders are tagged on the way to it, as [bounce_verification] says."
+    )
 
 
 class DeliveryInterface(Table):
@@ -123,6 +126,7 @@ def controls_of(tables: Sequence[DestinationTable], concurrency: int) -> list[tu
                 table.ip_preference,
                 table.tls,
                 table.bounce_profile,
+                table.bounce_verification,
             ),
         )
         for table in tables

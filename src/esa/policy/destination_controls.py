@@ -28,6 +28,7 @@ class DestinationControl:
     ip_preference: IpPreference = "prefer-v6"
     tls: TlsMode = "none"
     bounce_profile: str = ""
+    bounce_verification: bool = False  # return paths are tagged on the way to it
 
     @property
     def recipients_at_once(self) -> int:

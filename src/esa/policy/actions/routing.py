@@ -62,5 +62,10 @@ actions = (
     ),
     Action("alt-mailhost", _TEXT, "The message goes to this host.", _mailhost),
     Action("alt-src-host", _TEXT, "The message is sent from this interface.", _source_host),
-    Action("bounce-profile", _TEXT, "This profile says when the message is given up.", _bounce_profile),
+    Action(
+        "bounce-profile",
+        Signature((Kind.BOUNCE_PROFILE,), 1),
+        "This profile says when the message is tried again and given up, and who is told.",
+        _bounce_profile,
+    ),
 )

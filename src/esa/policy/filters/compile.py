@@ -326,7 +326,12 @@ class _Compiler:
                 self._tell(Severity.ERROR, value.place(fault.offset), fault.what, fault.mend)
                 return False
         scope = self._scope
-        known = {Kind.DICTIONARY: scope.dictionaries, Kind.LISTENER: scope.listeners, Kind.INTERFACE: scope.interfaces}.get(kind)
+        known = {
+            Kind.DICTIONARY: scope.dictionaries,
+            Kind.LISTENER: scope.listeners,
+            Kind.INTERFACE: scope.interfaces,
+            Kind.BOUNCE_PROFILE: scope.bounce_profiles,
+        }.get(kind)
         if known is not None and value.value not in known and not (kind is Kind.DICTIONARY and scope.is_lenient):
             noun = kind.value.rpartition(" ")[2]
             close = difflib.get_close_matches(value.value, list(known), n=1)

@@ -100,6 +100,7 @@ class Scope:
     dictionaries: frozenset[str] | None = None
     listeners: frozenset[str] | None = None
     interfaces: frozenset[str] | None = None
+    bounce_profiles: frozenset[str] | None = None
     texts: Mapping[str, str] | None = None
     groups: set[str] = field(default_factory=set)  # directory groups that filters ask for: filled while compiling
     dns_lists: set[str] = field(default_factory=set)  # and DNS lists
