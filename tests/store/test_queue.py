@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from esa.errors import StoreError
+from esa.policy.bounce_profile import RetrySchedule
 from esa.store.database import open_database
 from esa.store.entry import Entry, Outcome, Result
-from esa.store.queue import Queue, RetrySchedule
+from esa.store.queue import Queue
 from esa.store.queue_table import FILE_NAME, SCHEMA, splinter_key
 from esa.store.queue_view import QueueView
 from esa.store.record import EventName, Splinter
@@ -24,7 +25,7 @@ NOW = 1_800_000_000.0
 
 
 def opened(state: Path, **schedule: float) -> Queue:
-    return Queue(state, RetrySchedule(**schedule) if schedule else None)
+    return Queue(state, RetrySchedule(schedule["initial"], schedule["maximum"], schedule["expire"]) if schedule else None)
 
 
 def imported(queue: Queue, state: Path, *, capacity: int = 100, now: float = NOW) -> list[Entry]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from esa.gateway.events import BY_BOUNCE_VERIFICATION, Event, EventRecord, FieldValue, escape, line, quote
+from esa.store.debts import EXPIRED
 
 Fields: TypeAlias = Mapping[str, FieldValue]
 Lines: TypeAlias = Iterator[str]
@@ -180,7 +181,7 @@ def _recipient_refused(fields: Fields) -> Lines:
 
 
 def _bounce_made(fields: Fields) -> Lines:
-    mid = fields["dsn_mid"]
+    mid = fields.get("notification_mid", 0)
     yield f"Start MID {mid} ICID 0"
     yield f"MID {mid} was generated for bounce of MID {fields['mid']}"
     yield f"MID {mid} ICID 0 From: <>"
@@ -216,8 +217,9 @@ def _bounced(fields: Fields) -> Lines:
 
 
 def _not_sent(word: str, kind: str, fields: Fields) -> Lines:
-    code, status, words = _parts(fields.get("reply") or fields.get("reason"))
-    detail = status[2:] if status[:1] == kind else "1.0" if code != "000" else "4.0"
+    said = str(fields.get("reply") or fields.get("reason"))
+    code, status, words = _parts(said.removeprefix(EXPIRED))
+    detail = "4.7" if said.startswith("expired;") else status[2:] if status[:1] == kind else "1.0" if code != "000" else "4.0"
     meaning = _STATUS_WORDS.get(detail, "Other error")
     for rid in str(fields["rids"]).split(", "):
         yield (

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from esa.config.advice import ANTI_SPAM_OFF
+from esa.config.bounces import profiles_of
 from esa.config.content_filters import rules_of
 from esa.config.destinations import controls_of, routes_of
 from esa.config.reputation import learning_of
@@ -28,6 +29,7 @@ from esa.errors import EsaError
 from esa.gateway import events
 from esa.gateway.assembly import assemble, make_limits, make_resolver
 from esa.gateway.authentication import Users
+from esa.gateway.bounces.profiles import BounceSettings
 from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.costing import Costing
 from esa.gateway.delivery.deliver import DeliverSettings, Kind, run_deliver
@@ -315,6 +317,13 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
         dns_port=delivery.dns_port,
         dns_unreachable=delivery.dns_unreachable,
         listeners=tuple((one.address, one.port) for one in configuration.listener),
+        bounces=BounceSettings(
+            profiles_of(configuration.bounce_profile, delivery),
+            {one.name: one.bounce_profile for one in configuration.listener if one.bounce_profile},
+            configuration.bounces.per_hour,
+            configuration.bounces.per_address_per_hour,
+            configuration.bounces.wait,
+        ),
         signing=open_signing(configuration),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from esa.store.database import open_read_only, telling_database
-from esa.store.entry import Entry, State
+from esa.store.entry import STATES, Entry, State
 from esa.store.queue_table import CHANGES, FILE_NAME, VERSION, read_instance, select
 from esa.store.record import Event, EventName
 
@@ -34,7 +34,7 @@ class QueueView:
         with telling_database(self.path):
             return read_instance(self._connection)
 
-    def entries(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = ("waiting", "in_flight", "failed")) -> list[Entry]:
+    def entries(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = STATES) -> list[Entry]:
         """Return entries by key or by message identifier (None: all), oldest first."""
         with telling_database(self.path):
             return list(select(self._connection, keys, states=states))
@@ -45,11 +45,11 @@ class QueueView:
             return dict(self._connection.execute("SELECT state, count(*) FROM entry GROUP BY state").fetchall())
 
     def destinations(self) -> dict[str, tuple[int, int, float | None]]:
-        """Of each destination with entries that are not failed: entries, recipients, and when the next is due (None: in flight)."""
+        """Of each destination with entries that are still to go: entries, recipients, and when the next is due (None: in flight)."""
         with telling_database(self.path):
             rows = self._connection.execute(
                 """SELECT destination, count(*), sum(json_array_length(recipients)), min(CASE state WHEN 'waiting' THEN next_attempt END)
-                   FROM entry WHERE state != 'failed' GROUP BY destination"""
+                   FROM entry WHERE state IN ('waiting', 'in_flight') GROUP BY destination"""
             ).fetchall()
         return {name: (entries, recipients, due) for name, entries, recipients, due in rows}
 

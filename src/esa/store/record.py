@@ -68,6 +68,10 @@ class EventName(StrEnum):
     DEFERRED = "delivery.deferred"  # recipients, next_hop, reply, attempt, next_attempt
     FAILED = "delivery.failed"  # recipients, next_hop, reply, attempt
     POSSIBLE_DUPLICATE = "delivery.possible_duplicate"  # recipients, reason
+    BOUNCED = "delivery.bounced"  # recipients, action, to, notification: its sender has been told that they do not get it
+    UNBOUNCED = "delivery.unbounced"  # recipients, reason: nobody is told
+    NOTIFIED = "sender.notified"  # as BOUNCED: of a delay, or of a success
+    GENERATED = "message.generated"  # of, action, to, pays: a notification that the gateway wrote
     DELETED = "delivery.deleted"  # recipients: an administrator took it out of the queue
     RELEASED = "quarantine.released"  # item, recipients
     QUARANTINE_DELETED = "quarantine.deleted"  # item, recipients

@@ -80,6 +80,7 @@ _OUTCOMES = {
     EventName.GREYLISTED: "greylisted",
     EventName.ABORTED: "aborted",
     EventName.MESSAGE_DEFERRED: "deferred",
+    EventName.GENERATED: "generated",
 }
 _OF_NO_MESSAGE = [
     name.value
@@ -95,6 +96,7 @@ _STATUSES = {
     EventName.DELIVERED: "delivered",
     EventName.DEFERRED: "deferred",
     EventName.FAILED: "failed",
+    EventName.BOUNCED: "bounced",
     EventName.DELETED: "deleted",
     EventName.RELEASED: "released",
     EventName.QUARANTINE_DELETED: "deleted",

@@ -95,8 +95,8 @@ def test_a_delay_says_that_nothing_is_lost_and_until_when_it_is_tried() -> None:
 def test_the_message_is_returned_if_it_was_asked_for_and_is_short_and_else_its_header() -> None:
     whole = parts(compose(notification(returns_body=True)))[2]
     assert whole.get_content_type() == "message/rfc822"
-    [inner] = whole.get_payload()  # type: ignore[misc]
-    assert inner["Subject"] == "minutes"
+    inner = whole.get_payload(0)
+    assert isinstance(inner, Message) and inner["Subject"] == "minutes"
     assert ORIGINAL in compose(notification(returns_body=True)).content
     long = ORIGINAL + b"x" * 20_000
     header = parts(compose(notification(returns_body=True, original=long)))[2]

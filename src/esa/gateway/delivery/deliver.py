@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol
@@ -20,6 +20,9 @@ from typing import Literal, Protocol
 from esa.config.schema import Delivery
 from esa.errors import StoreError
 from esa.gateway import events
+from esa.gateway.bounces.bouncer import Bouncer
+from esa.gateway.bounces.pace import Pace
+from esa.gateway.bounces.profiles import BounceProfiles, BounceSettings
 from esa.gateway.delivery.back_off import BackOff
 from esa.gateway.delivery.client import Timeouts
 from esa.gateway.delivery.destinations import Destinations
@@ -30,16 +33,18 @@ from esa.gateway.delivery.reaching import Interface, Reach
 from esa.gateway.delivery.signing import Signing
 from esa.gateway.dns import Dns
 from esa.gateway.events import Event as Log
+from esa.policy.bounce_profile import RetrySchedule
 from esa.policy.destination_controls import DEFAULT_CONTROL, DestinationControl
 from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute
 from esa.store.control import ControlServer, Request
+from esa.store.debts import EXPIRED, Profiles
 from esa.store.entry import Entry, Outcome, Result
 from esa.store.folder import make_private, take_lock
 from esa.store.maildir import Maildir
 from esa.store.numbers import Numbers
 from esa.store.outbox import stored_outbox
-from esa.store.queue import Queue, RetrySchedule, Routing
+from esa.store.queue import Queue, Routing
 from esa.store.segments import SpoolReader
 
 PACE = 0.005  # seconds from one step to the next at least: each costs a commit, and what comes meanwhile shares it
@@ -79,6 +84,7 @@ class DeliverSettings:
     dns_timeout: float = 4.0
     dns_port: int = _DEFAULTS.dns_port  # that hosts found by DNS are spoken to on
     dns_unreachable: tuple[str, ...] = _DEFAULTS.dns_unreachable
+    bounces: BounceSettings | None = None  # None: nobody is told of anything, and what fails stays as failed
     listeners: tuple[tuple[str, int], ...] = ()  # addresses and ports of our own, which mail never goes to by DNS
 
     @property
@@ -123,12 +129,14 @@ def lock_path(state: Path) -> Path:
 class OpenQueue:
     """The queue with the lock of the deliver process held: by that process, or by `esa queue` while no service runs."""
 
-    def __init__(self, state: Path, schedule: RetrySchedule | None = None, routing: Routing | None = None) -> None:
+    def __init__(
+        self, state: Path, schedule: RetrySchedule | None = None, routing: Routing | None = None, profiles: Profiles | None = None
+    ) -> None:
         """Raises StoreError, with `is_in_use` while another process delivers from this state."""
         make_private(state / "run")
         self._lock = take_lock(lock_path(state), what="the queue")
         try:
-            self.queue = Queue(state, schedule, routing)
+            self.queue = Queue(state, schedule, routing, profiles)
         except BaseException:
             os.close(self._lock)
             raise
@@ -171,8 +179,15 @@ async def run_deliver(
     router = settings.router
     dns = Dns(settings.name_servers, timeout=settings.dns_timeout)
     try:
-        with OpenQueue(settings.state, settings.schedule, router) as queue:
-            deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, numbers), count)
+        bounces = settings.bounces
+        profiles = BounceProfiles(bounces.profiles, bounces.listeners, router) if bounces is not None else None
+        with contextlib.ExitStack() as stack:
+            queue = stack.enter_context(OpenQueue(settings.state, settings.schedule, router, profiles))
+            bouncer = None
+            if bounces is not None and profiles is not None:
+                bouncer = make_bouncer(settings, bounces, queue, profiles)
+                stack.callback(bouncer.close)
+            deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, numbers), count, bouncer)
             control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
             try:
                 if ready is not None:
@@ -182,6 +197,13 @@ async def run_deliver(
                 await control.close()
     finally:
         await dns.close()
+
+
+def make_bouncer(settings: DeliverSettings, bounces: BounceSettings, queue: Queue, profiles: BounceProfiles) -> Bouncer:
+    """What tells senders. Raises StoreError. It has numbers of its own, for it works in a thread of its own."""
+    pace = Pace(bounces.per_hour, bounces.per_address)
+    numbers = Numbers(settings.state)
+    return Bouncer(settings.state, queue, profiles.of, pace, hostname=settings.hostname, wait=bounces.wait, numbers=numbers)
 
 
 def make_destinations(settings: DeliverSettings, router: Router, dns: Dns, numbers: Numbers | None = None) -> Destinations:
@@ -223,9 +245,14 @@ def make_destinations(settings: DeliverSettings, router: Router, dns: Dns, numbe
 class Deliverer:
     """The loop of the deliver process."""
 
-    def __init__(self, state: Path, queue: Queue, destinations: Destinations, count: Count | None = None) -> None:
+    def __init__(
+        self, state: Path, queue: Queue, destinations: Destinations, count: Count | None = None, bouncer: Bouncer | None = None
+    ) -> None:
+        """`bouncer` None tells senders nothing."""
         self._state = state
         self._queue = queue
+        self._bouncer = bouncer
+        self._telling: asyncio.Task[None] | None = None
         self._destinations = destinations
         self._count = count
         self._reader = SpoolReader(state / "spool", queue.cursors())
@@ -286,6 +313,9 @@ class Deliverer:
             await self._finish()
 
     async def _finish(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.wait([self._telling])
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=GRACE)
             for task in late:
@@ -315,11 +345,23 @@ class Deliverer:
             task = asyncio.create_task(self._send(group))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        if self._bouncer is not None and self._bouncer.has_work and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.create_task(self._tell_senders(self._bouncer))
         if (now := time.monotonic()) - self._tended > _TEND:
             self._tended = now
             self._destinations.tend(now)
             await self._destinations.forget_idle(now)
         return was_busy
+
+    async def _tell_senders(self, bouncer: Bouncer) -> None:
+        try:
+            await bouncer.work(self._turn)
+        except StoreError as fault:
+            events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="bounces wait")
+            await asyncio.sleep(_FAULT_PAUSE)
+        except Exception as fault:  # our own fault must not end the deliveries
+            events.error(Log.PROCESS_FAILED, cause=fault, consequence="bounces wait")
+            await asyncio.sleep(_FAULT_PAUSE)
 
     def _round(self, outcomes: Sequence[Outcome]) -> tuple[list[Entry], bool]:
         """The part of a step that reads and writes the disk; in a thread."""
@@ -327,7 +369,11 @@ class Deliverer:
         if moment - self._housekept > _HOUSEKEEPING:
             self._housekept = moment
             self._keep_house(now)
+        if self._bouncer is not None:
+            self._bouncer.look()
         batch = self._reader.read()
+        if self._bouncer is not None and not batch:
+            self._bouncer.begin()
         due = self._queue.next_due()
         is_crowd_due = self._queue.is_crowded and moment - self._looked > _SLOW_POLL
         if not (outcomes or batch or is_crowd_due or (due is not None and due <= now)):
@@ -380,6 +426,11 @@ class Deliverer:
         """Log an attempt and count it."""
         entry = outcome.entry
         kinds: Mapping[Kind, Log] = _LOGGED
+        if self._queue.gives_up(outcome):
+            results = tuple(
+                one if one.status != "deferred" else Result(one.address, "failed", f"{EXPIRED}{one.reply}") for one in outcome.results
+            )
+            outcome = replace(outcome, results=results)
         tried = {result.address for result in outcome.results}
         is_finished = all(recipient.status != "pending" or recipient.address in tried for recipient in entry.recipients)
         is_finished = is_finished and all(result.status != "deferred" for result in outcome.results)

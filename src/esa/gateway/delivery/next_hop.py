@@ -62,7 +62,13 @@ class DiscardHop:
     async def send(self, group: Sequence[Entry]) -> list[Outcome]:
         now = time.time()
         return [
-            Outcome(entry, tuple(Result(address, "delivered", "250 2.0.0 thrown away") for address in entry.pending), self._NAME, now)
+            Outcome(
+                entry,
+                tuple(Result(address, "delivered", "250 2.0.0 thrown away") for address in entry.pending),
+                self._NAME,
+                now,
+                success="delivered",
+            )
             for entry in group
         ]
 
@@ -127,7 +133,7 @@ class MaildirHop:
                 continue
             else:
                 results = tuple(Result(address, "deferred", f"{problem.where}: {problem.what}") for address in entry.pending)
-            outcomes.append(Outcome(entry, results, self._name, now))
+            outcomes.append(Outcome(entry, results, self._name, now, success="delivered"))
         return outcomes
 
     async def close(self) -> None:
@@ -186,7 +192,8 @@ class SmtpHop:
             return Outcome(entry, tuple(Result(address, "deferred", str(fault)) for address in entry.pending), self._name, time.time())
         if (held := self._back_off.note(attempt, began)) is not None:
             self._tell(self._back_off.trouble or "", held, connection.place)
-        return Outcome(entry, attempt.results, connection.place, time.time(), attempt.may_have_arrived, connection.number)
+        success: Literal["passed", "relayed"] = "passed" if "DSN" in connection.extensions else "relayed"
+        return Outcome(entry, attempt.results, connection.place, time.time(), attempt.may_have_arrived, connection.number, success)
 
     def _read(self, entry: Entry) -> StoredMessage:
         message = read_message(self._spool, entry.location)
