@@ -20,16 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from esa.config.advice import ANTI_SPAM_OFF
-from esa.config.bounces import profiles_of
+from esa.config.bounces import exceptions_of, profiles_of
 from esa.config.content_filters import rules_of
 from esa.config.destinations import controls_of, routes_of
 from esa.config.reputation import learning_of
 from esa.config.schema import Configuration, Listener
 from esa.errors import EsaError
 from esa.gateway import events
-from esa.gateway.assembly import assemble, make_limits, make_resolver
+from esa.gateway.assembly import assemble, make_keys, make_limits, make_resolver
 from esa.gateway.authentication import Users
 from esa.gateway.bounces.profiles import BounceSettings
+from esa.gateway.bounces.tagging import Tagging
 from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.costing import Costing
 from esa.gateway.delivery.deliver import DeliverSettings, Kind, run_deliver
@@ -324,8 +325,16 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
             configuration.bounces.per_address_per_hour,
             configuration.bounces.wait,
         ),
+        tagging=make_tagging(configuration),
         signing=open_signing(configuration),
     )
+
+
+def make_tagging(configuration: Configuration) -> Tagging | None:
+    """What tags return paths; None where no destination wants it."""
+    if not any(one.bounce_verification for one in configuration.destination):
+        return None
+    return Tagging(make_keys(configuration), exceptions_of(configuration.bounce_verification))
 
 
 def keep_settings(configuration: Configuration) -> KeepSettings:

@@ -23,6 +23,7 @@ from esa.gateway import events
 from esa.gateway.bounces.bouncer import Bouncer
 from esa.gateway.bounces.pace import Pace
 from esa.gateway.bounces.profiles import BounceProfiles, BounceSettings
+from esa.gateway.bounces.tagging import Tagging
 from esa.gateway.delivery.back_off import BackOff
 from esa.gateway.delivery.client import Timeouts
 from esa.gateway.delivery.destinations import Destinations
@@ -85,6 +86,7 @@ class DeliverSettings:
     dns_port: int = _DEFAULTS.dns_port  # that hosts found by DNS are spoken to on
     dns_unreachable: tuple[str, ...] = _DEFAULTS.dns_unreachable
     bounces: BounceSettings | None = None  # None: nobody is told of anything, and what fails stays as failed
+    tagging: Tagging | None = None  # of return paths, for destinations that want it
     listeners: tuple[tuple[str, int], ...] = ()  # addresses and ports of our own, which mail never goes to by DNS
 
     @property
@@ -231,9 +233,16 @@ def make_destinations(settings: DeliverSettings, router: Router, dns: Dns, numbe
             preference=there.control.ip_preference,
             timeouts=settings.timeouts,
         )
-        per_connection = there.control.messages_per_connection
         return SmtpHop(
-            spool, there.key, reach, back_off, pool, messages_per_connection=per_connection, numbers=numbers, signing=settings.signing
+            spool,
+            there.key,
+            reach,
+            back_off,
+            pool,
+            messages_per_connection=there.control.messages_per_connection,
+            numbers=numbers,
+            signing=settings.signing,
+            tagging=settings.tagging if there.control.bounce_verification else None,
         )
 
     def make_back_off(limit: int) -> BackOff:

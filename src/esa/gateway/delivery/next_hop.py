@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from esa.errors import StoreError
 from esa.gateway import events
+from esa.gateway.bounces.tagging import Tagging
 from esa.gateway.delivery.back_off import BackOff
 from esa.gateway.delivery.client import Connection
 from esa.gateway.delivery.exchangers import Undeliverable
@@ -166,11 +167,12 @@ class SmtpHop:
         messages_per_connection: int = MESSAGES_PER_CONNECTION,
         numbers: Numbers | None = None,
         signing: Signing | None = None,
+        tagging: Tagging | None = None,
     ) -> None:
         self._spool, self._name = spool, name
         self._reach, self._back_off, self._pool = reach, back_off, pool
         self._messages_per_connection = messages_per_connection
-        self._numbers, self._signing = numbers, signing
+        self._numbers, self._signing, self._tagging = numbers, signing, tagging
 
     def groups(self, entries: Sequence[Entry]) -> list[Sequence[Entry]]:
         return [(entry,) for entry in entries]
@@ -205,7 +207,8 @@ class SmtpHop:
             if events.tells_steps():
                 rids = recipient_numbers(entry, entry.pending)
                 events.step(Log.DELIVERY_STARTED, dcid=connection.number, mid=entry.envelope.number, rids=rids, id=entry.message)
-            attempt = await connection.send(entry.envelope, entry.pending, message)
+            envelope = entry.envelope if self._tagging is None else self._tagging.envelope(entry)
+            attempt = await connection.send(envelope, entry.pending, message)
             if attempt.is_connection_usable and connection.sent < self._messages_per_connection:
                 self._pool.give(self._name, connection)
             else:
