@@ -27,6 +27,7 @@ QUARANTINE = "Spam"
 MAIL_POLICY = "DEFAULT"
 _LEVELS = ((logging.ERROR, "Critical"), (logging.WARNING, "Warning"), (logging.NOTSET, "Info"))
 _SPAM = {"clean": "negative", "suspect": "suspect", "positive": "positive"}
+_EXPIRED = "expired; "  # before why mail was given up
 _REPLY = re.compile(r"([2-5]\d\d)(?: ([245]\.\d{1,3}\.\d{1,3}))? ?(.*)", re.DOTALL)
 _STATUS_WORDS = {  # RFC 3463, in AsyncOS's words where it has its own
     "1.0": "Unknown address error",
@@ -218,8 +219,8 @@ def _bounced(fields: Fields) -> Lines:
 
 def _not_sent(word: str, kind: str, fields: Fields) -> Lines:
     said = str(fields.get("reply") or fields.get("reason"))
-    code, status, words = _parts(said.removeprefix(EXPIRED))
-    detail = "4.7" if said.startswith("expired;") else status[2:] if status[:1] == kind else "1.0" if code != "000" else "4.0"
+    code, status, words = _parts(said.removeprefix(EXPIRED).removeprefix(_EXPIRED))
+    detail = "4.7" if said.startswith(_EXPIRED) else status[2:] if status[:1] == kind else "1.0" if code != "000" else "4.0"
     meaning = _STATUS_WORDS.get(detail, "Other error")
     for rid in str(fields["rids"]).split(", "):
         yield (
