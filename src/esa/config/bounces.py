@@ -189,6 +189,18 @@ def exceptions_of(table: BounceVerification) -> Exceptions:
 Place = tuple[str | int, ...]
 
 
+def contradictions_of_verification(table: BounceVerification, *, tags: bool) -> Iterator[tuple[Place, str, str]]:
+    """As `contradictions_of`. `tags`: some destination gets return paths with tags."""
+    if table.enabled and not tags:
+        what = "all bounces would be refused: no [[destination]] gets return paths with a tag"
+        mend = 'write bounce_verification = true into a [[destination]], with domains = ["ALL"] for all mail, and enable this a week later'
+        yield ("bounce_verification", "enabled"), what, mend
+    name, colon, text = table.header.partition(":")
+    if not (colon and text.strip() and name.isascii() and name.isprintable() and name and " " not in name and text.isprintable()):
+        what = f"{table.header!r} is no header field"
+        yield ("bounce_verification", "header"), what, 'write its name, a colon and its text, as "X-Bounce-Verification: invalid"'
+
+
 def contradictions_of(
     profiles: Sequence[BounceProfileTable], named: Iterable[tuple[Place, str]], times: Times
 ) -> Iterator[tuple[Place, str, str]]:

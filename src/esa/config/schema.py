@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from esa.config import units
-from esa.config.bounces import BounceProfileTable, Bounces, BounceVerification
+from esa.config.bounces import BounceProfileTable, Bounces, BounceVerification, contradictions_of_verification
 from esa.config.bounces import contradictions_of as contradictions_of_bounces
 from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
@@ -561,6 +561,8 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     ]
     places_of_profiles = [((table, number, "bounce_profile"), profile) for table, number, profile in naming]
     yield from starmap(Contradiction, contradictions_of_bounces(configuration.bounce_profile, places_of_profiles, configuration.delivery))
+    tags = any(one.bounce_verification for one in configuration.destination)
+    yield from starmap(Contradiction, contradictions_of_verification(configuration.bounce_verification, tags=tags))
     for where, what, mend in contradictions_of_dkim(configuration.dkim):
         yield Contradiction(("dkim", *where), what, mend)
     chains = [policy.content_filters for policy in configuration.mail_policy]

@@ -334,7 +334,11 @@ def make_tagging(configuration: Configuration) -> Tagging | None:
     """What tags return paths; None where no destination wants it."""
     if not any(one.bounce_verification for one in configuration.destination):
         return None
-    return Tagging(make_keys(configuration), exceptions_of(configuration.bounce_verification))
+    keys = make_keys(configuration)
+    if not keys.current():
+        mend = "no return path is tagged before there is one: esa bounce-verification new"
+        events.warning(Log.BOUNCE_KEYS_FAILED, reason="there is no key", consequence=mend)
+    return Tagging(keys, exceptions_of(configuration.bounce_verification))
 
 
 def keep_settings(configuration: Configuration) -> KeepSettings:

@@ -252,9 +252,10 @@ class ListenerReceiver(Receiver):
 
     def _untag(self, transaction: Transaction, visit: Visit | None, verification: Verification) -> bool:
         """Take tags off the recipients; returns whether the message gets a field that says what it is."""
-        if transaction.connection.user or (visit is not None and visit.policy.access is AccessRule.RELAY):
-            return False
-        return verification.settle(transaction, accepts_untagged=visit is not None and visit.policy.accept_untagged_bounces)
+        policy = visit.policy if visit is not None else None
+        is_ours = bool(transaction.connection.user) or (policy is not None and policy.access is AccessRule.RELAY)
+        accepts_untagged = policy is not None and policy.accept_untagged_bounces
+        return verification.settle(transaction, is_ours=is_ours, accepts_untagged=accepts_untagged)
 
     async def _take_known(self, transaction: Transaction, relay: IncomingRelay | None, *, is_marked: bool) -> None:
         """Find out what has to be asked for, then go on."""

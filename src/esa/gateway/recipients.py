@@ -62,14 +62,17 @@ class Recipients:
         if len(transaction.recipients) >= policy.max_rcpts_per_msg:
             self._tell_refused(transaction, forward_path, TOO_MANY_RECIPIENTS, by=BY_LIMIT)
             return self._say(visit, TOO_MANY_RECIPIENTS)
-        if policy.access is AccessRule.RELAY or connection.user:
-            return self._take(transaction, forward_path, visit, _RELAYED, is_known=True)
+        is_ours = policy.access is AccessRule.RELAY or bool(connection.user)
         if self._verification is not None:
             given, accepts = forward_path, policy.accept_untagged_bounces
-            forward_path, finding = self._verification.look(transaction.reverse_path, forward_path, accepts_untagged=accepts)
+            forward_path, finding = self._verification.look(
+                transaction.reverse_path, forward_path, is_ours=is_ours, accepts_untagged=accepts
+            )
             if (refused := self._verification.refusal(finding)) is not None:
                 self._tell_refused(transaction, given, refused, f"{finding.value} bounce", by=events.BY_BOUNCE_VERIFICATION)
                 return self._say(visit, refused)
+        if is_ours:
+            return self._take(transaction, forward_path, visit, _RELAYED, is_known=True)
         recipient = recipient_of(forward_path)
         if recipient.local_part == POSTMASTER:
             recipient = postmaster_of(recipient, connection.server.hostname)

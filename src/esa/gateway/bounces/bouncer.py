@@ -22,7 +22,7 @@ from esa.gateway.bounces.notification import Notification, compose, envelope_of
 from esa.gateway.bounces.pace import Pace
 from esa.gateway.bounces.telling import DOUBLE, Message, Untold, given_up, plan
 from esa.gateway.events import Event as Log
-from esa.message.envelope import Session
+from esa.message.envelope import Options, Session
 from esa.message.trace import header_end, strip_result_fields
 from esa.policy.bounce_profile import BounceProfile
 from esa.store.debts import WRITER, Payment, generated_event
@@ -150,14 +150,15 @@ class Bouncer:
                 identifier,
                 _arrived(first),
                 original=original,
-                returns_body=is_whole and first.is_outgoing and options is not None and options.ret.upper() == "FULL",
+                returns_body=is_whole and first.is_outgoing and _wants_body(options),
                 envelope_id=options.envelope_id if options is not None else "",
                 smtputf8=first.envelope.smtputf8,
                 profile=message.profile,
                 now=now,
             )
         )
-        envelope = envelope_of(message.to, composed, number=self._numbers.next(Kind.MESSAGE) if self._numbers is not None else 0)
+        number = self._numbers.next(Kind.MESSAGE) if self._numbers is not None else 0
+        envelope = envelope_of(message.to, composed, number, requiretls=options is not None and options.requiretls)
         action = message.recipients[0].action
         reason = f"notification of {first.message}"
         splinter = Splinter((message.to,), "deliver", reason, signs=True, is_silent=message.is_alternate)
@@ -196,6 +197,11 @@ def identifier_of(message: Message) -> str:
     since = min(debt.at for debts in message.debts.values() for debt in debts)
     what = repr((message.entries[0].message, message.kind, message.to, sorted(message.debts), told, sorted(message.warnings.items())))
     return identifier_at(since, hashlib.sha256(what.encode("utf-8", "backslashreplace")).digest())
+
+
+def _wants_body(options: Options | None) -> bool:
+    """Whether the sender asked for all of the message; what never leaves without TLS is not handed about in notifications (RFC 8689 section 5)."""
+    return options is not None and options.ret.upper() == "FULL" and not options.requiretls
 
 
 def _arrived(entry: Entry) -> float:

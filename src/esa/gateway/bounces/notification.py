@@ -107,9 +107,9 @@ def compose(report: Notification) -> Composed:
     return Composed(_head(fields, top, encoding) + content, not fields.isascii())
 
 
-def envelope_of(to: str, composed: Composed, number: int = 0) -> Envelope:
+def envelope_of(to: str, composed: Composed, number: int = 0, *, requiretls: bool = False) -> Envelope:
     """Its return path is null, so that nothing answers it with another (RFC 5321 section 4.5.5, RFC 3461 section 6.1)."""
-    options = Options(recipients=(RecipientOptions(to, "NEVER"),))
+    options = Options(requiretls=requiretls, recipients=(RecipientOptions(to, "NEVER"),))
     smtputf8 = composed.smtputf8 or not to.isascii()
     return Envelope("", (to,), len(composed.content), "8BITMIME", smtputf8, options, number)
 

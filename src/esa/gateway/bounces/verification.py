@@ -1,7 +1,7 @@
 """Bounce verification at the listener: who gets mail with a null return path, and under which address.
 
-Recipient access and all behind it see addresses without their tag. Tags are taken off mail of strangers only: who may relay sends to any domain,
-and the tags of others are none of ours to change.
+Recipient access and all behind it see addresses without their tag. Of mail of those who may send to any domain only our own tags are taken off:
+those of others are none of ours to change.
 """
 
 from __future__ import annotations
@@ -37,8 +37,14 @@ class Verification:
         self._keys, self._exceptions, self._now = keys, exceptions, now
         self._refuses, self._field = refuses, f"{clean(header, ascii_only=True)}\r\n".encode() if header else b""
 
-    def look(self, reverse_path: str, forward_path: str, *, accepts_untagged: bool = False) -> tuple[str, Finding]:
-        """The recipient without a tag, and what it is; of mail that has a return path no tag is asked for."""
+    def look(self, reverse_path: str, forward_path: str, *, is_ours: bool, accepts_untagged: bool = False) -> tuple[str, Finding]:
+        """The recipient without a tag, and what it is; of mail that has a return path no tag is asked for.
+
+        `is_ours`: the client may send to any domain. Of its mail only tags of our own keys are taken off.
+        """
+        if is_ours:
+            found = check(forward_path, self._keys.current(), self._now(), self._exceptions)
+            return (found.address if found.finding in (Finding.VALID, Finding.EXPIRED) else forward_path), Finding.EXEMPT
         if reverse_path:
             return untagged(forward_path), Finding.EXEMPT
         found = self._check(forward_path, accepts_untagged=accepts_untagged)
@@ -54,11 +60,11 @@ class Verification:
     def refusal(self, finding: Finding) -> Reply | None:
         return None if not self._refuses or finding in (Finding.VALID, Finding.EXEMPT) else REFUSED
 
-    def settle(self, transaction: Transaction, *, accepts_untagged: bool = False) -> bool:
+    def settle(self, transaction: Transaction, *, is_ours: bool, accepts_untagged: bool = False) -> bool:
         """Take the tags off the recipients of a complete transaction. Returns whether the message has to be marked."""
         is_marked = False
         for place, path in enumerate(transaction.recipients):
-            address, finding = self.look(transaction.reverse_path, path, accepts_untagged=accepts_untagged)
+            address, finding = self.look(transaction.reverse_path, path, is_ours=is_ours, accepts_untagged=accepts_untagged)
             is_marked = is_marked or finding not in (Finding.VALID, Finding.EXEMPT)
             if address != path:
                 transaction.recipients[place] = address

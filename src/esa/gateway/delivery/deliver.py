@@ -381,11 +381,11 @@ class Deliverer:
         if self._bouncer is not None:
             self._bouncer.look()
         batch = self._reader.read()
-        if self._bouncer is not None and not batch:
-            self._bouncer.begin()
         due = self._queue.next_due()
         is_crowd_due = self._queue.is_crowded and moment - self._looked > _SLOW_POLL
         if not (outcomes or batch or is_crowd_due or (due is not None and due <= now)):
+            if self._bouncer is not None:
+                self._bouncer.begin()
             return [], False
         self._looked = moment
         self._destinations.begin(outcomes)
@@ -395,6 +395,8 @@ class Deliverer:
             self._destinations.undo()
             raise
         self._reader.advance(batch)
+        if self._bouncer is not None and batch.is_complete:
+            self._bouncer.begin()
         return claimed, bool(outcomes or batch or claimed)
 
     def _keep_house(self, now: float) -> None:
