@@ -62,7 +62,7 @@ class Bouncer:
         self._spool = Spool(self._folder, WRITER)
         self._unpaid: list[Payment] = []  # of notifications that are committed
         self._late: list[str] = []  # keys of entries whose notification has to wait
-        self._has_begun = False
+        self._has_begun = self._is_working = False
         self._looked = self._told = self._rotated = 0.0
         self._found: list[Entry] = []
 
@@ -76,9 +76,9 @@ class Bouncer:
     # --- in the thread of the queue
 
     def look(self) -> None:
-        """Fetch what owes something by now. Raises StoreError."""
+        """Fetch what owes something by now; not while what was fetched is not paid, or it would be told twice. Raises StoreError."""
         now = time.monotonic()
-        if not self._has_begun or self._found or now - self._looked < LOOK:
+        if not self._has_begun or self._is_working or self.has_work or now - self._looked < LOOK:
             return
         self._looked = now
         if self._pace.is_spent:
@@ -103,11 +103,15 @@ class Bouncer:
 
     async def work(self, turn: asyncio.Lock) -> None:
         """Tell, and pay. Raises StoreError; what was found is looked for again then."""
-        found, self._found = self._found, []
-        if not self._unpaid:
-            await asyncio.to_thread(self._write, found, time.time())
-        async with turn:
-            await asyncio.to_thread(self.pay)
+        self._is_working = True
+        try:
+            found, self._found = self._found, []
+            if not self._unpaid:
+                await asyncio.to_thread(self._write, found, time.time())
+            async with turn:
+                await asyncio.to_thread(self.pay)
+        finally:
+            self._is_working = False
 
     def _write(self, entries: Sequence[Entry], now: float) -> None:
         """Commit notifications about these entries. Raises StoreError; then none of them is there, and nothing is paid."""

@@ -322,8 +322,7 @@ class Deliverer:
             await self._finish()
 
     async def _finish(self) -> None:
-        if self._telling is not None:
-            self._telling.cancel()
+        if self._telling is not None:  # not cut off: it uses the queue in a thread
             await asyncio.wait([self._telling])
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=GRACE)
