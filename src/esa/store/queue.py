@@ -367,7 +367,7 @@ class Queue:
         next_attempt = now + profile.schedule.delay(entry.attempts)
         debts: tuple[Debt, ...] = ()
         if self._profiles is not None:
-            if entry.report_at:  # something may have been paid meanwhile
+            if entry.debts or (entry.report_at and pending):  # something may have been paid, or warned of, meanwhile
                 entry = entry_at(self._connection, entry.key) or entry
             debts = (*entry.debts, *debts_of(outcome, failed_now))
         self._waiting.ended(entry.destination)
