@@ -267,7 +267,10 @@ def test_every_setting_is_asked_for_somewhere() -> None:
     """A setting that nothing reads would be a promise that nothing keeps; of those few that wait, `esa config check` says so."""
     package = Path(esa.config.__file__).parent.parent
     readers = [path for path in package.rglob("*.py") if path.parent.name != "config"]
-    within = [package / "config" / name for name in ("content_filters.py", "filters.py", "load.py", "policies.py", "sender_groups.py")]
+    within = [
+        package / "config" / name
+        for name in ("bounces.py", "content_filters.py", "filters.py", "load.py", "policies.py", "sender_groups.py")
+    ]
     text = "\n".join(path.read_text("utf-8") for path in [*readers, *within])
     for table in map(table_of, Configuration.model_fields):
         for name in table.model_fields:

@@ -55,6 +55,12 @@ mail: {address}
 departmentNumber: {group}
 """
 TABLES = """
+[[bounce_profile]]
+name = "short"
+max_time_in_queue = "2 h"
+[[bounce_profile]]
+name = "never"
+send_hard_bounces = false
 [[listener]]
 name = "OutboundMail"
 interface = "Data 2"

@@ -13,10 +13,11 @@ import pytest
 from esa.gateway.delivery.back_off import BackOff
 from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
 from esa.gateway.delivery.transaction import Attempt
+from esa.policy.bounce_profile import RetrySchedule
 from esa.policy.destination_controls import DestinationControl
 from esa.policy.smtp_routes import BY_DNS, TO_MAILDIR, SmtpRoute, parse_route
 from esa.store.entry import Result
-from esa.store.queue import Queue, RetrySchedule
+from esa.store.queue import Queue
 from esa.store.record import EventName
 from esa.store.selection import Selection
 from tests.gateway.name_server import name_server

@@ -75,13 +75,18 @@ def test_deliveries_that_fail_or_wait_are_told_for_each_recipient(told: Told) ->
     events.info(Event.DELIVERY_DEFERRED, mid=4, dcid=5, rids="0", reply="452 4.2.2 Mailbox temporarily full.")
     events.info(Event.DELIVERY_DEFERRED, mid=4, rids="0", reply="no connection to mx:25 within 30 s")
     events.warning(Event.DELIVERY_FAILED, reason="expired; nobody answers")
+    events.warning(
+        Event.DELIVERY_FAILED, mid=5, dcid=6, rids="1", reply="expired; the last reply was: 452 4.2.2 Mailbox full", finished=True
+    )
     assert told() == [
         "Warning: Bounced: DCID 3 MID 4 to RID 0 - 5.1.0 - Unknown address error ('550', ['<jane@yourdomain.com>... Relaying denied']) []",
         "Warning: Bounced: DCID 3 MID 4 to RID 1 - 5.1.0 - Unknown address error ('550', ['<jane@yourdomain.com>... Relaying denied']) []",
         "Warning: Message finished MID 4 done",
         "Info: Delayed: DCID 5 MID 4 to RID 0 - 4.2.2 - Mailbox full ('452', ['Mailbox temporarily full.']) []",
         "Info: Delayed: DCID 0 MID 4 to RID 0 - 4.4.0 - Other network problem ('000', ['no connection to mx:25 within 30 s']) []",
-        "Warning: Bounced: DCID 0 MID 0 to RID 0 - 5.4.0 - Other network problem ('000', ['expired; nobody answers']) []",
+        "Warning: Bounced: DCID 0 MID 0 to RID 0 - 5.4.7 - Delivery expired (message too old) ('000', ['nobody answers']) []",
+        "Warning: Bounced: DCID 6 MID 5 to RID 1 - 5.4.7 - Delivery expired (message too old) ('452', ['Mailbox full']) []",
+        "Warning: Message finished MID 5 done",
     ]
 
 
@@ -210,4 +215,20 @@ def test_splinters_name_their_policies_and_a_filters_entry_has_a_line_of_its_own
         "Info: MID 7 matched some recipients for per-recipient policy DEFAULT in the inbound table",
         "Info: MID 7 queued for delivery",
         "Info: MID 7 Custom Log Entry: seen\\x0aMID 8 forged",
+    ]
+
+
+def test_a_bounce_is_a_message_of_its_own_and_one_that_is_not_ours_is_refused(told: Told) -> None:
+    events.info(Event.BOUNCE_QUEUED, id="A", mid=4, to="<anna@example.org>", notification="B", notification_mid=9, size=1234, recipients=1)
+    events.warning(Event.BOUNCE_DROPPED, id="A", mid=5, reverse_path="<>", recipients=1, reason="double bounce: the return path is null")
+    events.info(Event.RECIPIENT_REFUSED, mid=26603, icid=125192, recipient="<bob@example.com>", by=events.BY_BOUNCE_VERIFICATION)
+    assert told() == [
+        "Info: Start MID 9 ICID 0",
+        "Info: MID 9 was generated for bounce of MID 4",
+        "Info: MID 9 ICID 0 From: <>",
+        "Info: MID 9 ICID 0 RID 0 To: <anna@example.org>",
+        "Info: MID 9 ready 1234 bytes from <>",
+        "Info: MID 9 queued for delivery",
+        "Warning: MID 5 no bounce is sent to <>: double bounce: the return path is null",
+        "Info: MID 26603 ICID 125192 invalid bounce, rcpt address <bob@example.com> rejected by bounce verification.",
     ]

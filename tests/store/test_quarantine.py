@@ -179,7 +179,7 @@ def test_a_quarantine_of_the_version_before_keeps_its_items(tmp_path: Path) -> N
     [item] = add(quarantine, tmp_path, record)
     quarantine.close()
     with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
-        for column in ("quarantines", "mailhost", "encrypts", "is_copy", "signs"):
+        for column in ("quarantines", "mailhost", "encrypts", "is_copy", "signs", "bounce_profile", "is_outgoing"):
             database.execute(f"ALTER TABLE item DROP COLUMN {column}")
         database.execute("PRAGMA user_version=1")
         database.commit()

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from esa.errors import StoreError
+from esa.policy.bounce_profile import RetrySchedule
 from esa.store.database import open_database
 from esa.store.entry import FILE_NAME, Entry, Outcome, Result, splinter_key
-from esa.store.queue import Queue, RetrySchedule
+from esa.store.queue import Queue
 from esa.store.queue_table import CHANGES, SCHEMA
 from esa.store.queue_view import QueueView
 from esa.store.record import EventName, Splinter
@@ -25,7 +26,7 @@ NOW = 1_800_000_000.0
 
 
 def opened(state: Path, **schedule: float) -> Queue:
-    return Queue(state, RetrySchedule(**schedule) if schedule else None)
+    return Queue(state, RetrySchedule(schedule["initial"], schedule["maximum"], schedule["expire"]) if schedule else None)
 
 
 def imported(queue: Queue, state: Path, *, capacity: int = 100, now: float = NOW) -> list[Entry]:
@@ -295,7 +296,7 @@ def test_files_kept_apart_that_a_crash_left_without_an_entry_are_swept_up_at_sta
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_queue_of_each_version_before_keeps_its_entries(tmp_path: Path, version: int) -> None:
     path = tmp_path / FILE_NAME
     first = (
@@ -304,7 +305,7 @@ def test_a_queue_of_each_version_before_keeps_its_entries(tmp_path: Path, versio
         "reason TEXT NOT NULL, envelope TEXT NOT NULL, recipients TEXT NOT NULL, writer TEXT NOT NULL, segment TEXT NOT NULL, "
         "offset INTEGER NOT NULL, length INTEGER NOT NULL) WITHOUT ROWID"
     )
-    tables = [first, "CREATE INDEX entry_due ON entry (state, next_attempt)", *SCHEMA[2:]]
+    tables = [first, "CREATE INDEX entry_due ON entry (state, next_attempt)", *SCHEMA[3:]]
     older = [*tables, *(statement for number in range(1, version) for statement in CHANGES[number])]
     values = ("m", 0, "waiting", 1, 0.0, 0.0, "a@example.net", 1, "", '["a@example.net",["b@x"],1,"7BIT",false]', '[["b@x","pending",""]]')
     with contextlib.closing(open_database(path, older, version=version)) as connection:

@@ -41,6 +41,7 @@ COMMANDS = {
     "report": ("esa.cli.report", "Tell what the gateway has stopped."),
     "cert": ("esa.cli.cert", "See, check and request certificates."),
     "dkim": ("esa.cli.dkim", "Make, show and try the keys that sign outgoing mail."),
+    "bounce-verification": ("esa.cli.bounce_verification", "Make, list and purge the keys that tag return paths."),
     "tlsverify": ("esa.cli.tlsverify", "Verify the TLS of a domain's mail servers."),
     "tlsrpt": ("esa.cli.tlsrpt", "See what came of TLS with other servers, and reports on it."),
     "evaluate": ("esa.cli.evaluate", "Measure a model on labelled mail."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -10,12 +11,14 @@ import click
 from esa.cli.queue_audit import audit
 from esa.cli.queue_check import check, rebuild
 from esa.cli.queue_hosts import hosts
+from esa.cli.queue_profile import profile_finder
 from esa.cli.queue_suspend import drain, resume, status, suspend
 from esa.cli.queue_verbs import bounce, delete, redirect, retry, selection_of, selection_options
 from esa.cli.state import find_state, iso, local, nothing_like, size_for_people, state_options
 from esa.cli.terminal import counted, json_option, print_json, print_table, printable, say
 
 if TYPE_CHECKING:
+    from esa.policy.bounce_profile import BounceProfile
     from esa.store.entry import Entry
     from esa.store.selection import Selection
 
@@ -60,15 +63,16 @@ def list_entries(
     """
     entries = _entries(find_state(state, config_file), selection_of((), destination, sender, recipient), failed=failed)
     if as_json:
+        profile_of = profile_finder(state, config_file)
         for entry in entries:
-            print_json(_document(entry))
+            print_json(_document(entry, profile_of(entry)))
         return
     if entries:
         _print_table(entries)
-    counts = {name: sum(entry.state == name for entry in entries) for name in ("waiting", "in_flight", "failed")}
-    say(
-        f"{counted(len(entries), 'entry', 'entries')}: {counts['waiting']} waiting, {counts['in_flight']} in flight, {counts['failed']} failed"
-    )
+    counts = Counter(entry.state for entry in entries)
+    told = f"{counts['waiting']} waiting, {counts['in_flight']} in flight, {counts['failed']} failed"
+    told += f", {counts['reporting']} with a bounce to send" if counts["reporting"] else ""
+    say(f"{counted(len(entries), 'entry', 'entries')}: {told}")
 
 
 @command.command()
@@ -80,27 +84,29 @@ def show(keys: tuple[str, ...], as_json: bool, state: Path | None, config_file: 
     entries = _entries(find_state(state, config_file), selection_of(keys, "", "", ""))
     if not entries:
         raise nothing_like(keys, "the queue", "esa queue list")
+    profile_of = profile_finder(state, config_file)
     for entry in entries:
         if as_json:
-            print_json(_document(entry))
+            print_json(_document(entry, profile_of(entry)))
         else:
-            _print_entry(entry)
+            _print_entry(entry, profile_of(entry))
 
 
 def _entries(state: Path, selection: Selection, *, failed: bool = False) -> list[Entry]:
+    from esa.store.entry import STATES
     from esa.store.queue_view import QueueView
-    from esa.store.selection import ANY_STATE
 
     view = QueueView.open(state)
     if view is None:
         return []
     try:
-        return list(view.selected(selection, states=("failed",) if failed else ANY_STATE))
+        return list(view.selected(selection, states=("failed",) if failed else STATES))
     finally:
         view.close()
 
 
-def _document(entry: Entry) -> dict[str, object]:
+def _document(entry: Entry, profile: BounceProfile | None) -> dict[str, object]:
+    waits = entry.state in ("waiting", "in_flight")
     return {
         "id": entry.key,
         "message": entry.message,
@@ -113,11 +119,14 @@ def _document(entry: Entry) -> dict[str, object]:
         "next_attempt": iso(entry.next_attempt) if entry.state == "waiting" else None,
         "reason": entry.reason,
         "destination": entry.destination,
+        "bounce_profile": profile.name if profile is not None else entry.bounce_profile or None,
+        "given_up_at": iso(entry.accepted_at + profile.schedule.expire) if profile is not None and waits else None,
+        "delay_warnings": entry.warnings,
     }
 
 
 def _next(entry: Entry) -> str:
-    return {"waiting": local(entry.next_attempt), "in_flight": "now", "failed": "never"}[entry.state]
+    return {"waiting": local(entry.next_attempt), "in_flight": "now", "failed": "never", "reporting": "never"}[entry.state]
 
 
 def _print_table(entries: list[Entry]) -> None:
@@ -139,14 +148,30 @@ def _print_table(entries: list[Entry]) -> None:
     print_table(columns, rows, right=("tries", "size"), below=("destination", "from", "to", "reason"))
 
 
-def _print_entry(entry: Entry) -> None:
+def _print_entry(entry: Entry, profile: BounceProfile | None) -> None:
     lines = [
         f"{entry.key}  {entry.state}",
         f"  accepted  {local(entry.accepted_at)}, {size_for_people(entry.size)}",
         f"  attempts  {entry.attempts}, next {_next(entry)}",
         f"  goes to   {printable(entry.destination) or 'not known yet'}",
+        f"  profile   {_profile(entry, profile)}",
         f"  from      <{printable(entry.envelope.reverse_path)}>",
     ]
     for recipient in entry.recipients:
         lines.append(f"  to        {printable(recipient.address)}  {recipient.status}  {printable(recipient.reply)}".rstrip())
     click.echo("\n".join(lines))
+
+
+def _profile(entry: Entry, profile: BounceProfile | None) -> str:
+    """The bounce profile, and what it comes to for this entry."""
+    if profile is None:
+        return printable(entry.bounce_profile) or "as esa.toml says: give --config"
+    if entry.state == "reporting":
+        return f"{profile.name}; its sender is to be told"
+    if entry.state == "failed":
+        return profile.name
+    warned = f"; its sender has been warned {counted(entry.warnings, 'time')}" if entry.warnings else ""
+    limit = (
+        f"given up at {local(entry.accepted_at + profile.schedule.expire)} or after {counted(profile.schedule.retries, 'retry', 'retries')}"
+    )
+    return f"{profile.name}, {limit}{warned}"

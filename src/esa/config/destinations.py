@@ -104,7 +104,10 @@ class DestinationTable(Table):
     tls_names: Annotated[tuple[Annotated[str, AfterValidator(domain)], ...], Field(strict=False)] = Field(
         default=(), description="Names that its certificates may stand for in the place of the domain, under the modes that verify."
     )
-    bounce_profile: str = Field(default="", max_length=64, description="Name of the bounce profile. It has no effect yet.")
+    bounce_profile: str = Field(default="", max_length=64, description="Bounce profile of its mail. Empty: that of the listener.")
+    bounce_verification: bool = Field(
+        default=False, description="Whether return paths of our senders are tagged on the way to it, as [bounce_verification] says."
+    )
 
 
 class DeliveryInterface(Table):
@@ -145,6 +148,7 @@ def controls_of(tables: Sequence[DestinationTable], concurrency: int) -> list[tu
                 Mode(table.tls),
                 table.tls_names,
                 table.bounce_profile,
+                table.bounce_verification,
             ),
         )
         for table in tables

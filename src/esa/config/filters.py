@@ -15,6 +15,7 @@ from pydantic import Field
 from esa.config.dictionary_file import files_of
 from esa.config.values import Table, Texts
 from esa.errors import ConfigurationError
+from esa.policy.bounce_profile import DEFAULT
 from esa.policy.filters.note import Notes
 from esa.policy.filters.plan import FilterPlan
 from esa.policy.filters.read import faults_in, read
@@ -119,6 +120,7 @@ def scope_of(configuration: Configuration, base: Path = Path()) -> Scope:
         listeners=frozenset(listener.name for listener in configuration.listener),
         interfaces=frozenset(listener.interface or listener.name for listener in configuration.listener),
         delivery_interfaces=frozenset(one.name for one in configuration.delivery_interface),
+        bounce_profiles=frozenset([DEFAULT, *(profile.name for profile in configuration.bounce_profile)]),
         texts=resources(configuration.filters, base),
         is_left_to_right=configuration.filters.left_to_right,
     )

@@ -18,6 +18,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from esa.config import units
+from esa.config.bounces import BounceProfileTable, Bounces, BounceVerification, contradictions_of_verification
+from esa.config.bounces import contradictions_of as contradictions_of_bounces
 from esa.config.ciphers import DEFAULT as DEFAULT_CIPHERS
 from esa.config.ciphers import PROFILES, Version, lint
 from esa.config.content_filters import ContentFilter
@@ -142,6 +144,11 @@ class Listener(Table):
         default="",
         max_length=100,
         description='Name that filters know its address by, as "Data 1" (recv-int, $RecvInt). Empty: the name of the listener.',
+    )
+    bounce_profile: str = Field(
+        default="",
+        max_length=64,
+        description="Bounce profile of mail that comes in here, where neither a filter nor its destination has one. Empty: Default.",
     )
     address: Address = Field(default="127.0.0.1", description='Address to listen on. "0.0.0.0" or "::": every address of the machine.')
     port: int = Field(
@@ -285,7 +292,7 @@ class Delivery(Table):
     )
     retry_max: Duration = Field(default=HOUR, ge=1, le=DAY, description="Longest wait between two attempts.")
     expire: Duration = Field(
-        default=5 * DAY, ge=MINUTE, le=60 * DAY, description="Age at which undelivered mail is given up and kept as failed."
+        default=3 * DAY, ge=MINUTE, le=60 * DAY, description="Age at which undelivered mail is given up, and its sender told."
     )
     dns_port: int = Field(default=25, ge=1, le=65_535, description="Port of hosts that are found by DNS; another one is for laboratories.")
     dns_unreachable: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(strict=False)] = Field(
@@ -397,6 +404,9 @@ class Configuration(Table):
     smtp_route: Annotated[tuple[SmtpRouteTable, ...], Field(strict=False)] = ()
     destination: Annotated[tuple[DestinationTable, ...], Field(strict=False)] = ()
     delivery_interface: Annotated[tuple[DeliveryInterface, ...], Field(strict=False)] = ()
+    bounce_profile: Annotated[tuple[BounceProfileTable, ...], Field(strict=False)] = ()
+    bounces: Bounces = Bounces()
+    bounce_verification: BounceVerification = BounceVerification()
     filters: Filters = Filters()
     mail_policy: Annotated[tuple[MailPolicy, ...], Field(strict=False)] = (MailPolicy(),)
     content_filter: Annotated[tuple[ContentFilter, ...], Field(strict=False)] = ()
@@ -565,6 +575,14 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     modes = [one.tls for one in configuration.destination]
     for where, what, mend in contradictions_of_delivery_tls(configuration.delivery_tls, modes, configuration.dns.servers):
         yield Contradiction(where, what, mend)
+    naming = [
+        *(("destination", number, one.bounce_profile) for number, one in enumerate(configuration.destination)),
+        *(("listener", number, one.bounce_profile) for number, one in enumerate(configuration.listener)),
+    ]
+    places_of_profiles = [((table, number, "bounce_profile"), profile) for table, number, profile in naming]
+    yield from starmap(Contradiction, contradictions_of_bounces(configuration.bounce_profile, places_of_profiles, configuration.delivery))
+    tags = any(one.bounce_verification for one in configuration.destination)
+    yield from starmap(Contradiction, contradictions_of_verification(configuration.bounce_verification, tags=tags))
     for where, what, mend in contradictions_of_dkim(configuration.dkim):
         yield Contradiction(("dkim", *where), what, mend)
     chains = [policy.content_filters for policy in configuration.mail_policy]

@@ -150,6 +150,9 @@ class MailFlowPolicy(Table):
             'or refused with 554 ("refuse").'
         ),
     )
+    accept_untagged_bounces: bool = Field(
+        default=False, description="Whether [bounce_verification] lets mail with a null return path pass to addresses without a tag."
+    )
     greylist: bool = Field(
         default=False, description="Whether senders that are not known are told to come back, 451, as [greylisting] says; mail servers do."
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esa.config.advice import ANTI_SPAM_OFF
+from esa.config.bounces import exceptions_of
 from esa.config.policies import policies_of
 from esa.config.recipient_access import entries_of
 from esa.config.relays import relays_of
@@ -20,8 +21,11 @@ from esa.config.schema import Configuration, Listener
 from esa.config.sender_groups import groups_of
 from esa.engine.resolver import Resolver
 from esa.engine.scanner import Scanner
+from esa.gateway import events
+from esa.gateway.bounces.verification import Verification
 from esa.gateway.deciding import Decider
 from esa.gateway.directory.sources import Directory
+from esa.gateway.events import Event as Log
 from esa.gateway.limits import Limits
 from esa.gateway.metrics import Row
 from esa.gateway.rates import NodeRates
@@ -33,6 +37,7 @@ from esa.policy.host_access import HostAccess, Needs
 from esa.policy.incoming_relay import IncomingRelays
 from esa.policy.recipient_access import RecipientAccess
 from esa.policy.reputation import Histories, Reputation
+from esa.store.bounce_keys import Keys
 
 if TYPE_CHECKING:
     from esa.gateway.dns import Dns
@@ -50,6 +55,7 @@ class Assembly:
     access: Mapping[str, RecipientAccess]
     relays: IncomingRelays
     reputation: Reputation
+    verification: Verification | None = None
 
     def sender_facts(self, resolver: Resolver | None, row: Row | None = None, now: Callable[[], float] = time.time) -> SenderFacts:
         """What finds out about connecting hosts; `resolver` None asks nobody. `now`: Unix seconds, that histories fade by."""
@@ -68,7 +74,15 @@ class Assembly:
     ) -> ListenerReceiver:
         """What a listener asks."""
         return ListenerReceiver(
-            route, self.access[listener], self.hosts[listener], facts, rates, self.relays, directory=directory, groups=groups
+            route,
+            self.access[listener],
+            self.hosts[listener],
+            facts,
+            rates,
+            self.relays,
+            directory=directory,
+            groups=groups,
+            verification=self.verification,
         )
 
 
@@ -102,6 +116,25 @@ def assemble(
         {listener.name: make_recipient_access(configuration, listener) for listener in configuration.listener},
         IncomingRelays(relays_of(configuration.incoming_relay)),
         make_reputation(configuration, histories),
+        make_verification(configuration),
+    )
+
+
+def make_verification(configuration: Configuration) -> Verification | None:
+    """What looks at recipients of bounces; None where return paths are neither tagged nor asked for a tag."""
+    given = configuration.bounce_verification
+    if not (given.enabled or any(one.bounce_verification for one in configuration.destination)):
+        return None
+    rejects = given.enabled and given.action == "reject"
+    marks = given.enabled and given.action == "header"
+    return Verification(make_keys(configuration), exceptions_of(given), refuses=rejects, header=given.header if marks else "")
+
+
+def make_keys(configuration: Configuration) -> Keys:
+    """The keys that tag return paths."""
+    path = configuration.state / configuration.bounce_verification.keys
+    return Keys(
+        path, failed=lambda fault: events.error(Log.BOUNCE_KEYS_FAILED, reason=str(fault), consequence="the keys known before hold")
     )
 
 

@@ -53,7 +53,14 @@ def sent_beside(
     for copy in outcome.blind_copies:
         if copy.is_scanned:  # a message of its own
             continue
-        splinter = Splinter(copy.addresses, "deliver", f"copy ({_filter_of(outcome, 'bcc')})", route_of(copy.mailhost), is_copy=True)
+        splinter = Splinter(
+            copy.addresses,
+            "deliver",
+            f"copy ({_filter_of(outcome, 'bcc')})",
+            route_of(copy.mailhost),
+            is_copy=True,
+            is_silent=not copy.return_path,  # the sender does not know of it
+        )
         yield Copy(envelope_of(copy, envelope, envelope.size), splinter, edits_of(copy, edits))
     for one in outcome.notices:
         path = one.return_path

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from esa.engine.verdict import Report, Verdict
-from esa.gateway.backscatter import Backscatter
+from esa.gateway.bounces.backscatter import Backscatter
 from esa.gateway.origin import Origin
 from esa.gateway.visit import Visit
 from esa.message.content import Message

@@ -21,6 +21,7 @@ from typing import Literal, TextIO
 
 FieldValue = str | int | float | bool | None
 LogFormat = Literal["text", "json", "asyncos"]
+BY_BOUNCE_VERIFICATION = "bounce verification"  # value of `by` of a refused recipient that AsyncOS's form has a line of its own for
 CONTENT_FIELDS = frozenset({"subject"})  # of mail: for AsyncOS's form, whose readers look for them
 
 
@@ -89,6 +90,10 @@ class Event(StrEnum):
     DELIVERY_DEFERRED = "delivery.deferred"
     DELIVERY_FAILED = "delivery.failed"
     DELIVERY_DUPLICATED = "delivery.possibly_duplicated"
+    BOUNCE_QUEUED = "bounce.queued"
+    BOUNCE_DROPPED = "bounce.dropped"
+    BOUNCES_WAIT = "bounces.wait"
+    BOUNCE_KEYS_FAILED = "bounce_keys.failed"
     QUARANTINE_KEPT = "quarantine.kept"
     QUARANTINE_RELEASED = "quarantine.released"
     QUARANTINE_DELETED = "quarantine.deleted"

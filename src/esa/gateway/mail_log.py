@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-from esa.gateway.events import Event, EventRecord, FieldValue, escape, line, quote
+from esa.gateway.events import BY_BOUNCE_VERIFICATION, Event, EventRecord, FieldValue, escape, line, quote
+from esa.store.debts import EXPIRED
 
 Fields: TypeAlias = Mapping[str, FieldValue]
 Lines: TypeAlias = Iterator[str]
@@ -26,6 +27,7 @@ QUARANTINE = "Spam"
 MAIL_POLICY = "DEFAULT"
 _LEVELS = ((logging.ERROR, "Critical"), (logging.WARNING, "Warning"), (logging.NOTSET, "Info"))
 _SPAM = {"clean": "negative", "suspect": "suspect", "positive": "positive"}
+_EXPIRED = "expired; "  # before why mail was given up
 _REPLY = re.compile(r"([2-5]\d\d)(?: ([245]\.\d{1,3}\.\d{1,3}))? ?(.*)", re.DOTALL)
 _STATUS_WORDS = {  # RFC 3463, in AsyncOS's words where it has its own
     "1.0": "Unknown address error",
@@ -171,6 +173,28 @@ def _message_refused(fields: Fields) -> Lines:
     yield f"Message finished MID {mid} aborted"
 
 
+def _recipient_refused(fields: Fields) -> Lines:
+    mid, icid, recipient, by = fields["mid"], fields["icid"], _path(fields.get("recipient")), _word(fields.get("by"))
+    if by == BY_BOUNCE_VERIFICATION:
+        yield f"MID {mid} ICID {icid} invalid bounce, rcpt address {recipient} rejected by bounce verification."
+    else:
+        yield f"MID {mid} ICID {icid} To: {recipient} Rejected by {by}"
+
+
+def _bounce_made(fields: Fields) -> Lines:
+    mid = fields.get("notification_mid", 0)
+    yield f"Start MID {mid} ICID 0"
+    yield f"MID {mid} was generated for bounce of MID {fields['mid']}"
+    yield f"MID {mid} ICID 0 From: <>"
+    yield f"MID {mid} ICID 0 RID 0 To: {_path(fields.get('to'))}"
+    yield f"MID {mid} ready {fields.get('size')} bytes from <>"
+    yield f"MID {mid} queued for delivery"
+
+
+def _bounce_dropped(fields: Fields) -> Lines:
+    yield f"MID {fields['mid']} no bounce is sent to {_path(fields.get('reverse_path'))}: {_word(fields.get('reason'))}"
+
+
 # --- next hops --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -194,8 +218,9 @@ def _bounced(fields: Fields) -> Lines:
 
 
 def _not_sent(word: str, kind: str, fields: Fields) -> Lines:
-    code, status, words = _parts(fields.get("reply") or fields.get("reason"))
-    detail = status[2:] if status[:1] == kind else "1.0" if code != "000" else "4.0"
+    said = str(fields.get("reply") or fields.get("reason"))
+    code, status, words = _parts(said.removeprefix(EXPIRED).removeprefix(_EXPIRED))
+    detail = "4.7" if said.startswith(_EXPIRED) else status[2:] if status[:1] == kind else "1.0" if code != "000" else "4.0"
     meaning = _STATUS_WORDS.get(detail, "Other error")
     for rid in str(fields["rids"]).split(", "):
         yield (
@@ -253,7 +278,6 @@ _LINES: dict[Event, tuple[str, ...]] = {
     Event.AUTHENTICATION_FAILED: ("SMTP Auth: (ICID {icid}) failed for user: {user} using AUTH mechanism: {mechanism}",),
     Event.MESSAGE_STARTED: ("Start MID {mid} ICID {icid}", "MID {mid} ICID {icid} From: {reverse_path:path}"),
     Event.RECIPIENT_ACCEPTED: ("MID {mid} ICID {icid} RID {rid} To: {recipient:path}",),
-    Event.RECIPIENT_REFUSED: ("MID {mid} ICID {icid} To: {recipient:path} Rejected by {by}",),
     Event.MESSAGE_ABORTED: ("Message aborted MID {mid} Receiving aborted by sender", "Message finished MID {mid} aborted"),
     Event.MESSAGE_RECIPIENTS: (),  # told by other lines
     Event.MESSAGE_DEFERRED: (
@@ -290,6 +314,9 @@ _TOLD: dict[Event, Callable[[Fields], Lines]] = {
     Event.CONNECTION_OPENED: _opened,
     Event.CONNECTION_REFUSED: _refused,
     Event.CONNECTION_CLOSED: _closed,
+    Event.RECIPIENT_REFUSED: _recipient_refused,
+    Event.BOUNCE_QUEUED: _bounce_made,
+    Event.BOUNCE_DROPPED: _bounce_dropped,
     Event.RELAY_READ: _relayed,
     Event.MESSAGE_READ: _read,
     Event.MESSAGE_KEPT: _kept,

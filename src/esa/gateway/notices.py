@@ -1,4 +1,4 @@
-"""Messages that the gateway writes itself: notices of filters, and delivery status notifications (RFC 3464).
+"""Messages that filters let the gateway write: notices.
 
 `copies` makes records of them. Promises: their reverse-path is null, so that nothing ever answers them with a bounce (RFC 5321 section 4.5.5); they say
 that a machine wrote them (RFC 3834); nothing that an author wrote reaches a header of theirs but cleaned and encoded.
@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from email.header import Header
 from email.utils import formatdate
 
-from esa_core._header_lines import header_end
-
-HEADER_LIMIT = 64 << 10  # octets of the original header that a delivery status notification returns
 _BOUNDARY = "esa-{identifier}"  # of our own making: the identifier cannot be foreseen
 
 
@@ -26,33 +23,6 @@ def notice(addresses: Sequence[str], subject: str, text: str, *, hostname: str, 
     boundary = _BOUNDARY.format(identifier=identifier)
     parts = (_part("text/plain; charset=utf-8", body), _part("message/rfc822", original))
     return _message(fields, f'multipart/mixed; boundary="{boundary}"', _multipart(boundary, parts))
-
-
-def delivery_status(
-    reverse_path: str,
-    recipients: Sequence[str],
-    text: str,
-    status: str,
-    original: bytes,
-    *,
-    hostname: str,
-    identifier: str,
-    arrived_at: float,
-) -> bytes:
-    """Tells the sender that a message did not reach these recipients, and returns its header. `status`: enhanced code, as 5.1.6 (RFC 3463)."""
-    boundary = _BOUNDARY.format(identifier=identifier)
-    told = f"Your message did not reach {', '.join(recipients)}.\n\n{text}\n"
-    report = [f"Reporting-MTA: dns; {hostname}", f"Arrival-Date: {formatdate(arrived_at)}"]
-    for recipient in recipients:
-        kind = "rfc822" if recipient.isascii() else "utf-8"  # RFC 6533
-        report += ["", f"Final-Recipient: {kind}; {recipient}", "Action: failed", f"Status: {status}"]
-    parts = (
-        _part("text/plain; charset=utf-8", _body(told)),
-        _part("message/delivery-status", "\r\n".join([*report, ""]).encode()),
-        _part("text/rfc822-headers", original[: min(header_end(original), HEADER_LIMIT)]),
-    )
-    fields = _fields(reverse_path, "Your message was not delivered", hostname, identifier)
-    return _message(fields, f'multipart/report; report-type=delivery-status; boundary="{boundary}"', _multipart(boundary, parts))
 
 
 def _fields(to: str, subject: str, hostname: str, identifier: str) -> list[str]:

@@ -20,14 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from esa.config.advice import ANTI_SPAM_OFF
+from esa.config.bounces import exceptions_of, profiles_of
 from esa.config.content_filters import rules_of
 from esa.config.destinations import controls_of, routes_of
 from esa.config.reputation import learning_of
 from esa.config.schema import Configuration, Listener
 from esa.errors import EsaError
 from esa.gateway import events
-from esa.gateway.assembly import assemble, make_limits, make_resolver
+from esa.gateway.assembly import assemble, make_keys, make_limits, make_resolver
 from esa.gateway.authentication import Users
+from esa.gateway.bounces.profiles import BounceSettings
+from esa.gateway.bounces.tagging import Tagging
 from esa.gateway.child import configuration_of, die_with_parent
 from esa.gateway.costing import Costing
 from esa.gateway.delivery.deliver import DeliverSettings, Kind, run_deliver
@@ -327,8 +330,27 @@ def deliver_settings(configuration: Configuration) -> DeliverSettings:
         reports_from=configuration.delivery_tls.reports_from,
         organization=configuration.delivery_tls.organization,
         trusts_resolver=configuration.delivery_tls.trust_resolver,
+        bounces=BounceSettings(
+            profiles_of(configuration.bounce_profile, delivery),
+            {one.name: one.bounce_profile for one in configuration.listener if one.bounce_profile},
+            configuration.bounces.per_hour,
+            configuration.bounces.per_address_per_hour,
+            configuration.bounces.wait,
+        ),
+        tagging=make_tagging(configuration),
         signing=open_signing(configuration),
     )
+
+
+def make_tagging(configuration: Configuration) -> Tagging | None:
+    """What tags return paths; None where no destination wants it."""
+    if not any(one.bounce_verification for one in configuration.destination):
+        return None
+    keys = make_keys(configuration)
+    if not keys.current():
+        mend = "no return path is tagged before there is one: esa bounce-verification new"
+        events.warning(Log.BOUNCE_KEYS_FAILED, reason="there is no key", consequence=mend)
+    return Tagging(keys, exceptions_of(configuration.bounce_verification))
 
 
 def keep_settings(configuration: Configuration) -> KeepSettings:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from esa.gateway import events
+from esa.gateway.bounces.verification import Verification
 from esa.gateway.directory.groups import GroupFacts
 from esa.gateway.directory.sources import Directory
 from esa.gateway.events import Event as Log
@@ -77,13 +78,15 @@ class ListenerReceiver(Receiver):
         relays: IncomingRelays | None = None,
         directory: Directory | None = None,
         groups: KnowsGroups | None = None,
+        verification: Verification | None = None,
     ) -> None:
         """None of `hosts` treats every client alike, of `facts` finds nothing out, of `rates` counts nothing, of `relays` knows none.
 
-        Without `directory` every recipient of an accepted domain is taken. `groups`: None where no rule asks for any.
+        Without `directory` every recipient of an accepted domain is taken. `groups`: None where no rule asks for any. `verification`: None where
+        addresses have no tags.
         """
-        self._route, self._rates = route, rates
-        self._recipients = Recipients(route, access, directory)
+        self._route, self._rates, self._verification = route, rates, verification
+        self._recipients = Recipients(route, access, directory, verification)
         self._hosts = hosts or HostAccess(())
         self._facts = facts
         self._relays = relays or IncomingRelays()
@@ -236,18 +239,31 @@ class ListenerReceiver(Receiver):
         return self._recipients.answer(transaction, forward_path)
 
     def message(self, transaction: Transaction) -> None:
-        self._route.journal.recipients(transaction)
         visit = visit_of(transaction.connection)
+        is_marked = self._verification is not None and self._untag(transaction, visit, self._verification)
+        self._route.journal.recipients(transaction)
         relay = None if visit is None else visit.relay
-        if relay is None and self._groups is None:
+        if relay is None and self._groups is None and not is_marked:
             self._route.take(transaction)
             return
-        task = asyncio.get_running_loop().create_task(self._take_known(transaction, relay))
+        task = asyncio.get_running_loop().create_task(self._take_known(transaction, relay, is_marked=is_marked))
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
 
-    async def _take_known(self, transaction: Transaction, relay: IncomingRelay | None) -> None:
+    def _untag(self, transaction: Transaction, visit: Visit | None, verification: Verification) -> bool:
+        """Take tags off the recipients; returns whether the message gets a field that says what it is."""
+        policy = visit.policy if visit is not None else None
+        is_ours = bool(transaction.connection.user) or (policy is not None and policy.access is AccessRule.RELAY)
+        accepts_untagged = policy is not None and policy.accept_untagged_bounces
+        return verification.settle(transaction, is_ours=is_ours, accepts_untagged=accepts_untagged)
+
+    async def _take_known(self, transaction: Transaction, relay: IncomingRelay | None, *, is_marked: bool) -> None:
         """Find out what has to be asked for, then go on."""
+        if is_marked and self._verification is not None:
+            try:
+                await asyncio.to_thread(self._verification.mark, transaction)
+            except OSError as error:
+                events.error(Log.SCAN_FAILED, cause=error, consequence="a bounce of other mail has no mark")
         if relay is not None:
             try:
                 transaction.origin = await find_origin(transaction, relay, self._hosts, self._facts, self._route.decider.needs)

@@ -1,6 +1,6 @@
 """What becomes of a RCPT: directory harvest, recipient access, the sources of recipients, rates; in this order.
 
-    harvesting? → limit of the message → recipient access → sources (the session waits, others do not) → harvesting by now? → rates → 250
+    harvesting? → limit of the message → bounce verification → recipient access → sources (the session waits, others do not) → harvesting by now? → rates → 250
 
 Promises: after a sender has used up its invalid recipients nothing is looked up for it any more, so that neither the words nor the time of a
 reply tell a valid recipient from an invalid one; an answer that comes after that is not told either. Nobody is told which entry or source
@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Mapping
 
 from esa.gateway import events
+from esa.gateway.bounces.verification import Verification
 from esa.gateway.deciding import Asked
 from esa.gateway.directory.sources import Directory, Finding, Standing
 from esa.gateway.events import Event as Log
@@ -44,9 +45,11 @@ _RELAYED = RecipientRule()
 class Recipients:
     """Decides about the recipients of one listener."""
 
-    def __init__(self, route: Route, access: RecipientAccess, directory: Directory | None = None) -> None:
-        """`directory` None: every recipient that recipient access accepts is taken."""
-        self._route, self._access, self._directory = route, access, directory
+    def __init__(
+        self, route: Route, access: RecipientAccess, directory: Directory | None = None, verification: Verification | None = None
+    ) -> None:
+        """`directory` None: every recipient that recipient access accepts is taken. `verification` None: no address has a tag."""
+        self._route, self._access, self._directory, self._verification = route, access, directory, verification
 
     def answer(self, transaction: Transaction, forward_path: str) -> Answer:
         """The answer to a RCPT."""
@@ -59,7 +62,16 @@ class Recipients:
         if len(transaction.recipients) >= policy.max_rcpts_per_msg:
             self._tell_refused(transaction, forward_path, TOO_MANY_RECIPIENTS, by=BY_LIMIT)
             return self._say(visit, TOO_MANY_RECIPIENTS)
-        if policy.access is AccessRule.RELAY or connection.user:
+        is_ours = policy.access is AccessRule.RELAY or bool(connection.user)
+        if self._verification is not None:
+            given, accepts = forward_path, policy.accept_untagged_bounces
+            forward_path, finding = self._verification.look(
+                transaction.reverse_path, forward_path, is_ours=is_ours, accepts_untagged=accepts
+            )
+            if (refused := self._verification.refusal(finding)) is not None:
+                self._tell_refused(transaction, given, refused, f"{finding.value} bounce", by=events.BY_BOUNCE_VERIFICATION)
+                return self._say(visit, refused)
+        if is_ours:
             return self._take(transaction, forward_path, visit, _RELAYED, is_known=True)
         recipient = recipient_of(forward_path)
         if recipient.local_part == POSTMASTER:
@@ -72,10 +84,10 @@ class Recipients:
         transaction.entries[forward_path] = match.because
         if self._directory is None or match.rule.bypass_recipient_check or not recipient.domain:
             return self._take(transaction, forward_path, visit, match.rule, is_known=True)
-        finding = self._directory.find(recipient, is_named=match.entry is not None and match.entry.names_a_domain)
-        if isinstance(finding, Finding):
-            return self._conclude(transaction, forward_path, visit, match, finding)
-        return asyncio.ensure_future(self._wait(transaction, forward_path, visit, match, finding))
+        found = self._directory.find(recipient, is_named=match.entry is not None and match.entry.names_a_domain)
+        if isinstance(found, Finding):
+            return self._conclude(transaction, forward_path, visit, match, found)
+        return asyncio.ensure_future(self._wait(transaction, forward_path, visit, match, found))
 
     async def _wait(
         self, transaction: Transaction, forward_path: str, visit: Visit | None, match: RecipientMatch, finding: Awaitable[Finding]

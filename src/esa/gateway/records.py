@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esa.engine.verdict import Report, Verdict
+from esa.gateway.bounces.notification import Notification, Reported, compose, envelope_of, original_recipient_of
 from esa.gateway.copies import edits_of, kept_beside, sent_beside
-from esa.gateway.notices import delivery_status
 from esa.message.edits import Edit, apply
 from esa.message.envelope import Envelope
 from esa.message.reply import Reply, refusal_of
@@ -121,19 +121,23 @@ class Writer:
         arrival = self._arrival
         reverse_path = arrival.envelope.reverse_path
         status, words = refusal_of(one.text)
-        content = delivery_status(
-            reverse_path,
-            one.recipients,
-            words,
-            status,
-            self._raw(),
-            hostname=self._hostname,
-            identifier=self._next(),
-            arrived_at=arrival.session.received_at,
+        options = arrival.envelope.options
+        composed = compose(
+            Notification(
+                "failed",
+                [Reported(who, "failed", status, words, original=original_recipient_of(options, who)) for who in one.recipients],
+                reverse_path,
+                self._hostname,
+                self._next(),
+                arrival.session.received_at,
+                original=self._raw(),
+                envelope_id=options.envelope_id if options is not None else "",
+                smtputf8=arrival.envelope.smtputf8,
+            )
         )
         splinter = Splinter((reverse_path,), "deliver", f"delivery status notification ({one.reason})", is_copy=True)
-        envelope = Envelope("", (reverse_path,), len(content), "8BITMIME", arrival.envelope.smtputf8, arrival.envelope.inherited)
-        self._add([splinter], content, None, envelope=envelope, is_ours=True)
+        envelope = envelope_of(reverse_path, composed, requiretls=options is not None and options.requiretls)
+        self._add([splinter], composed.content, None, envelope=envelope, is_ours=True)
 
     def refused(self, outcome: EventName, reply: Reply) -> list[Record]:
         """As `accepted`, of a message that is the sender's still: its events, and what filters want beside."""
@@ -223,8 +227,10 @@ class Writer:
         if not events:
             told = {"subject": arrival.subject, "verdict": str(verdict), "score": round(report.score, 2)}
             events = (Event(EventName.SPLINTERED, time.time(), told),)
-        if is_ours or arrival.is_signed:
-            splinters = [one._replace(signs=True) for one in splinters]
+        signs, is_outgoing = is_ours or arrival.is_signed, arrival.is_outgoing
+        is_silent = not is_outgoing and not is_ours and arrival.is_checked and verdict is not Verdict.CLEAN
+        if signs or is_outgoing or is_silent:
+            splinters = [one._replace(signs=signs, is_outgoing=is_outgoing, is_silent=one.is_silent or is_silent) for one in splinters]
         self._made.append(
             Record(
                 id=self._next(),
@@ -271,7 +277,14 @@ def _splinters(disposition: Disposition, messages: Outcome | None, interface: st
     match disposition.action:
         case Action.DELIVER:
             interface = _interface(disposition, messages) or interface
-            own = Splinter(disposition.destinations, "deliver", reason, disposition.mailhost, interface=interface)
+            own = Splinter(
+                disposition.destinations,
+                "deliver",
+                reason,
+                disposition.mailhost,
+                interface=interface,
+                bounce_profile=_bounce_profile(disposition, messages),
+            )
         case Action.QUARANTINE:
             own = Splinter(
                 disposition.destinations,
@@ -280,6 +293,7 @@ def _splinters(disposition: Disposition, messages: Outcome | None, interface: st
                 disposition.mailhost,
                 disposition.quarantines,
                 encrypts=disposition.encrypts,
+                bounce_profile=_bounce_profile(disposition, messages),
             )
         case Action.DROP:
             own = Splinter(disposition.recipients, "drop", reason)
@@ -292,6 +306,12 @@ def _interface(disposition: Disposition, messages: Outcome | None) -> str:
     """The delivery interface that filters name (alt-src-host): those of the mail policy last."""
     own = disposition.outcome.source_host if disposition.outcome is not None else ""
     return own or (messages.source_host if messages is not None else "")
+
+
+def _bounce_profile(disposition: Disposition, messages: Outcome | None) -> str:
+    """The bounce profile that filters name, likewise."""
+    own = disposition.outcome.bounce_profile if disposition.outcome is not None else ""
+    return own or (messages.bounce_profile if messages is not None else "")
 
 
 def scores_of(report: Report) -> dict[str, int]:

@@ -29,6 +29,7 @@ class DestinationControl:
     tls: Mode = Mode.PREFERRED
     tls_names: tuple[str, ...] = ()  # that a certificate may stand for in the place of the domain
     bounce_profile: str = ""
+    bounce_verification: bool = False  # return paths are tagged on the way to it
 
     @property
     def recipients_at_once(self) -> int:

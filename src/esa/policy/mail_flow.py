@@ -68,6 +68,7 @@ class MailFlowPolicy:
     tls_mandatory_for: tuple[str, ...] = ()  # reverse-paths that no mail in the clear is taken of: address, @domain or .domain, lower case
     auth: Demand = Demand.LISTENER
     pipelining_violation: PipelineRule = PipelineRule.LOG
+    accept_untagged_bounces: bool = False  # of bounce verification only forged tags are refused
     greylist: bool = False  # who is not known has to come back
     greeting_delay: float = 0.0  # seconds before the greeting; whoever speaks before it is refused
     banner_text: str = ""  # empty: the listener's own greeting

@@ -17,13 +17,15 @@ from esa.store.database import printable
 from esa.store.identifier import LENGTH
 from esa.store.segments import Location, Stored
 
-State = Literal["waiting", "in_flight", "failed"]
+State = Literal["waiting", "in_flight", "failed", "reporting"]  # reporting: done, but for telling its sender
+STATES: tuple[State, ...] = ("waiting", "in_flight", "failed", "reporting")
 Status = Literal["pending", "delivered", "failed"]
 
 FILE_NAME = "queue.db"
 COLUMNS = (
     "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, "
-    "writer, segment, offset, length, mailhost, destination, interface, signs"
+    "writer, segment, offset, length, mailhost, destination, interface, signs, "
+    "bounce_profile, listener, is_outgoing, is_silent, debts, report_at, warnings"
 )
 WRITTEN = COLUMNS.replace("accepted_at, ", "accepted_at, reverse_path, ")  # of `row_of`: what is searched for stands beside what is read
 _DESTINATION_SUFFIX = re.compile(r"(?:-\d+)+\Z")
@@ -38,6 +40,16 @@ class Recipient:
     status: Status = "pending"
     reply: str = ""
     place: int = -1  # among the recipients of the whole message, from 0, where the envelope of the entry does not name them all
+
+
+class Debt(NamedTuple):
+    """What the sender is still to be told of one recipient; of a kept one nothing, and it waits for somebody to retry or delete it."""
+
+    address: str
+    action: Literal["failed", "delayed", "delivered", "relayed", "kept"]
+    at: float  # of the attempt, in Unix seconds
+    reply: str = ""
+    place: str = ""  # next hop that said it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,13 @@ class Entry:
     destination: str = ""  # where it goes, in the words of who routes
     interface: str = ""  # name of the delivery interface that it leaves from; empty: the usual one
     signs: bool = False  # it leaves with a DKIM signature
+    bounce_profile: str = ""  # that a filter names
+    listener: str = ""  # that it came in by
+    is_outgoing: bool = False  # its return path is that of a host or user of ours
+    is_silent: bool = False  # nobody is told of its failure
+    debts: tuple[Debt, ...] = ()  # what its sender is still to be told
+    report_at: float = 0.0  # when somebody has to look at that, or at whether a warning is due; 0: never
+    warnings: int = 0  # of delay, that its sender has had
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -104,6 +123,7 @@ class Outcome:
     may_have_arrived: bool = False  # the connection broke between the final dot and the reply
     connection: int = 0  # its number in logs (AsyncOS's DCID); 0: none was made
     security: Security = IN_THE_CLEAR
+    success: Literal["delivered", "relayed", "passed"] = "relayed"  # what it is to who asked to be told; passed: the next hop tells it
 
 
 def entries_of(stored: Stored, now: float) -> list[Entry]:
@@ -126,6 +146,10 @@ def entries_of(stored: Stored, now: float) -> list[Entry]:
             splinter.mailhost,
             interface=splinter.interface,
             signs=splinter.signs,
+            bounce_profile=splinter.bounce_profile,
+            listener=record.session.listener,
+            is_outgoing=splinter.is_outgoing,
+            is_silent=splinter.is_silent,
         )
         for index, splinter in enumerate(record.splinters)
         if splinter.action == "deliver" and splinter.recipients
@@ -168,6 +192,7 @@ def split(entry: Entry, groups: Sequence[tuple[str, Sequence[str]]]) -> list[Ent
                 destination=destination,
                 recipients=theirs,
                 envelope=_narrowed(entry.envelope, {one.address for one in theirs}),
+                debts=() if number else entry.debts,
             )
         )
     return entries
@@ -209,7 +234,22 @@ def row_of(entry: Entry) -> tuple[object, ...]:
         entry.destination,
         entry.interface,
         int(entry.signs),
+        entry.bounce_profile,
+        entry.listener,
+        int(entry.is_outgoing),
+        int(entry.is_silent),
+        encode_debts(entry.debts),
+        entry.report_at,
+        entry.warnings,
     )
+
+
+def encode_debts(debts: Sequence[Debt]) -> str:
+    return encode([list(debt) for debt in debts]) if debts else ""
+
+
+def decode_debts(text: str) -> tuple[Debt, ...]:
+    return tuple(Debt(*one) for one in json.loads(text)) if text else ()
 
 
 def entry_of(row: Sequence[object]) -> Entry:
@@ -222,7 +262,8 @@ def entry_of(row: Sequence[object]) -> Entry:
 
 def _entry_of(row: Sequence[object]) -> Entry:
     key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, *rest = row
-    *location, mailhost, destination, interface, signs = rest
+    writer, segment, offset, length, mailhost, destination, interface, signs, *more = rest
+    profile, listener, is_outgoing, is_silent, debts, report_at, warnings = more
     return Entry(
         str(key),
         str(message),
@@ -235,9 +276,16 @@ def _entry_of(row: Sequence[object]) -> Entry:
         str(reason),
         Envelope.from_list(json.loads(str(envelope))),
         tuple(Recipient(*one) for one in json.loads(str(recipients))),
-        Location(*location),  # type: ignore[arg-type]
+        Location(writer, segment, offset, length),  # type: ignore[arg-type]
         str(mailhost),
         str(destination),
         str(interface),
         bool(signs),
+        str(profile),
+        str(listener),
+        bool(is_outgoing),
+        bool(is_silent),
+        decode_debts(str(debts)),
+        report_at,  # type: ignore[arg-type]
+        warnings,  # type: ignore[arg-type]
     )

@@ -69,6 +69,12 @@ def identifier_of(octets: bytes) -> str:
     return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
 
 
+def identifier_at(seconds: float, octets: bytes) -> str:
+    """The same identifier for the same time (Unix seconds) and digest: of what is made anew after a crash. It sorts by that time."""
+    value = (int(seconds * 1000) & 0xFFFF_FFFF_FFFF) << _RANDOM_BITS | int.from_bytes(octets[: _RANDOM_BITS // 8], "big")
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+
 def is_identifier(text: str) -> bool:
     """True for 26 upper-case characters of the alphabet that fit in 128 bits."""
     return _SHAPE.match(text) is not None

@@ -45,6 +45,10 @@ CHANGES = {
         "ALTER TABLE item ADD COLUMN is_copy INTEGER NOT NULL DEFAULT 0",
     ),
     2: ("ALTER TABLE item ADD COLUMN signs INTEGER NOT NULL DEFAULT 0",),
+    3: (
+        "ALTER TABLE item ADD COLUMN bounce_profile TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE item ADD COLUMN is_outgoing INTEGER NOT NULL DEFAULT 0",
+    ),
 }
 RELEASE_SUFFIX = "-R"
 State = Literal["held", "releasing", "released", "deleted", "expired"]
@@ -73,6 +77,8 @@ ITEM = Table(
     Column("encrypts", Integer, nullable=False, server_default="0"),
     Column("is_copy", Integer, nullable=False, server_default="0"),
     Column("signs", Integer, nullable=False, server_default="0"),
+    Column("bounce_profile", Text, nullable=False, server_default=""),
+    Column("is_outgoing", Integer, nullable=False, server_default="0"),
     Index("item_message", "message"),
     Index("item_state", "state", "received_at"),
 )
@@ -100,6 +106,8 @@ class Item:
     encrypts: bool = False  # it must not leave unencrypted, and so cannot be released
     is_copy: bool = False  # of mail that went its way; named by its own key alone, not by that of its message
     signs: bool = False  # it leaves with a DKIM signature
+    bounce_profile: str = ""  # that a filter names
+    is_outgoing: bool = False  # its return path is that of a host or user of ours
 
 
 def content_path(state: Path, item: str) -> Path:
@@ -221,7 +229,18 @@ class Quarantine:
             id=item.id + RELEASE_SUFFIX,
             envelope=item.envelope,
             session=replace(item.session, received_at=now),  # its time in the queue begins now
-            splinters=(Splinter(item.recipients, "deliver", "released from quarantine", item.mailhost, signs=item.signs),),
+            splinters=(
+                Splinter(
+                    item.recipients,
+                    "deliver",
+                    "released from quarantine",
+                    item.mailhost,
+                    signs=item.signs,
+                    bounce_profile=item.bounce_profile,
+                    is_outgoing=item.is_outgoing,
+                    is_silent=item.is_copy,  # of what was held by itself somebody has said that it is good
+                ),
+            ),
             events=(Event(EventName.RELEASED, now, {"item": item.id, "recipients": list(item.recipients)}),),
             content=content,
             size=size,
@@ -341,6 +360,8 @@ def _item(record: Record, index: int, *, size: int) -> Item:
         encrypts=splinter.encrypts,
         is_copy=splinter.is_copy,
         signs=splinter.signs,
+        bounce_profile=splinter.bounce_profile,
+        is_outgoing=splinter.is_outgoing,
     )
 
 
@@ -366,6 +387,8 @@ def _row(item: Item) -> dict[str, object]:
         "encrypts": int(item.encrypts),
         "is_copy": int(item.is_copy),
         "signs": int(item.signs),
+        "bounce_profile": item.bounce_profile,
+        "is_outgoing": int(item.is_outgoing),
     }
 
 
@@ -390,4 +413,6 @@ def _from_row(row: Row[tuple[object, ...]]) -> Item:
         encrypts=bool(values["encrypts"]),
         is_copy=bool(values["is_copy"]),
         signs=bool(values["signs"]),
+        bounce_profile=values["bounce_profile"],
+        is_outgoing=bool(values["is_outgoing"]),
     )

@@ -8,7 +8,8 @@ Location and the state of its recipients. Rules:
 - Claims go by destination: of one without room (it is down, slow, or at its limit) no entry is looked at, however many wait.
 - An entry is marked in flight, durably, before a byte of it is sent. One found in flight at start may have been delivered: it is tried
   again, and the event `delivery.possible_duplicate` says so.
-- When all recipients are delivered, the entry goes. With a permanent failure or after expiry it stays, as failed, with its reasons.
+- When all recipients are delivered, the entry goes. With a permanent failure or after expiry it stays until its sender has been told (debts.py), or
+  as failed, with its reasons, where nobody is told.
 - When little of a finished segment is still needed, that is copied into files of its own (survivors.py), and the segment can go.
 - What happened is written to the outbox in the same transaction; `keep` takes it from there.
 
@@ -17,19 +18,21 @@ Per batch there is one transaction: outcomes, imports and the next claims togeth
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from esa.errors import StoreError
+from esa.policy.bounce_profile import BounceProfile, RetrySchedule
 from esa.store import survivors
 from esa.store.database import open_database, printable, telling_database, transaction
+from esa.store.debts import EXPIRED, WRITER, Payment, Profiles, debts_of, is_owing, left_of, payments_in, report_time, warning_due
 from esa.store.entry import (
     COLUMNS,
     FILE_NAME,
+    Debt,
     Entry,
     Outcome,
     Recipient,
@@ -45,6 +48,7 @@ from esa.store.entry import (
     split,
 )
 from esa.store.identifier import new_identifier
+from esa.store.queue_debts import entry_at, owe, owing, put_off
 from esa.store.queue_table import (
     CHANGES,
     PLACES,
@@ -65,20 +69,6 @@ _AT_ONCE = 2_000  # entries in one transaction
 BOUNCED = "554 5.0.0 returned to its sender by an administrator"
 
 
-@dataclass(frozen=True, slots=True)
-class RetrySchedule:
-    """When to try again: `initial` seconds, doubled each time up to `maximum`, each spread by ±20 %; given up after `expire` seconds."""
-
-    initial: float = 60.0
-    maximum: float = 3600.0
-    expire: float = 259_200.0
-
-    def delay(self, attempts: int, spread: float | None = None) -> float:
-        """Seconds to wait after so many attempts; `spread` in [0, 1) instead of chance."""
-        chance = random.random() if spread is None else spread  # noqa: S311 (jitter, not a secret)
-        return min(self.maximum, self.initial * 2.0 ** min(max(attempts - 1, 0), 40)) * (0.8 + 0.4 * chance)
-
-
 class Routing(Protocol):
     """Says where recipients go; the gateway implements it. Asked within one transaction of the queue."""
 
@@ -93,10 +83,16 @@ class Routing(Protocol):
 class Queue:
     """The open queue of the one process that writes it. Not for two threads at once."""
 
-    def __init__(self, state: Path, schedule: RetrySchedule | None = None, routing: Routing | None = None) -> None:
-        """Open (or make) the queue in the state folder; without `routing` all go to one destination. Raises StoreError."""
+    def __init__(
+        self, state: Path, schedule: RetrySchedule | None = None, routing: Routing | None = None, profiles: Profiles | None = None
+    ) -> None:
+        """Open (or make) the queue in the state folder; without `routing` all go to one destination. Raises StoreError.
+
+        Without `profiles` all have this schedule, and senders are owed nothing: what fails stays as failed.
+        """
         self.path = state / FILE_NAME
-        self.schedule = schedule or RetrySchedule()
+        self._usual = BounceProfile(schedule=schedule or RetrySchedule())
+        self._profiles = profiles
         self._routing = routing
         self._known: Waiting | None = None  # None: to be read from the table
         self._spool = state / "spool"
@@ -228,8 +224,13 @@ class Queue:
     def _import(self, batch: Batch, rooms: Rooms, now: float) -> list[Entry]:
         claimed: list[Entry] = []
         for stored in batch.stored:
+            if stored.location.writer == WRITER:
+                for payment in payments_in(stored.record):
+                    self._pay(payment, now)
             for entry in entries_of(stored, now):
                 for one in self._routed(entry):
+                    if self._profiles is not None and (due := warning_due(one, self._profiles.of(one))) is not None:
+                        one = replace(one, report_at=due)
                     claimed += self._add(one, rooms, now)
         if batch.cursors:
             write_cursors(self._connection, batch.cursors)
@@ -286,6 +287,8 @@ class Queue:
         return count
 
     def _reroute(self, entry: Entry) -> None:
+        if entry.state == "reporting":  # it goes nowhere any more
+            return
         undelivered = [one.address for one in entry.recipients if one.status != "delivered"]
         if entry.pending:
             first, *others = self._routed(entry)
@@ -312,33 +315,90 @@ class Queue:
             key += "-1"
         return key
 
+    def _profile(self, entry: Entry) -> BounceProfile:
+        return self._usual if self._profiles is None else self._profiles.of(entry)
+
+    def gives_up(self, outcome: Outcome) -> bool:
+        """Whether what is deferred by this outcome is not tried again."""
+        entry = outcome.entry
+        return self._profile(entry).schedule.is_over(outcome.at - entry.accepted_at, entry.attempts)
+
     def _settle(self, outcome: Outcome) -> None:
         entry, now = outcome.entry, outcome.at
+        profile, is_over = self._profile(entry), self.gives_up(outcome)
         results = {result.address: result for result in outcome.results}
-        expired = now - entry.accepted_at > self.schedule.expire
         recipients = []
+        failed_now: list[tuple[str, str]] = []
         for recipient in entry.recipients:
             result = results.get(recipient.address) if recipient.status == "pending" else None
             if result is None:
                 recipients.append(recipient)
-            elif result.status == "deferred":
-                status: Status = "failed" if expired else "pending"
-                reply = f"expired; the last reply was: {result.reply}" if expired else result.reply
-                recipients.append(replace(recipient, status=status, reply=reply))
-            else:
-                recipients.append(replace(recipient, status=result.status, reply=result.reply))
+                continue
+            status: Status = "pending" if result.status == "deferred" else result.status
+            reply = result.reply
+            if is_over and status == "pending":
+                status, reply = "failed", f"{EXPIRED}{reply}"
+            recipients.append(replace(recipient, status=status, reply=reply))
+            if status == "failed":
+                failed_now.append((recipient.address, reply))
         pending = [recipient for recipient in recipients if recipient.status == "pending"]
         failed = [recipient for recipient in recipients if recipient.status == "failed"]
-        next_attempt = now + self.schedule.delay(entry.attempts)
+        next_attempt = now + profile.schedule.delay(entry.attempts)
+        debts: tuple[Debt, ...] = ()
+        if self._profiles is not None:
+            if entry.debts or (entry.report_at and pending):  # something may have been paid, or warned of, meanwhile
+                entry = entry_at(self._connection, entry.key) or entry
+            debts = (*entry.debts, *debts_of(outcome, failed_now))
         self._waiting.ended(entry.destination)
         if pending:
             self._update(entry.key, "waiting", next_attempt, pending[0].reply, recipients)
             self._waiting.add(entry.destination, next_attempt)
-        elif failed:
+        elif debts:
+            self._update(entry.key, _state_of(debts), 0.0, (failed or recipients)[0].reply, recipients)
+        elif failed and self._profiles is None:
             self._update(entry.key, "failed", 0.0, failed[0].reply, recipients)
         else:
             self._delete(entry)
+        if debts and (debts != entry.debts or not pending):
+            report_at = report_time(entry, debts, profile, now, waits=bool(pending))
+            owe(self._connection, entry.key, debts, report_at, entry.warnings)
         self._tell((entry.message, event) for event in _events(outcome, recipients, next_attempt))
+
+    def owing(self, now: float, limit: int) -> list[Entry]:
+        """Entries of which somebody has to be told by now, and those of the same messages. Raises StoreError."""
+        with telling_database(self.path):
+            return owing(self._connection, now, limit)
+
+    def pay(self, payments: Sequence[Payment], now: float) -> None:
+        """Take note of what is owed no more; durable on return. Raises StoreError."""
+        with self._transaction():
+            for payment in payments:
+                self._pay(payment, now)
+
+    def _pay(self, payment: Payment, now: float) -> None:
+        """What has been paid already, and of an entry that is gone, counts no second time."""
+        entry = entry_at(self._connection, payment.key)
+        if entry is None:
+            return
+        debts = left_of(entry.debts, payment)
+        warnings = max(entry.warnings, payment.warnings or 0)
+        if debts == entry.debts and warnings == entry.warnings:
+            return
+        if entry.state == "reporting" and not debts:
+            self._delete(entry)
+        else:
+            if entry.state == "reporting":
+                self._connection.execute("UPDATE entry SET state = ? WHERE key = ?", (_state_of(debts), entry.key))
+            waits = entry.state in ("waiting", "in_flight")
+            report_at = report_time(replace(entry, warnings=warnings), debts, self._profile(entry), now, waits=waits)
+            owe(self._connection, entry.key, debts, report_at, warnings)
+        if payment.event is not None:
+            self._tell([(entry.message, payment.event)])
+
+    def put_off(self, keys: Sequence[str], until: float) -> None:
+        """Look at what these entries owe not before `until`. Raises StoreError."""
+        with self._transaction():
+            put_off(self._connection, keys, until)
 
     def _update(self, key: str, state: State, next_attempt: float, reason: str, recipients: Iterable[Recipient]) -> None:
         self._connection.execute(
@@ -360,9 +420,11 @@ class Queue:
             for destination, reason in troubles.items():
                 rows = self._connection.execute(
                     f"SELECT {COLUMNS} FROM entry WHERE state = 'waiting' AND destination = ? AND accepted_at < ?",  # noqa: S608
-                    (destination, now - self.schedule.expire),
+                    (destination, now - (self._usual.schedule.expire if self._profiles is None else self._profiles.shortest)),
                 ).fetchall()
                 for entry in map(entry_of, rows):
+                    if not self._profile(entry).schedule.is_over(now - entry.accepted_at, 0):
+                        continue
                     results = tuple(Result(address, "deferred", entry.reason or reason) for address in entry.pending)
                     self._settle(Outcome(entry, results, "", now))
                     entries.append(entry)
@@ -394,6 +456,8 @@ class Queue:
                 self._tell([(entry.message, Event(EventName.RETRIED, now, {"recipients": failed, **naming(entry)}))])
             if entry.state == "failed":  # its time begins anew, or it would expire at the next 4xx
                 self._connection.execute("UPDATE entry SET accepted_at = ?, attempts = 0 WHERE key = ?", (now, entry.key))
+                due = warning_due(replace(entry, accepted_at=now, warnings=0), self._profile(entry))
+                owe(self._connection, entry.key, (), due or 0.0, 0)
 
         return self._each(selection, states, again)
 
@@ -405,7 +469,7 @@ class Queue:
             undelivered = [one.address for one in entry.recipients if one.status != "delivered"]
             self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered, **naming(entry)}))])
 
-        return self._each(selection, ("waiting", "failed"), forget)
+        return self._each(selection, ("waiting", "failed", "reporting"), forget)
 
     def bounce(self, selection: Selection, now: float) -> int:
         """Fail entries that wait, as if the next hop had refused them for good. Returns how many."""
@@ -492,6 +556,11 @@ class Queue:
         """Drop the cursors of segments that are no longer there."""
         with self._transaction():
             self._connection.executemany("DELETE FROM cursor WHERE writer = ? AND segment = ?", list(gone))
+
+
+def _state_of(debts: Sequence[Debt]) -> State:
+    """Of an entry that waits for nothing else."""
+    return "reporting" if is_owing(debts) else "failed"
 
 
 def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: float) -> Iterator[Event]:

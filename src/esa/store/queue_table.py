@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from esa.store.entry import WRITTEN
 from esa.store.segments import Cursor
 
-VERSION = 3
+VERSION = 4
 _DUE = "CREATE INDEX entry_due ON entry (state, destination, next_attempt)"
+_REPORT = "CREATE INDEX entry_report ON entry (report_at) WHERE report_at > 0"
 CHANGES = {
     1: ("ALTER TABLE entry ADD COLUMN mailhost TEXT NOT NULL DEFAULT ''",),
     2: (
@@ -22,6 +23,16 @@ CHANGES = {
         "DROP INDEX entry_due",
         _DUE,
     ),
+    3: (
+        "ALTER TABLE entry ADD COLUMN bounce_profile TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE entry ADD COLUMN listener TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE entry ADD COLUMN is_outgoing INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE entry ADD COLUMN is_silent INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE entry ADD COLUMN debts TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE entry ADD COLUMN report_at REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE entry ADD COLUMN warnings INTEGER NOT NULL DEFAULT 0",
+        _REPORT,
+    ),
 }
 SCHEMA = (
     """CREATE TABLE entry (
@@ -30,8 +41,11 @@ SCHEMA = (
         envelope TEXT NOT NULL, recipients TEXT NOT NULL,
         writer TEXT NOT NULL, segment TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL,
         mailhost TEXT NOT NULL DEFAULT '', destination TEXT NOT NULL DEFAULT '', interface TEXT NOT NULL DEFAULT '',
-        signs INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
+        signs INTEGER NOT NULL DEFAULT 0, bounce_profile TEXT NOT NULL DEFAULT '', listener TEXT NOT NULL DEFAULT '',
+        is_outgoing INTEGER NOT NULL DEFAULT 0, is_silent INTEGER NOT NULL DEFAULT 0, debts TEXT NOT NULL DEFAULT '',
+        report_at REAL NOT NULL DEFAULT 0, warnings INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID""",
     _DUE,
+    _REPORT,
     "CREATE INDEX entry_segment ON entry (writer, segment)",
     """CREATE TABLE cursor (writer TEXT, segment TEXT, offset INTEGER NOT NULL, sequence INTEGER NOT NULL, finished INTEGER NOT NULL,
         PRIMARY KEY (writer, segment)) WITHOUT ROWID""",

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esa.store.database import open_read_only, telling_database
-from esa.store.entry import FILE_NAME, Entry, State
+from esa.store.entry import FILE_NAME, STATES, Entry, State
 from esa.store.queue_table import CHANGES, VERSION, read_cursors, read_instance
 from esa.store.record import Event, EventName
 from esa.store.segments import Cursor
-from esa.store.selection import ANY_STATE, Selection, selected
+from esa.store.selection import Selection, selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ class QueueView:
         with telling_database(self.path):
             return read_instance(self._connection)
 
-    def entries(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = ANY_STATE) -> list[Entry]:
+    def entries(self, keys: Sequence[str] | None = None, *, states: Sequence[State] = STATES) -> list[Entry]:
         """Return entries by key or by message identifier (None: all), oldest first."""
         return list(self.selected(Selection(None if keys is None else tuple(keys)), states=states))
 
-    def selected(self, selection: Selection, *, states: Sequence[State] = ANY_STATE) -> Iterator[Entry]:
+    def selected(self, selection: Selection, *, states: Sequence[State] = STATES) -> Iterator[Entry]:
         """Yield the entries that are meant, oldest first."""
         with telling_database(self.path):
             yield from selected(self._connection, selection, states=states)
@@ -74,11 +74,11 @@ class QueueView:
         with telling_database(self.path):
             rows = self._connection.execute(
                 """SELECT destination,
-                     sum(state != 'failed'),
-                     sum(CASE WHEN state != 'failed' AND attempts = 0 THEN json_array_length(recipients) ELSE 0 END),
-                     sum(CASE WHEN state != 'failed' AND attempts > 0 THEN json_array_length(recipients) ELSE 0 END),
+                     sum(state IN ('waiting', 'in_flight')),
+                     sum(CASE WHEN state IN ('waiting', 'in_flight') AND attempts = 0 THEN json_array_length(recipients) ELSE 0 END),
+                     sum(CASE WHEN state IN ('waiting', 'in_flight') AND attempts > 0 THEN json_array_length(recipients) ELSE 0 END),
                      min(CASE state WHEN 'waiting' THEN next_attempt END),
-                     min(CASE WHEN state != 'failed' THEN accepted_at END),
+                     min(CASE WHEN state IN ('waiting', 'in_flight') THEN accepted_at END),
                      sum(state = 'failed')
                    FROM entry GROUP BY destination"""
             ).fetchall()

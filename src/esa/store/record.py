@@ -68,6 +68,10 @@ class EventName(StrEnum):
     DEFERRED = "delivery.deferred"  # recipients, next_hop, reply, attempt, next_attempt
     FAILED = "delivery.failed"  # recipients, next_hop, reply, attempt
     POSSIBLE_DUPLICATE = "delivery.possible_duplicate"  # recipients, reason
+    BOUNCED = "delivery.bounced"  # recipients, action, to, notification: its sender has been told that they do not get it
+    UNBOUNCED = "delivery.unbounced"  # recipients, reason: nobody is told
+    NOTIFIED = "sender.notified"  # as BOUNCED: of a delay, or of a success
+    GENERATED = "message.generated"  # of, action, to, pays: a notification that the gateway wrote
     DELETED = "delivery.deleted"  # recipients: an administrator took it out of the queue
     RETRIED = "delivery.retried"  # recipients: had failed, and an administrator has them tried again
     REROUTED = "delivery.rerouted"  # recipients, next_hop: an administrator sends them another way
@@ -93,7 +97,8 @@ class Splinter(NamedTuple):  # and no dataclass: one is made a message, and read
 
     An "archive" is for no recipient: a copy for the mbox called `reason`. `mailhost`: next hop host:port in the place of the usual one. A copy
     is beside what its recipients get: tracking does not take it for what became of them. What `encrypts` never leaves unencrypted; what `signs`
-    leaves with a DKIM signature, if there is a key for its author.
+    leaves with a DKIM signature, if there is a key for its author. `is_outgoing`: a host that may relay or a user sent it, so that its return path
+    is no stranger's. `is_silent`: who is told of its failure might be a stranger's victim, or would learn of a copy, so that nobody is.
     """
 
     recipients: tuple[str, ...]
@@ -105,12 +110,18 @@ class Splinter(NamedTuple):  # and no dataclass: one is made a message, and read
     encrypts: bool = False
     interface: str = ""  # delivery interface that it leaves from; empty: the usual one
     signs: bool = False
+    bounce_profile: str = ""  # that a filter names
+    is_outgoing: bool = False
+    is_silent: bool = False
 
     def to_list(self) -> list[object]:
         """As JSON values; `from_list` undoes it."""
         values: list[object] = [self.recipients, self.action, self.reason]
         if self.mailhost or self.quarantines or self.is_copy or self.encrypts or self.interface or self.signs:
             values += [self.mailhost, self.quarantines, self.is_copy, self.encrypts, self.interface, self.signs]
+        if self.bounce_profile or self.is_outgoing or self.is_silent:
+            values += [] if len(values) > 3 else ["", (), False, False, "", False]
+            values += [self.bounce_profile, self.is_outgoing, self.is_silent]
         return values
 
     @classmethod

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from esa.errors import StoreError
-from esa.store.entry import COLUMNS, Entry, State, entry_of
-
-ANY_STATE: tuple[State, ...] = ("waiting", "in_flight", "failed")
+from esa.store.entry import COLUMNS, STATES, Entry, State, entry_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def _fits(address: str, wanted: str) -> bool:
     return address.lower().endswith(text) if text.startswith("@") else address.lower() == text
 
 
-def selected(connection: sqlite3.Connection, selection: Selection, *, states: Sequence[State] = ANY_STATE) -> Iterator[Entry]:
+def selected(connection: sqlite3.Connection, selection: Selection, *, states: Sequence[State] = STATES) -> Iterator[Entry]:
     """The entries, oldest first; of each key or message identifier in its turn where such are given."""
     marks = ",".join("?" * len(states))
     where, given = f"state IN ({marks})", list[object](states)

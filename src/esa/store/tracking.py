@@ -83,6 +83,7 @@ _OUTCOMES = {
     EventName.GREYLISTED: "greylisted",
     EventName.ABORTED: "aborted",
     EventName.MESSAGE_DEFERRED: "deferred",
+    EventName.GENERATED: "generated",
 }
 _OF_NO_MESSAGE = [
     name.value
@@ -98,6 +99,7 @@ _STATUSES = {
     EventName.DELIVERED: "delivered",
     EventName.DEFERRED: "deferred",
     EventName.FAILED: "failed",
+    EventName.BOUNCED: "bounced",
     EventName.DELETED: "deleted",
     EventName.RETRIED: "queued",
     EventName.RELEASED: "released",

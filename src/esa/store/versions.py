@@ -17,7 +17,7 @@ from esa.store.record import VERSION as RECORD_VERSION
 from esa.store.spool import parse_segment_name
 
 QUARANTINE_FILE: Final = "quarantine.db"
-QUARANTINE_VERSION: Final = 3
+QUARANTINE_VERSION: Final = 4
 _DATABASES: Final = {
     entry.FILE_NAME: queue_table.VERSION,
     outbox.FILE_NAME: outbox.VERSION,

@@ -17,7 +17,7 @@ import time
 from typing import Final, Literal
 
 from esa.gateway.delivery.transaction import Attempt
-from esa.store.queue import RetrySchedule
+from esa.policy.bounce_profile import RetrySchedule
 
 INITIAL: Final = 5  # connections to a destination that nothing is known of
 HOLD_INITIAL: Final = 1 / 12  # of the first retry of a message: how long a destination is left alone at first

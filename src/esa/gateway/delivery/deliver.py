@@ -11,13 +11,17 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from esa.config.schema import Delivery
 from esa.errors import StoreError
 from esa.gateway import events
+from esa.gateway.bounces.bouncer import Bouncer
+from esa.gateway.bounces.pace import Pace
+from esa.gateway.bounces.profiles import BounceProfiles, BounceSettings
+from esa.gateway.bounces.tagging import Tagging
 from esa.gateway.delivery.back_off import BackOff
 from esa.gateway.delivery.client import Timeouts
 from esa.gateway.delivery.destinations import Destinations
@@ -35,15 +39,17 @@ from esa.gateway.events import Event as Log
 from esa.gateway.peers.https import HTTPS
 from esa.gateway.peers.probe import Manner
 from esa.gateway.suspending import tell_suspension
+from esa.policy.bounce_profile import RetrySchedule
 from esa.policy.destination_controls import DEFAULT_CONTROL, DestinationControl
 from esa.policy.routing import Destination, Router
 from esa.policy.smtp_routes import TO_MAILDIR, RouteKind, SmtpRoute
 from esa.store.control import ControlServer, Request
+from esa.store.debts import EXPIRED
 from esa.store.entry import Entry, Outcome, Result
 from esa.store.maildir import Maildir
 from esa.store.numbers import Numbers
 from esa.store.outbox import stored_outbox
-from esa.store.queue import Queue, RetrySchedule
+from esa.store.queue import Queue
 from esa.store.segments import SpoolReader
 from esa.store.suspension import NOTHING, SuspensionWatch
 
@@ -92,6 +98,8 @@ class DeliverSettings:
     sends_reports: bool = False  # on TLS, to domains that ask for them
     reports_from: str = ""  # mail address of who answers for them
     organization: str = ""
+    bounces: BounceSettings | None = None  # None: nobody is told of anything, and what fails stays as failed
+    tagging: Tagging | None = None  # of return paths, for destinations that want it
     listeners: tuple[tuple[str, int], ...] = ()  # addresses and ports of our own, which mail never goes to by DNS
 
     @property
@@ -149,10 +157,20 @@ async def run_deliver(
     damage: StoreError | None = None
     rebuilt_at = 0.0
     try:
+        bounces = settings.bounces
+        profiles = BounceProfiles(bounces.profiles, bounces.listeners, router) if bounces is not None else None
         while True:
             try:
-                with OpenQueue(settings.state, settings.schedule, router, checks=True, damage=damage) as queue:
-                    deliverer = Deliverer(settings.state, queue, make_destinations(settings, router, dns, published, numbers), count)
+                with (
+                    OpenQueue(settings.state, settings.schedule, router, profiles, checks=True, damage=damage) as queue,
+                    contextlib.ExitStack() as stack,
+                ):
+                    bouncer = None
+                    if bounces is not None and profiles is not None:
+                        bouncer = make_bouncer(settings, bounces, queue, profiles)
+                        stack.callback(bouncer.close)
+                    destinations = make_destinations(settings, router, dns, published, numbers)
+                    deliverer = Deliverer(settings.state, queue, destinations, count, bouncer)
                     control = await ControlServer.start(socket_path(settings.state), deliverer.obey)
                     reporting = published.reporting(settings.reporter, sends=settings.sends_reports)
                     beside = [asyncio.create_task(reporting.run())]
@@ -176,6 +194,13 @@ async def run_deliver(
     finally:
         await published.close()
         await dns.close()
+
+
+def make_bouncer(settings: DeliverSettings, bounces: BounceSettings, queue: Queue, profiles: BounceProfiles) -> Bouncer:
+    """What tells senders. Raises StoreError. It has numbers of its own, for it works in a thread of its own."""
+    pace = Pace(bounces.per_hour, bounces.per_address)
+    numbers = Numbers(settings.state)
+    return Bouncer(settings.state, queue, profiles.of, pace, hostname=settings.hostname, wait=bounces.wait, numbers=numbers)
 
 
 def make_published(settings: DeliverSettings) -> Published:
@@ -231,9 +256,16 @@ def make_destinations(
             timeouts=settings.timeouts,
             securing=securing,
         )
-        per_connection = control.messages_per_connection
         return SmtpHop(
-            spool, there.key, reach, back_off, pool, messages_per_connection=per_connection, numbers=numbers, signing=settings.signing
+            spool,
+            there.key,
+            reach,
+            back_off,
+            pool,
+            messages_per_connection=there.control.messages_per_connection,
+            numbers=numbers,
+            signing=settings.signing,
+            tagging=settings.tagging if there.control.bounce_verification else None,
         )
 
     def make_back_off(limit: int) -> BackOff:
@@ -245,9 +277,14 @@ def make_destinations(
 class Deliverer:
     """The loop of the deliver process."""
 
-    def __init__(self, state: Path, queue: Queue, destinations: Destinations, count: Count | None = None) -> None:
+    def __init__(
+        self, state: Path, queue: Queue, destinations: Destinations, count: Count | None = None, bouncer: Bouncer | None = None
+    ) -> None:
+        """`bouncer` None tells senders nothing."""
         self._state = state
         self._queue = queue
+        self._bouncer = bouncer
+        self._telling: asyncio.Task[None] | None = None
         self._destinations = destinations
         self._count = count
         self._reader = SpoolReader(state / "spool", queue.cursors())
@@ -312,6 +349,8 @@ class Deliverer:
             await self._finish()
 
     async def _finish(self) -> None:
+        if self._telling is not None:  # not cut off: it uses the queue in a thread
+            await asyncio.wait([self._telling])
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=GRACE)
             for task in late:
@@ -341,6 +380,8 @@ class Deliverer:
             task = asyncio.create_task(self._send(group))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        if self._bouncer is not None and self._bouncer.has_work and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.create_task(self._tell_senders(self._bouncer))
         if (now := time.monotonic()) - self._tended > _TEND:
             self._tended = now
             self._destinations.tend(now)
@@ -360,16 +401,30 @@ class Deliverer:
             self._queue.look_at_all()
             tell_suspension(changed[0].destinations, changed[1].destinations, Log.DELIVERY_SUSPENDED, Log.DELIVERY_RESUMED)
 
+    async def _tell_senders(self, bouncer: Bouncer) -> None:
+        try:
+            await bouncer.work(self._turn)
+        except StoreError as fault:
+            events.error(Log.PROCESS_FAILED, reason=str(fault), consequence="bounces wait")
+            await asyncio.sleep(_FAULT_PAUSE)
+        except Exception as fault:  # our own fault must not end the deliveries
+            events.error(Log.PROCESS_FAILED, cause=fault, consequence="bounces wait")
+            await asyncio.sleep(_FAULT_PAUSE)
+
     def _round(self, outcomes: Sequence[Outcome]) -> tuple[list[Entry], bool]:
         """The part of a step that reads and writes the disk; in a thread."""
         now, moment = time.time(), time.monotonic()
         if moment - self._housekept > _HOUSEKEEPING:
             self._housekept = moment
             self._keep_house(now)
+        if self._bouncer is not None:
+            self._bouncer.look()
         batch = self._reader.read()
         due = self._queue.next_due()
         is_crowd_due = self._queue.is_crowded and moment - self._looked > _SLOW_POLL
         if not (outcomes or batch or is_crowd_due or (due is not None and due <= now)):
+            if self._bouncer is not None:
+                self._bouncer.begin()
             return [], False
         self._looked = moment
         self._destinations.begin(outcomes)
@@ -379,6 +434,8 @@ class Deliverer:
             self._destinations.undo()
             raise
         self._reader.advance(batch)
+        if self._bouncer is not None and batch.is_complete:
+            self._bouncer.begin()
         return claimed, bool(outcomes or batch or claimed)
 
     def _keep_house(self, now: float) -> None:
@@ -419,6 +476,11 @@ class Deliverer:
         """Log an attempt and count it."""
         entry = outcome.entry
         kinds: Mapping[Kind, Log] = _LOGGED
+        if self._queue.gives_up(outcome):
+            results = tuple(
+                one if one.status != "deferred" else Result(one.address, "failed", f"{EXPIRED}{one.reply}") for one in outcome.results
+            )
+            outcome = replace(outcome, results=results)
         tried = {result.address for result in outcome.results}
         is_finished = all(recipient.status != "pending" or recipient.address in tried for recipient in entry.recipients)
         is_finished = is_finished and all(result.status != "deferred" for result in outcome.results)

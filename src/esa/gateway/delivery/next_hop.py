@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from esa.errors import StoreError
 from esa.gateway import events
+from esa.gateway.bounces.tagging import Tagging
 from esa.gateway.delivery.back_off import BackOff
 from esa.gateway.delivery.client import Connection
 from esa.gateway.delivery.exchangers import Undeliverable
@@ -68,7 +69,13 @@ class DiscardHop:
     async def send(self, group: Sequence[Entry]) -> list[Outcome]:
         now = time.time()
         return [
-            Outcome(entry, tuple(Result(address, "delivered", "250 2.0.0 thrown away") for address in entry.pending), self._NAME, now)
+            Outcome(
+                entry,
+                tuple(Result(address, "delivered", "250 2.0.0 thrown away") for address in entry.pending),
+                self._NAME,
+                now,
+                success="delivered",
+            )
             for entry in group
         ]
 
@@ -133,7 +140,7 @@ class MaildirHop:
                 continue
             else:
                 results = tuple(Result(address, "deferred", f"{problem.where}: {problem.what}") for address in entry.pending)
-            outcomes.append(Outcome(entry, results, self._name, now))
+            outcomes.append(Outcome(entry, results, self._name, now, success="delivered"))
         return outcomes
 
     async def close(self) -> None:
@@ -166,11 +173,12 @@ class SmtpHop:
         messages_per_connection: int = MESSAGES_PER_CONNECTION,
         numbers: Numbers | None = None,
         signing: Signing | None = None,
+        tagging: Tagging | None = None,
     ) -> None:
         self._spool, self._name = spool, name
         self._reach, self._back_off, self._pool = reach, back_off, pool
         self._messages_per_connection = messages_per_connection
-        self._numbers, self._signing = numbers, signing
+        self._numbers, self._signing, self._tagging = numbers, signing, tagging
 
     def groups(self, entries: Sequence[Entry]) -> list[Sequence[Entry]]:
         return [(entry,) for entry in entries]
@@ -196,7 +204,10 @@ class SmtpHop:
         if (held := self._back_off.note(attempt, began)) is not None:
             self._tell(self._back_off.trouble or "", held, connection.place)
         now = time.time()
-        return Outcome(entry, attempt.results, connection.place, now, attempt.may_have_arrived, connection.number, connection.security)
+        success: Literal["passed", "relayed"] = "passed" if "DSN" in connection.extensions else "relayed"
+        return Outcome(
+            entry, attempt.results, connection.place, now, attempt.may_have_arrived, connection.number, connection.security, success
+        )
 
     def _read(self, entry: Entry) -> StoredMessage:
         message = read_message(self._spool, entry.location)
@@ -208,7 +219,8 @@ class SmtpHop:
             if events.tells_steps():
                 rids = recipient_numbers(entry, entry.pending)
                 events.step(Log.DELIVERY_STARTED, dcid=connection.number, mid=entry.envelope.number, rids=rids, id=entry.message)
-            attempt = await connection.send(entry.envelope, entry.pending, message)
+            envelope = entry.envelope if self._tagging is None else self._tagging.envelope(entry)
+            attempt = await connection.send(envelope, entry.pending, message)
             if attempt.is_connection_usable and connection.sent < self._messages_per_connection:
                 self._pool.give(self._name, connection, demand)
             else:

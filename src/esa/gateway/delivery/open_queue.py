@@ -12,10 +12,12 @@ from types import TracebackType
 from esa.errors import StoreError
 from esa.gateway import events
 from esa.gateway.events import Event as Log
+from esa.policy.bounce_profile import RetrySchedule
 from esa.store.control import Request
+from esa.store.debts import Profiles
 from esa.store.entry import FILE_NAME
 from esa.store.folder import make_private, take_lock
-from esa.store.queue import Queue, RetrySchedule, Routing
+from esa.store.queue import Queue, Routing
 from esa.store.rebuilding import Rebuilt, check_queue, is_lost, rebuild
 from esa.store.selection import Selection
 
@@ -41,6 +43,7 @@ class OpenQueue:
         state: Path,
         schedule: RetrySchedule | None = None,
         routing: Routing | None = None,
+        profiles: Profiles | None = None,
         *,
         checks: bool = False,
         damage: StoreError | None = None,
@@ -58,7 +61,7 @@ class OpenQueue:
                 _tell(rebuild(state), damage.what)
             elif is_lost(state):
                 _tell(rebuild(state), "queue.db was not there")
-            self.queue = Queue(state, schedule, routing)
+            self.queue = Queue(state, schedule, routing, profiles)
         except BaseException:
             os.close(self._lock)
             raise

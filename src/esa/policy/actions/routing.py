@@ -67,5 +67,10 @@ actions = (
         "The message is sent from this interface, of a table [[delivery_interface]].",
         _source_host,
     ),
-    Action("bounce-profile", _TEXT, "This profile says when the message is given up.", _bounce_profile),
+    Action(
+        "bounce-profile",
+        Signature((Kind.BOUNCE_PROFILE,), 1),
+        "This profile says when the message is tried again and given up, and who is told.",
+        _bounce_profile,
+    ),
 )

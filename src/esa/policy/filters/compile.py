@@ -329,7 +329,12 @@ class _Compiler:
         if kind is Kind.DELIVERY_INTERFACE:
             self._tell_of_interface(value)
             return True
-        known = {Kind.DICTIONARY: scope.dictionaries, Kind.LISTENER: scope.listeners, Kind.INTERFACE: scope.interfaces}.get(kind)
+        known = {
+            Kind.DICTIONARY: scope.dictionaries,
+            Kind.LISTENER: scope.listeners,
+            Kind.INTERFACE: scope.interfaces,
+            Kind.BOUNCE_PROFILE: scope.bounce_profiles,
+        }.get(kind)
         if known is not None and value.value not in known and not (kind is Kind.DICTIONARY and scope.is_lenient):
             noun = kind.value.rpartition(" ")[2]
             close = difflib.get_close_matches(value.value, list(known), n=1)

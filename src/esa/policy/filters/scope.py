@@ -101,6 +101,7 @@ class Scope:
     listeners: frozenset[str] | None = None
     interfaces: frozenset[str] | None = None
     delivery_interfaces: frozenset[str] | None = None  # that mail can leave from
+    bounce_profiles: frozenset[str] | None = None
     texts: Mapping[str, str] | None = None
     groups: set[str] = field(default_factory=set)  # directory groups that filters ask for: filled while compiling
     dns_lists: set[str] = field(default_factory=set)  # and DNS lists

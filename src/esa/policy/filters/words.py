@@ -42,6 +42,7 @@ class Kind(Enum):
     LISTENER = "the name of a listener"
     INTERFACE = "the name of an interface"
     DELIVERY_INTERFACE = "the name of a delivery interface"
+    BOUNCE_PROFILE = "the name of a bounce profile"
     RESOURCE = "the name of a text resource"
     TEXTS = "a list of texts in square brackets"
     TEXT_OR_NUMBER = "a text or a number"

@@ -1,0 +1,1 @@
+"""Bounces: who is told of mail that could not be delivered, in which words, and how such mail of others is told from forgery."""
