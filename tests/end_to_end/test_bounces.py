@@ -26,7 +26,7 @@ from tests.gateway.scripted import ScriptedServer
 from tests.gateway.test_client import sink
 
 MAIL = b"From: anna@example.org\r\nTo: b@far.example\r\nSubject: minutes\r\n\r\nHello Bob.\r\n"
-PATIENCE = 30.0
+PATIENCE = 90.0
 TABLES = """
 [[listener]]
 name = "outside"
