@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from esa.message.envelope import Envelope
 from esa.store.database import printable
+from esa.store.encoding import decode
+from esa.store.encoding import encode as encode_octets
 from esa.store.segments import Location
 
 State = Literal["waiting", "in_flight", "failed"]
@@ -21,7 +22,6 @@ COLUMNS = (
     "key, message, splinter, state, attempts, next_attempt, accepted_at, size, reason, envelope, recipients, "
     "writer, segment, offset, length, mailhost, destination, interface, signs"
 )
-encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,11 @@ def _narrowed(envelope: Envelope, addresses: set[str]) -> Envelope:
     return replace(envelope, recipients=tuple(one for one in envelope.recipients if one in addresses), options=options)
 
 
+def encode(values: object) -> str:
+    """JSON as a column holds it."""
+    return encode_octets(values).decode()
+
+
 def encode_recipients(recipients: Iterable[Recipient]) -> str:
     return encode([[r.address, r.status, r.reply] if r.place < 0 else [r.address, r.status, r.reply, r.place] for r in recipients])
 
@@ -167,8 +172,8 @@ def entry_of(row: Sequence[object]) -> Entry:
         accepted_at,  # type: ignore[arg-type]
         size,  # type: ignore[arg-type]
         str(reason),
-        Envelope.from_list(json.loads(str(envelope))),
-        tuple(Recipient(*one) for one in json.loads(str(recipients))),
+        Envelope.from_list(decode(str(envelope))),
+        tuple(Recipient(*one) for one in decode(str(recipients))),
         Location(*location),  # type: ignore[arg-type]
         str(mailhost),
         str(destination),
