@@ -138,7 +138,6 @@ async def _run(task: Task) -> None:
     }
     role = task.name.partition("-")[0]
     os.nice(NICENESS[role])
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # who wakes us goes on first: what it sends next shares our turn
     await work[role](task, row, stop, ready)
 
 
