@@ -348,7 +348,13 @@ def main() -> int:
 
     try:
         if given.only in (None, "rate"):
-            tell("gateway-rate", "Durable accept beside Postfix", measure_rate(folder, given.messages, given.rounds, cases))
+            for many in sessions:
+                chosen = [case for case in cases if case.sessions == many]
+                tell(
+                    f"gateway-rate-{many}",
+                    f"Durable accept beside Postfix, {many} sessions",
+                    measure_rate(folder / str(many), given.messages, given.rounds, chosen),
+                )
         if given.only in (None, "delivery"):
             delivered = [case for case in cases if case.sessions > 1]
             tell(

@@ -1,16 +1,11 @@
-"""Mail data as it goes over the wire. No I/O; `client` writes what comes of it.
-
-What leaves is CRLF-clean: bare CR and LF become CRLF, dots are stuffed, whatever the content holds.
-"""
+"""A message as the delivery client takes it. No I/O; `client` writes what comes of it, encoded by esa_core._mail_data.DataEncoder."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Protocol
 
 HEADER_LIMIT = 1 << 20  # octets looked at for the end of the header section
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class Sendable(Protocol):
@@ -20,35 +15,6 @@ class Sendable(Protocol):
     def size(self) -> int: ...
 
     def chunks(self) -> Iterator[bytes]: ...
-
-
-class DataEncoder:
-    """Mail data as it goes over the wire: CRLF line ends only, dots stuffed, `CRLF.CRLF` at the end (RFC 5321 section 4.5.2)."""
-
-    def __init__(self) -> None:
-        self._held = b""  # a CR at the end of a chunk: the next one may begin with its LF
-        self._at_line_start = True
-
-    def encode(self, chunk: bytes) -> bytes:
-        data = self._held + chunk if self._held else chunk
-        self._held = b""
-        if data.endswith(b"\r"):
-            self._held = b"\r"
-            data = data[:-1]
-        if not data:
-            return b""
-        line_feeds = data.count(b"\n")
-        if data.count(b"\r") != line_feeds or data.count(b"\r\n") != line_feeds:
-            data = _LINE_END.sub(b"\r\n", data)
-        starts_with_dot = self._at_line_start and data.startswith(b".")
-        self._at_line_start = data.endswith(b"\n")
-        data = data.replace(b"\n.", b"\n..")
-        return b"." + data if starts_with_dot else data
-
-    def finish(self) -> bytes:
-        if self._held or not self._at_line_start:
-            return b"\r\n.\r\n"
-        return b".\r\n"
 
 
 def has_ascii_header(message: Sendable) -> bool:
