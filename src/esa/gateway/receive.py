@@ -411,6 +411,7 @@ class Route:
         row.add(Counter.COMMIT_GROUPS)
         row.add(Counter.COMMITTED, len(items))
         row.add(Counter.COMMIT_MICROSECONDS, int(microseconds))
+        kept: list[tuple[Arrival, Reply]] = []
         for arrival in items:
             if isinstance(arrival, Record) or (reply := arrival.reply) is None:
                 continue  # nobody waits for it
@@ -420,9 +421,12 @@ class Route:
                 row.add(Counter.MESSAGES_QUARANTINED)
             if Action.DROP in actions:
                 row.add(Counter.MESSAGES_DROPPED)
-            self._log(Log.MESSAGE_KEPT, arrival, reply)
             arrival.transaction.finish(reply)
-            if self._recording is not None:
+            kept.append((arrival, reply))
+        for arrival, reply in kept:  # what nobody waits for comes behind all replies, while the clients go on
+            self._log(Log.MESSAGE_KEPT, arrival, reply)
+        if self._recording is not None:
+            for arrival, reply in kept:
                 self._recording.add(arrival, reply, "accepted")
         self._note_empty()
 
