@@ -44,7 +44,6 @@ MODULES = [
         "_addresses",
         "_header_lines",
         "_json_lines",
-        "_line_census",
     ),
 ]
 

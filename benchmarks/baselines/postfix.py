@@ -1,4 +1,4 @@
-"""Postfix as it accepts mail: into its queue with fsync, then the discard transport. Settings frozen; a change is its own commit."""
+"""Postfix as it accepts mail: into its queue with fsync, then the discard transport, or on by SMTP. Settings frozen; a change is its own commit."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ inet_protocols = ipv4
 myhostname = peer.example.org
 mydestination =
 relay_domains = example.net
-relay_transport = discard
-default_transport = discard
+relay_transport = {transport}
+default_transport = {transport}
 local_transport = discard
 alias_maps =
 alias_database =
@@ -38,7 +38,8 @@ smtpd_client_connection_count_limit = 0
 class Postfix:
     """A private Postfix in `folder` (root only: it changes user). Ready when made; `stop` ends it."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, *, sink: str = "") -> None:
+        """It hands all mail on to `sink` (host:port), or throws it away."""
         self._configuration, self._queue, data = folder / "conf", folder / "queue", folder / "data"
         for path in (self._configuration, self._queue, data):
             path.mkdir(parents=True)
@@ -51,7 +52,9 @@ class Postfix:
         master = [line for line in Path(shipped).read_text().splitlines() if not line.startswith("smtp      inet")]
         master = [line.replace("       y       ", "       n       ") for line in master]  # no chroot in a private queue
         (self._configuration / "master.cf").write_text("\n".join(master) + f"\n{LOOPBACK}:{port} inet n - n - - smtpd\n")
-        (self._configuration / "main.cf").write_text(MAIN.format(queue=self._queue, data=data, host=LOOPBACK, folder=folder))
+        transport = f"smtp:[{sink.partition(':')[0]}]:{sink.partition(':')[2]}" if sink else "discard"
+        main = MAIN.format(queue=self._queue, data=data, host=LOOPBACK, folder=folder, transport=transport)
+        (self._configuration / "main.cf").write_text(main)
         subprocess.run(["postfix", "-c", self._configuration, "set-permissions"], capture_output=True, check=False)
         self._server = Server(["postfix", "-c", str(self._configuration), "start-fg"], port, log=folder / "out.log")
 

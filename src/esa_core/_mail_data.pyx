@@ -1,5 +1,7 @@
 """Mail data as it travels (RFC 5321 section 4.5.2), decoded: dots unstuffed, line ends mended, the true end found. `_smtp` calls it.
 
+And encoded again, by `DataEncoder`, which the delivery client calls.
+
 Mail data ends at CRLF.CRLF and nowhere else:
 
 - A line ends at LF. One CR before it belongs to it; an LF without CR is a bare LF and becomes CRLF.
@@ -13,7 +15,10 @@ Octets that come by BDAT (`Decoder.chunked`, RFC 3030) have no end of their own 
 Invariant: what comes out holds no bare CR, bare LF or NUL, and does not depend on how the octets were cut into calls.
 """
 
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 cdef extern from *:
@@ -182,3 +187,117 @@ cdef size_t finish_mail_data(Decoder *d, uint8_t *target) noexcept nogil:
     target[o + 1] = 10
     d.place = AT_LINE
     return o + 2
+
+
+cdef size_t clean_octets(const uint8_t *source, size_t n, bint after_feed) noexcept nogil:
+    """Octets that go as they are: each CR with its LF, each LF with its CR, no dot behind one. Begins behind no CR, and ends behind none."""
+    cdef:
+        size_t i = 0
+        uint64_t odd = 0, before_cr = 0, before_lf = after_feed
+        uint8_t last
+        LineBits bits
+    while n - i >= 64:
+        find_line_bits(source + i, &bits)
+        odd = (bits.feeds ^ ((bits.returns << 1) | before_cr)) | (bits.dots & ((bits.feeds << 1) | before_lf))
+        if odd:
+            i += lowest_bit(odd)
+            break
+        before_cr = bits.returns >> 63
+        before_lf = bits.feeds >> 63
+        i += 64
+    if not odd:
+        last = 13 if before_cr else 10 if before_lf else 0
+        while i < n:
+            if (last == 13) != (source[i] == 10) or (last == 10 and source[i] == 46):
+                break
+            last = source[i]
+            i += 1
+    if i and source[i - 1] == 13:
+        i -= 1
+    return i
+
+
+cdef size_t encode_mail_data(int *where, bint stuffs, const uint8_t *source, size_t n, uint8_t *target) noexcept nogil:
+    """Encode source[0:n] to target (room for 2 * n + 2 octets). Returns octets written. A CR at the end is held back."""
+    cdef:
+        size_t i = 0, o = 0, k
+        uint8_t c
+        int place = where[0]
+    while i < n:
+        if place != AT_CR and n - i >= 64:
+            k = clean_octets(source + i, n - i, place == AT_LINE)
+            if k:
+                memcpy(target + o, source + i, k)
+                i += k
+                o += k
+                place = AT_LINE if source[i - 1] == 10 else IN_TEXT
+                if i == n:
+                    break
+        c = source[i]
+        i += 1
+        if place == AT_CR:
+            target[o] = 13
+            target[o + 1] = 10
+            o += 2
+            place = AT_LINE
+            if c == 10:
+                continue
+        if c == 13:
+            place = AT_CR
+        elif c == 10:
+            target[o] = 13
+            target[o + 1] = 10
+            o += 2
+            place = AT_LINE
+        else:
+            if c == 46 and place == AT_LINE and stuffs:
+                target[o] = 46
+                o += 1
+            target[o] = c
+            o += 1
+            place = IN_TEXT
+    where[0] = place
+    return o
+
+
+@cython.final
+cdef class DataEncoder:
+    """Mail data as it goes over the wire: CRLF line ends only, dots stuffed, `CRLF.CRLF` at the end (RFC 5321 section 4.5.2).
+
+    Bare CR and bare LF become CRLF, whatever the content holds and however it is cut into chunks.
+
+    `stuffs=False`: for chunks (RFC 3030), whose length is told: no dots are stuffed, and the end is that of the last line.
+    """
+
+    cdef int place
+    cdef bint stuffs
+
+    def __cinit__(self, *, bint stuffs=True):
+        self.place = AT_LINE
+        self.stuffs = stuffs
+
+    def encode(self, bytes chunk not None):
+        """The next octets; the chunk itself where nothing is to be changed. MemoryError only."""
+        cdef:
+            size_t n = <size_t> PyBytes_GET_SIZE(chunk)
+            const uint8_t *source = <const uint8_t *> PyBytes_AS_STRING(chunk)
+            uint8_t *target
+            size_t written
+            bytes result
+        if self.place != AT_CR and n and clean_octets(source, n, self.place == AT_LINE) == n:
+            self.place = AT_LINE if source[n - 1] == 10 else IN_TEXT
+            return chunk
+        target = <uint8_t *> malloc(2 * n + 2)
+        if target == NULL:
+            raise MemoryError()
+        try:
+            written = encode_mail_data(&self.place, self.stuffs, source, n, target)
+            result = PyBytes_FromStringAndSize(<char *> target, <Py_ssize_t> written)
+        finally:
+            free(target)
+        return result
+
+    def finish(self):
+        """What comes behind the last octet."""
+        end = b".\r\n" if self.stuffs else b""
+        return end if self.place == AT_LINE else b"\r\n" + end

@@ -46,7 +46,6 @@ READ_BY = {
 READ_NOTHING = {  # octets as they are; texts of whatever code points; numbers of our own; a door for benchmarks to what is driven above
     "_group_writer",
     "_json_lines",
-    "_line_census",
     "_rates",
     "_steps",
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import re
 import socket
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 
 from esa.errors import StoreError
 from esa.gateway.delivery.client import Connection, Timeouts, connect
-from esa.gateway.delivery.mail_data import DataEncoder, needs_no_tls
+from esa.gateway.delivery.mail_data import needs_no_tls
 from esa.gateway.delivery.replies import RemoteError, ReplyReader
 from esa.gateway.delivery.transaction import Attempt
 from esa.message.envelope import Envelope
@@ -362,37 +361,6 @@ async def test_stopping_in_the_middle_does_not_complete_a_message() -> None:
             await sending
         assert not connection.is_usable
         assert server.taken == []
-
-
-def encoded(content: bytes, cuts: list[int]) -> bytes:
-    encoder = DataEncoder()
-    places = sorted({min(cut, len(content)) for cut in cuts} | {0, len(content)})
-    return b"".join(encoder.encode(content[start:end]) for start, end in itertools.pairwise(places)) + encoder.finish()
-
-
-def decoded(data: bytes) -> bytes:
-    """What a receiver makes of it by RFC 5321 section 4.5.2."""
-    assert data.endswith(b".\r\n")
-    lines = data[:-3].split(b"\r\n")
-    assert lines.pop() == b""
-    assert b"." not in lines
-    return b"".join(line.removeprefix(b".") + b"\r\n" for line in lines)
-
-
-@given(st.binary(max_size=60) | st.text("a.\r\n", max_size=40).map(str.encode), st.lists(st.integers(0, 60), max_size=6))
-def test_any_content_cut_anywhere_leaves_clean_and_comes_back_as_lines(content: bytes, cuts: list[int]) -> None:
-    data = encoded(content, cuts)
-    assert data.count(b"\n") == data.count(b"\r") == data.count(b"\r\n")
-    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
-    assert decoded(data) == (lines if lines.endswith(b"\r\n") or not lines else lines + b"\r\n")
-    assert data == encoded(content, [])
-
-
-def test_smuggled_ends_of_data_do_not_survive() -> None:
-    for end in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r\n"):
-        data = encoded(b"a" + end + b"MAIL FROM:<x@y>\r\n", [])
-        assert data.count(b"\r\n.\r\n") == 1
-        assert data.endswith(b"\r\n.\r\n")
 
 
 @given(st.lists(st.integers(1, 9), max_size=5))

@@ -242,8 +242,12 @@ def _emit(level: int, event: Event, fields: dict[str, FieldValue]) -> None:
     if not _logger.isEnabledFor(level):
         return
     handler = _gathering()
-    if handler is not None:
-        handler.emit(EventRecord(level, event, fields))  # where it goes anyway, without the way through all of logging
+    if handler is not None:  # where it goes anyway, without the way through all of logging
+        formatter = handler.formatter
+        if level == logging.INFO and type(formatter) is EventFormatter and formatter.is_text:
+            handler.add(formatter.text(event, fields) + handler.terminator)
+        else:
+            handler.emit(EventRecord(level, event, fields))
     else:
         _logger.handle(EventRecord(level, event, fields))
 
@@ -272,6 +276,12 @@ class EventFormatter(logging.Formatter):
         if second != self._second:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         return f"{self._stamp}.{int(created % 1 * 1000):03d}Z"
+
+    def text(self, event: Event, fields: dict[str, FieldValue]) -> str:
+        """A line of text, of level info and of now."""
+        if not CONTENT_FIELDS.isdisjoint(fields):
+            fields = {**fields, **dict.fromkeys(CONTENT_FIELDS)}
+        return f"{self._time(time.time())} info {self._process} {line(event, fields)}"
 
     def each(self, event: Event, fields: dict[str, FieldValue], key: str, values: Sequence[str], terminator: str) -> str:
         """Lines of text, of level info, that differ in the last field."""

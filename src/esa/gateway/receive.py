@@ -413,6 +413,7 @@ class Route:
         row.add(Counter.COMMIT_GROUPS)
         row.add(Counter.COMMITTED, len(items))
         row.add(Counter.COMMIT_MICROSECONDS, int(microseconds))
+        kept: list[tuple[Arrival, Reply]] = []
         for arrival in items:
             if isinstance(arrival, Record) or (reply := arrival.reply) is None:
                 continue  # nobody waits for it
@@ -422,12 +423,13 @@ class Route:
                 row.add(Counter.MESSAGES_QUARANTINED)
             if Action.DROP in actions:
                 row.add(Counter.MESSAGES_DROPPED)
-            self._log(Log.MESSAGE_KEPT, arrival, reply)
             arrival.transaction.finish(reply)
-        if self._recording is not None:  # all of them behind the last reply: nobody waits for it, and it is quicker in one go
-            for arrival in items:
-                if isinstance(arrival, Arrival) and arrival.reply is not None:
-                    self._recording.add(arrival, "accepted")
+            kept.append((arrival, reply))
+        for arrival, reply in kept:  # what nobody waits for comes behind all replies, while the clients go on
+            self._log(Log.MESSAGE_KEPT, arrival, reply)
+        if self._recording is not None:
+            for arrival, _ in kept:
+                self._recording.add(arrival, "accepted")
         self._note_empty()
 
     def _uncommitted(self, items: list[Arrival | Record], error: Exception) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,8 @@ from typing import Literal, NamedTuple
 from esa.errors import StoreError
 from esa.message.envelope import Envelope
 from esa.store.database import printable
+from esa.store.encoding import decode
+from esa.store.encoding import encode as encode_octets
 from esa.store.identifier import LENGTH
 from esa.store.segments import Location, Stored
 
@@ -29,7 +30,6 @@ COLUMNS = (
 )
 WRITTEN = COLUMNS.replace("accepted_at, ", "accepted_at, reverse_path, ")  # of `row_of`: what is searched for stands beside what is read
 _DESTINATION_SUFFIX = re.compile(r"(?:-\d+)+\Z")
-encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +206,11 @@ def _narrowed(envelope: Envelope, addresses: set[str]) -> Envelope:
     return replace(envelope, recipients=tuple(one for one in envelope.recipients if one in addresses), options=options)
 
 
+def encode(values: object) -> str:
+    """JSON as a column holds it."""
+    return encode_octets(values).decode()
+
+
 def encode_recipients(recipients: Iterable[Recipient]) -> str:
     return encode([[r.address, r.status, r.reply] if r.place < 0 else [r.address, r.status, r.reply, r.place] for r in recipients])
 
@@ -249,7 +254,7 @@ def encode_debts(debts: Sequence[Debt]) -> str:
 
 
 def decode_debts(text: str) -> tuple[Debt, ...]:
-    return tuple(Debt(*one) for one in json.loads(text)) if text else ()
+    return tuple(Debt(*one) for one in decode(text)) if text else ()
 
 
 def entry_of(row: Sequence[object]) -> Entry:
@@ -274,8 +279,8 @@ def _entry_of(row: Sequence[object]) -> Entry:
         accepted_at,  # type: ignore[arg-type]
         size,  # type: ignore[arg-type]
         str(reason),
-        Envelope.from_list(json.loads(str(envelope))),
-        tuple(Recipient(*one) for one in json.loads(str(recipients))),
+        Envelope.from_list(decode(str(envelope))),
+        tuple(Recipient(*one) for one in decode(str(recipients))),
         Location(writer, segment, offset, length),  # type: ignore[arg-type]
         str(mailhost),
         str(destination),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from esa.store.database import open_read_only, telling_database
+from esa.store.encoding import decode
 from esa.store.entry import FILE_NAME, STATES, Entry, State
 from esa.store.queue_table import CHANGES, VERSION, read_cursors, read_instance
 from esa.store.record import Event, EventName
@@ -95,7 +95,7 @@ class QueueView:
             rows = self._connection.execute(
                 "SELECT sequence, id, message, name, at, fields FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
             ).fetchall()
-        return [(row[0], row[1], row[2], Event(EventName(row[3]), row[4], json.loads(row[5]))) for row in rows]
+        return [(row[0], row[1], row[2], Event(EventName(row[3]), row[4], decode(row[5]))) for row in rows]
 
     def finished_segments(self) -> set[tuple[str, str]]:
         """(writer, segment) that deliver has read to the end and that no entry refers to any more."""

@@ -17,7 +17,6 @@ lock released, and no native code of ours; CRC32C would only pay if the processo
 
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from esa.message.envelope import Envelope, Session
+from esa.store.encoding import decode, encode
 from esa.store.identifier import LENGTH
 
 Action = Literal["deliver", "quarantine", "drop", "archive"]
@@ -40,8 +40,6 @@ METADATA_LIMIT = 1 << 22  # octets; a longer length in a header is damage
 PREFIX_LIMIT = 1 << 20
 REFUSED_BY_FILTER = "content filter"  # value of `by` of a refused recipient that there is
 SPLINTER_SUFFIX = "-S"  # and a number: end of the identifier of a record that holds further splinters of a message
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class EventName(StrEnum):
@@ -186,13 +184,13 @@ def encode_metadata(record: Record, file: ContentFile | None) -> bytes:
         document["omit"] = record.omitted
     if file is not None:
         document["file"] = (file.name, file.size, file.checksum)
-    return _encode(document).encode("ascii")
+    return encode(document)
 
 
 def decode_metadata(data: bytes) -> tuple[Record, ContentFile | None]:
     """Undo `encode_metadata`; the record comes without prefix and content. Raises ValueError if it is not what this module writes."""
     try:
-        document = json.loads(data)
+        document = decode(data)
         record = Record(
             id=document["id"],
             envelope=Envelope.from_list(document["env"]),

@@ -6,7 +6,6 @@ happens to a released message is told under the identifier it first came with.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Engine, Float, Index, 
 from sqlalchemy.dialects.sqlite import insert
 
 from esa.store.database import printable
+from esa.store.encoding import decode, encode
 from esa.store.identifier import LENGTH
 from esa.store.outbox import CHANGES, FILE_NAME, VERSION
 from esa.store.record import Event, EventName, Record
@@ -305,7 +305,7 @@ class TrackingView:
                 for row in connection.execute(select(RECIPIENT).where(RECIPIENT.c.message.in_(group)).order_by(RECIPIENT.c.address)):
                     recipients[row.message].append(TrackedRecipient(row.address, row.status, row.reply))
                 for row in connection.execute(select(EVENT).where(EVENT.c.message.in_(group)).order_by(EVENT.c.at, EVENT.c.id)):
-                    events[row.message].append(Event(EventName(row.name), row.at, json.loads(row.fields)))
+                    events[row.message].append(Event(EventName(row.name), row.at, decode(row.fields)))
         return [Tracked(**row._mapping, recipients=tuple(recipients[row.id]), events=tuple(events[row.id])) for row in rows]
 
     def harvests(self, *, since: float = 0.0) -> list[Harvest]:
@@ -315,7 +315,7 @@ class TrackingView:
         found: dict[str, list[Event]] = {}
         with transaction(self._engine, self.path) as connection:
             for row in connection.execute(query):
-                event = Event(EventName(row.name), row.at, json.loads(row.fields))
+                event = Event(EventName(row.name), row.at, decode(row.fields))
                 found.setdefault(str(event.fields.get("network", "")), []).append(event)
         return sorted((_harvest(network, events) for network, events in found.items()), key=lambda one: -one.last_at)
 
@@ -325,7 +325,7 @@ class TrackingView:
         found: dict[tuple[str, str, str], list[tuple[float, int, str]]] = {}
         with transaction(self._engine, self.path) as connection:
             for at, text in connection.execute(query):
-                fields = json.loads(text)
+                fields = decode(text)
                 group, because, reason = (str(fields.get(name) or "") for name in ("group", "because", "reason"))
                 found.setdefault((group, because, reason), []).append((at, _number(fields.get("count")), str(fields.get("client", ""))))
         made = [
@@ -346,7 +346,7 @@ class TrackingView:
         wanted = (EVENT.c.name == EventName.CONNECTED) & (EVENT.c.at >= since)
         with transaction(self._engine, self.path) as connection:
             for (text,) in connection.execute(select(EVENT.c.fields).where(wanted)):
-                fields = json.loads(text)
+                fields = decode(text)
                 if agreed := fields.get("tls"):
                     version, _, cipher = str(agreed).partition(" ")
                     found.setdefault(str(fields.get("client")), set()).add((version, cipher))
@@ -427,7 +427,7 @@ def _recipient_rows(record: Record) -> list[dict[str, object]]:
 
 def _event_row(told: Told) -> dict[str, object]:
     event = told.event
-    return {"id": told.id, "message": told.message, "at": event.at, "name": event.name.value, "fields": json.dumps(dict(event.fields))}
+    return {"id": told.id, "message": told.message, "at": event.at, "name": event.name.value, "fields": encode(dict(event.fields)).decode()}
 
 
 def _damage_event(damage: Damage) -> Told:

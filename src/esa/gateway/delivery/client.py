@@ -18,12 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from esa.gateway.delivery.mail_data import DataEncoder, Sendable
+from esa.gateway.delivery.mail_data import Sendable
 from esa.gateway.delivery.offer import Offer, make_offer
 from esa.gateway.delivery.replies import CONTROL, RemoteError, RemoteReply, ReplyReader, TlsError
 from esa.gateway.delivery.transaction import Attempt, Transaction, deferred
 from esa.message.envelope import Envelope
 from esa.store.entry import IN_THE_CLEAR
+from esa_core._mail_data import DataEncoder
 
 BLOCK = 256 << 10  # octets of mail data written at a time
 CHUNKED_FROM = (

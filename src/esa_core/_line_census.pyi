@@ -1,3 +1,0 @@
-from typing_extensions import Buffer
-
-def line_census(text: Buffer) -> tuple[int, int, int, int]: ...
