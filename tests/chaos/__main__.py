@@ -19,9 +19,12 @@ from pathlib import Path
 
 from benchmarks.results import table, write_section
 from tests.chaos.calls import failing_calls
+from tests.chaos.disks import few_descriptors, full_disk, no_inodes, slow_disk, unwritable_disk
 from tests.chaos.figures import Figure, unmet
+from tests.chaos.hops import failing_hops, failing_sinks
 from tests.chaos.kills import kills_at_steps, kills_in_a_reroute
 from tests.chaos.order import order_of_calls
+from tests.chaos.signals import random_kills, reload_under_load, stop_under_load
 
 Scenario = Callable[[Path], Awaitable[list[Figure]]]
 SCENARIOS: Mapping[str, Scenario] = {
@@ -31,6 +34,16 @@ SCENARIOS: Mapping[str, Scenario] = {
     "calls-keep": partial(failing_calls, process="keep"),
     "kills": partial(kills_at_steps, messages=100, kills=3),
     "reroute": partial(kills_in_a_reroute, messages=100, kills=12),
+    "random-kills": partial(random_kills, kills=300, messages=5_000),
+    "full-disk": full_disk,
+    "inodes": no_inodes,
+    "read-only": unwritable_disk,
+    "slow-disk": slow_disk,
+    "descriptors": few_descriptors,
+    "hops": partial(failing_hops, messages=20),
+    "sinks": partial(failing_sinks, messages=10),
+    "stop": partial(stop_under_load, stops=5),
+    "reload": partial(reload_under_load, reloads=5),
 }
 
 

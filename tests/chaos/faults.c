@@ -96,6 +96,15 @@ static uint32_t looked_at(uint32_t kind, int descriptor, const char *path) {
     return action;
 }
 
+/* A file system that is read-only can still be read, and one that is full lacks room for new files only. */
+static uint32_t opened(const char *path, int flags) {
+    int kept = errno, error = is_ours(OPEN) && plan->action == FAIL ? plan->error : 0;
+    int is_harmless = (error == EROFS && !(flags & O_CREAT) && (flags & O_ACCMODE) == O_RDONLY)
+                      || (error == ENOSPC && (!(flags & O_CREAT) || !access(path, F_OK)));
+    errno = kept;
+    return is_harmless ? NOTHING : looked_at(OPEN, -1, path);
+}
+
 static uint32_t told(int descriptor, const struct iovec *buffers, int number) {
     int kept = errno;
     uint32_t action = NOTHING;
@@ -123,7 +132,7 @@ static uint32_t told(int descriptor, const struct iovec *buffers, int number) {
         va_start(more, flags); \
         mode_t mode = va_arg(more, mode_t); \
         va_end(more); \
-        uint32_t action = looked_at(OPEN, -1, path); \
+        uint32_t action = opened(path, flags); \
         if (action == FAIL) return -1; \
         ENDED(action, real(path, flags, mode)); \
     }
@@ -134,7 +143,7 @@ static uint32_t told(int descriptor, const struct iovec *buffers, int number) {
         va_start(more, flags); \
         mode_t mode = va_arg(more, mode_t); \
         va_end(more); \
-        uint32_t action = looked_at(OPEN, -1, path); \
+        uint32_t action = opened(path, flags); \
         if (action == FAIL) return -1; \
         ENDED(action, real(folder, path, flags, mode)); \
     }
