@@ -19,11 +19,14 @@ from pathlib import Path
 
 from benchmarks.results import table, write_section
 from tests.chaos.calls import failing_calls
+from tests.chaos.damage import damaged_databases, damaged_records
 from tests.chaos.disks import few_descriptors, full_disk, no_inodes, slow_disk, unwritable_disk
 from tests.chaos.figures import Figure, unmet
 from tests.chaos.hops import failing_hops, failing_sinks
 from tests.chaos.kills import kills_at_steps, kills_in_a_reroute
+from tests.chaos.neighbours import slow_neighbours
 from tests.chaos.order import order_of_calls
+from tests.chaos.peers import real_next_hops
 from tests.chaos.signals import random_kills, reload_under_load, stop_under_load
 
 Scenario = Callable[[Path], Awaitable[list[Figure]]]
@@ -40,8 +43,12 @@ SCENARIOS: Mapping[str, Scenario] = {
     "read-only": unwritable_disk,
     "slow-disk": slow_disk,
     "descriptors": few_descriptors,
+    "damage": partial(damaged_records, messages=1_000),
+    "databases": damaged_databases,
     "hops": partial(failing_hops, messages=20),
     "sinks": partial(failing_sinks, messages=10),
+    "peers": partial(real_next_hops, messages=100),
+    "neighbours": partial(slow_neighbours, pairs=6, seconds=6.0),
     "stop": partial(stop_under_load, stops=5),
     "reload": partial(reload_under_load, reloads=5),
 }

@@ -33,6 +33,7 @@ class Ledger:
 
     run: str = field(default_factory=lambda: os.urandom(4).hex())
     acknowledged: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)  # identifier in the 250, recipients
+    acknowledged_at: dict[str, float] = field(default_factory=dict)  # monotonic seconds
     refused: dict[str, str] = field(default_factory=dict)  # the reply, other than 250
     unanswered: set[str] = field(default_factory=set)
     number: int = 0
@@ -49,6 +50,7 @@ class Ledger:
             return ""
         self.unanswered.discard(token)
         if reply.startswith("250"):
+            self.acknowledged_at[token] = time.monotonic()
             self.acknowledged[token] = reply.split()[-1], tuple(recipients)
         else:
             self.refused[token] = reply
