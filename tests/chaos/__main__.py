@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.results import table, write_section
-from tests.chaos.calls import failing_calls
+from tests.chaos.calls import EVERY, failing_calls
 from tests.chaos.damage import damaged_databases, damaged_records
 from tests.chaos.disks import few_descriptors, full_disk, no_inodes, slow_disk, unwritable_disk
 from tests.chaos.figures import Figure, unmet
@@ -32,7 +32,7 @@ from tests.chaos.signals import random_kills, reload_under_load, stop_under_load
 Scenario = Callable[[Path], Awaitable[list[Figure]]]
 SCENARIOS: Mapping[str, Scenario] = {
     "order": partial(order_of_calls, messages=1_000),
-    "calls-receive": partial(failing_calls, process="receive"),
+    "calls-receive": partial(failing_calls, process="receive", kinds=EVERY),
     "calls-deliver": partial(failing_calls, process="deliver"),
     "calls-keep": partial(failing_calls, process="keep"),
     "kills": partial(kills_at_steps, messages=100, kills=3),
@@ -48,7 +48,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "hops": partial(failing_hops, messages=20),
     "sinks": partial(failing_sinks, messages=10),
     "peers": partial(real_next_hops, messages=100),
-    "neighbours": partial(slow_neighbours, pairs=6, seconds=6.0),
+    "neighbours": partial(slow_neighbours, pairs=3, seconds=3.5),
     "stop": partial(stop_under_load, stops=5),
     "reload": partial(reload_under_load, reloads=5),
 }

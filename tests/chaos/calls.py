@@ -33,6 +33,7 @@ KINDS: Sequence[tuple[Call, Sequence[int]]] = (
     (Call.TRUNCATE, (errno.EIO,)),
     (Call.UNLINK, (errno.EIO,)),
 )
+EVERY = tuple((kind, (error,)) for kind, errors in KINDS for error in errors)  # each error with every n
 CALLS = {"receive": "receive-0", "deliver": "deliver", "keep": "keep"}
 
 

@@ -12,7 +12,7 @@ from tests.chaos.kills import STEPS, kills_in_a_reroute, kills_in_a_row
 
 @pytest.mark.serial
 async def test_a_process_that_dies_at_a_step_loses_nothing_of_what_was_acknowledged(tmp_path: Path) -> None:
-    assert unmet(await kills_in_a_row(tmp_path, STEPS[1::4])) == []
+    assert unmet(await kills_in_a_row(tmp_path, STEPS[1::6])) == []
 
 
 @pytest.mark.serial
