@@ -64,6 +64,7 @@ class Gateway:
         deadline = time.monotonic() + READY_SECONDS
         while b"event=service.started" not in self.log.read_bytes()[mark:]:
             if time.monotonic() > deadline or self._process.poll() is not None:
+                self.end()
                 raise RuntimeError(f"the gateway did not start:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.02)
 
