@@ -11,13 +11,14 @@ PLAIN := build/fuzz
 RUNS ?= 500000
 SECONDS ?= 0
 TARGETS ?=
+SCENARIOS ?=
 WRITE ?=
 COVERAGE_BAR ?= 95
 JOBS ?= 2
-DEBIAN_PACKAGES := postfix swaks bogofilter zstd slapd
+DEBIAN_PACKAGES := postfix swaks bogofilter zstd slapd strace
 CORE_SOURCES := setup.py $(wildcard src/esa_core/*.pyx src/esa_core/*.pxd src/esa_core/*.h src/esa_core/tables/*.py src/esa_core/tables/*.txt)
 
-.PHONY: help install run test check bench conformance core-debug fuzz coverage model clean debian-packages
+.PHONY: help install run test check bench conformance chaos core-debug fuzz coverage model clean debian-packages
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo 'make check        ruff, cython-lint, mypy strict, stubtest, import contracts'
 	@echo 'make bench        benchmarks of core and library; the figures are written by the command'
 	@echo 'make conformance  the shared packs, pack by pack'
+	@echo 'make chaos        faults of disk, processes and next hops in their full size, each with its figure; SCENARIOS, WRITE=1'
 	@echo 'make core-debug   the core with bounds checks, ASan and UBSan: its tests, the fuzzer's found inputs and all packs under it'
 	@echo 'make fuzz         every parser under that build, guided by coverage, to RUNS=$(RUNS) executions each; goes on where it ended; SECONDS, TARGETS, WRITE=1'
 	@echo 'make coverage     which lines of the core the tests run, line by line with gcov; the bar is $(COVERAGE_BAR) %'
@@ -93,6 +95,9 @@ bench: install
 
 conformance: install
 	$(BIN)/python -m tests.conformance
+
+chaos: debian-packages install
+	$(BIN)/python -m tests.chaos $(if $(WRITE),--write) $(SCENARIOS)
 
 # --- the core under sanitizers --------------------------------------------------------------------------------------------------------
 

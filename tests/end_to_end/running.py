@@ -43,6 +43,8 @@ class Gateway:
         )
         self.log = folder / "log"
         self.inherited: tuple[int, ...] = ()  # descriptors that `esa serve` is started with
+        self.environment: dict[str, str] = {}  # variables that it is started with, beside those of the tests
+        self.before: tuple[str, ...] = ()  # words before its command, as those of prlimit
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- start and end
@@ -52,11 +54,17 @@ class Gateway:
         with self.log.open("ab") as log:
             mark = log.tell()
             self._process = subprocess.Popen(
-                self._command("serve"), stdout=log, stderr=log, cwd=self.folder, env=environment(), pass_fds=self.inherited
+                [*self.before, *self._command("serve")],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=environment() | self.environment,
+                pass_fds=self.inherited,
             )
         deadline = time.monotonic() + READY_SECONDS
         while b"event=service.started" not in self.log.read_bytes()[mark:]:
             if time.monotonic() > deadline or self._process.poll() is not None:
+                self.end()
                 raise RuntimeError(f"the gateway did not start:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.02)
 

@@ -428,7 +428,7 @@ class Route:
         for arrival, reply in kept:  # what nobody waits for comes behind all replies, while the clients go on
             self._log(Log.MESSAGE_KEPT, arrival, reply)
         if self._recording is not None:
-            for arrival, _ in kept:
+            for arrival, _answer in kept:
                 self._recording.add(arrival, "accepted")
         self._note_empty()
 
