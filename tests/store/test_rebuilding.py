@@ -13,6 +13,8 @@ import pytest
 from esa.errors import StoreError
 from esa.gateway.delivery.open_queue import OpenQueue, is_damage
 from esa.gateway.keep import KeepSettings, OpenKeep
+from esa.policy.bounce_profile import BounceProfile
+from esa.store.debts import Payment, told_event
 from esa.store.entry import FILE_NAME, Entry, Outcome, Result
 from esa.store.queue import Queue
 from esa.store.queue_view import QueueView
@@ -25,6 +27,15 @@ from tests.store.messages import fill, make_record, segments_of
 
 NOW = time.time()
 REPLIES = {"delivered": "250 2.0.0 ok", "deferred": "451 4.3.0 later", "failed": "550 5.1.1 no such user"}
+
+
+class Usual:
+    """One profile for all."""
+
+    shortest = BounceProfile("Default").schedule.expire
+
+    def of(self, _: Entry) -> BounceProfile:
+        return BounceProfile("Default")
 
 
 def outcome(entry: Entry, *statuses: str) -> Outcome:
@@ -103,7 +114,7 @@ def test_a_queue_that_is_lost_is_made_anew_with_equal_entries(tmp_path: Path) ->
     assert fourth_again.reason == REPLIES["deferred"]
 
 
-def test_what_had_failed_stays_failed_and_what_was_retried_waits(tmp_path: Path) -> None:
+def test_the_sender_of_what_had_failed_is_still_to_be_told_and_what_was_retried_waits(tmp_path: Path) -> None:
     fill(tmp_path, [make_record(), make_record()])
     with OpenQueue(tmp_path) as queue:
         claimed = imported(queue, tmp_path)
@@ -114,8 +125,27 @@ def test_what_had_failed_stays_failed_and_what_was_retried_waits(tmp_path: Path)
     made = rebuild(tmp_path)
     assert (made.waiting, made.failed) == (1, 1)
     first, second = sorted(entries(tmp_path), key=lambda entry: entry.key)
-    assert (first.state, first.reason, second.state) == ("failed", REPLIES["failed"], "waiting")
+    assert (first.state, first.reason, second.state) == ("reporting", REPLIES["failed"], "waiting")
     assert second.accepted_at == NOW + 10
+
+
+def test_senders_that_were_told_are_not_told_again_and_the_others_are_when_the_queue_was_lost(tmp_path: Path) -> None:
+    splinters = (Splinter(("x@example.org",), "deliver"), Splinter(("y@example.org",), "deliver", mailhost="relay.example.net:25"))
+    fill(tmp_path, [make_record(), make_record(splinters=splinters)])
+    with OpenQueue(tmp_path, profiles=Usual()) as queue:
+        claimed = imported(queue, tmp_path)
+        queue.settle([outcome(entry, "failed") for entry in claimed])
+        before = {entry.key: entry for entry in queue.owing(NOW + 60, 10)}
+        paid = next(entry for entry in before.values() if entry.key != entry.message)  # the second splinter of its message
+        event = told_event(paid.key, "failed", ["y@example.org"], to="a@example.net", identifier="n", at=NOW + 2)
+        queue.pay([Payment(paid.key, paid.debts, event)], NOW + 2)
+    keep(tmp_path)
+    lose(tmp_path)
+    rebuild(tmp_path)
+    left = entries(tmp_path)
+    assert sorted(entry.key for entry in left) == sorted(before.keys() - {paid.key})
+    for entry in left:
+        assert (entry.state, entry.debts) == ("reporting", before[entry.key].debts)
 
 
 @pytest.mark.parametrize("is_segment_gone", [True, False])

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from esa.message.envelope import Options
 from esa.policy.bounce_profile import BounceProfile
-from esa.store.entry import Debt, Entry, Outcome
+from esa.store.entry import Debt, Entry, Outcome, naming
 from esa.store.record import Event, EventName, Record
 
 WRITER: Final = "bounces"  # name of the spool that notifications are committed to
@@ -97,9 +97,9 @@ def left_of(debts: Sequence[Debt], payment: Payment) -> tuple[Debt, ...]:
     return tuple(left)
 
 
-def told_event(action: str, recipients: Sequence[str], *, to: str, identifier: str, at: float) -> Event:
+def told_event(key: str, action: str, recipients: Sequence[str], *, to: str, identifier: str, at: float) -> Event:
     """That a sender has been told, for tracking of the message."""
-    fields: dict[str, object] = {"recipients": list(recipients), "action": action, "to": to, "notification": identifier}
+    fields: dict[str, object] = {"recipients": list(recipients), "action": action, "to": to, "notification": identifier, **naming(key)}
     return Event(EventName.BOUNCED if action == "failed" else EventName.NOTIFIED, at, fields)
 
 
@@ -118,5 +118,5 @@ def payments_in(record: Record) -> Iterator[Payment]:
         assert isinstance(pays, list)
         for key, warnings, debts in pays:
             paid = tuple(Debt(address, kind, at) for address, kind, at in debts)
-            told = told_event(paid[0].action, [debt.address for debt in paid], to=to, identifier=record.id, at=event.at)
+            told = told_event(key, paid[0].action, [debt.address for debt in paid], to=to, identifier=record.id, at=event.at)
             yield Payment(key, paid, told, warnings)

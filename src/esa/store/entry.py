@@ -166,10 +166,10 @@ def base_key(key: str) -> str:
     return _DESTINATION_SUFFIX.sub("", key)
 
 
-def naming(entry: Entry) -> dict[str, str]:
-    """The field of an event that says which splinter of its message it is about; none for the first."""
-    key = base_key(entry.key)
-    return {} if key == entry.message else {"entry": key}
+def naming(key: str) -> dict[str, str]:
+    """The field of an event that says which splinter of its message an entry is of; none for the first."""
+    base = base_key(key)
+    return {} if base == base[:LENGTH] else {"entry": base}
 
 
 def split(entry: Entry, groups: Sequence[tuple[str, Sequence[str]]]) -> list[Entry]:

@@ -453,7 +453,7 @@ class Queue:
             self._waiting.add(entry.destination, now)
             failed = [one.address for one in entry.recipients if one.status == "failed"]
             if failed:
-                self._tell([(entry.message, Event(EventName.RETRIED, now, {"recipients": failed, **naming(entry)}))])
+                self._tell([(entry.message, Event(EventName.RETRIED, now, {"recipients": failed, **naming(entry.key)}))])
             if entry.state == "failed":  # its time begins anew, or it would expire at the next 4xx
                 self._connection.execute("UPDATE entry SET accepted_at = ?, attempts = 0 WHERE key = ?", (now, entry.key))
                 due = warning_due(replace(entry, accepted_at=now, warnings=0), self._profile(entry))
@@ -467,7 +467,7 @@ class Queue:
         def forget(entry: Entry) -> None:
             self._delete(entry)
             undelivered = [one.address for one in entry.recipients if one.status != "delivered"]
-            self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered, **naming(entry)}))])
+            self._tell([(entry.message, Event(EventName.DELETED, now, {"recipients": undelivered, **naming(entry.key)}))])
 
         return self._each(selection, ("waiting", "failed", "reporting"), forget)
 
@@ -489,7 +489,7 @@ class Queue:
                 self._connection.execute("DELETE FROM meta WHERE name = 'routing'")
             else:
                 self._reroute(replace(entry, next_attempt=now))
-            fields = {"recipients": entry.pending, "next_hop": mailhost, **naming(entry)}
+            fields = {"recipients": entry.pending, "next_hop": mailhost, **naming(entry.key)}
             self._tell([(entry.message, Event(EventName.REROUTED, now, fields))])
 
         count = self._each(selection, ("waiting",), turn)
@@ -566,7 +566,7 @@ def _state_of(debts: Sequence[Debt]) -> State:
 def _events(outcome: Outcome, recipients: Sequence[Recipient], next_attempt: float) -> Iterator[Event]:
     """One event for each kind of result of the attempt."""
     tried = {result.address: result for result in outcome.results}
-    common = {"next_hop": outcome.next_hop, "attempt": outcome.entry.attempts, **naming(outcome.entry)}
+    common = {"next_hop": outcome.next_hop, "attempt": outcome.entry.attempts, **naming(outcome.entry.key)}
     common |= {name: value for name, value in outcome.security._asdict().items() if value}
     for name, status in ((EventName.DELIVERED, "delivered"), (EventName.FAILED, "failed"), (EventName.DEFERRED, "pending")):
         concerned = [recipient for recipient in recipients if recipient.status == status and recipient.address in tried]

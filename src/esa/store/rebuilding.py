@@ -1,8 +1,9 @@
 """queue.db made anew from the spools, where it is lost or damaged: each message is in its segment still, and tracking says what was delivered.
 
 Called with the lock of `deliver` held, before the queue is opened. Promises: nothing that waits or has failed is left out; what tracking or the
-outbox of the old file says was delivered, failed or deleted is not sent again; the old file is kept in `corrupt/`; a crash in between leaves
-the old file or the whole new one. What was in flight, and what the old file alone knew, may be delivered a second time.
+outbox of the old file says was delivered, failed or deleted is not sent again, and senders who were not told of a failure yet are told; the old
+file is kept in `corrupt/`; a crash in between leaves the old file or the whole new one. What was in flight, and what the old file alone knew, may
+be delivered a second time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from esa.errors import StoreError
 from esa.store import outbox, survivors
 from esa.store.database import open_database, open_read_only, telling_database, transaction
-from esa.store.entry import FILE_NAME, Entry, base_key, encode, entries_of, row_of
+from esa.store.entry import FILE_NAME, Debt, Entry, base_key, encode, entries_of, row_of
 from esa.store.folder import make_private, sync_directory, telling
 from esa.store.identifier import new_identifier
 from esa.store.queue_table import CHANGES, PLACES, SCHEMA, VERSION, write_cursors
@@ -28,7 +29,16 @@ from esa.store.segments import SURVIVORS, SpoolReader
 
 CORRUPT = "corrupt"  # folder of the state that damaged databases are moved to
 _ASKED = 500  # messages that tracking is asked about at a time
-_FATES = (EventName.DELIVERED, EventName.FAILED, EventName.DEFERRED, EventName.DELETED, EventName.RETRIED, EventName.REROUTED)
+_FATES = (
+    EventName.DELIVERED,
+    EventName.FAILED,
+    EventName.BOUNCED,
+    EventName.UNBOUNCED,
+    EventName.DEFERRED,
+    EventName.DELETED,
+    EventName.RETRIED,
+    EventName.REROUTED,
+)
 
 Advance = Callable[[int], None]
 
@@ -38,7 +48,7 @@ class Rebuilt:
     """What came of it."""
 
     waiting: int  # entries
-    failed: int
+    failed: int  # those whose sender is still to be told too
     done: int  # splinters of which nothing is left to do
     rescued: int  # events of the old file that tracking did not have yet
     unreadable: int  # places of the spools, and messages kept apart
@@ -153,7 +163,7 @@ def _fill(connection: sqlite3.Connection, state: Path, rescued: _Rescued, now: f
                     continue
                 if not connection.execute(f"INSERT OR IGNORE INTO {PLACES}", row_of(entry)).rowcount:
                     continue
-                waiting, failed = waiting + (entry.state == "waiting"), failed + (entry.state == "failed")
+                waiting, failed = waiting + (entry.state == "waiting"), failed + (entry.state != "waiting")
                 if entry.state == "waiting" and any(base_key(key) == entry.key for key in rescued.in_flight):
                     fields = {"recipients": entry.pending, "reason": "the queue was made anew while this was in flight"}
                     row = (new_identifier(), entry.message, EventName.POSSIBLE_DUPLICATE.value, now, encode(fields))
@@ -211,6 +221,7 @@ def _groups(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 def after(entry: Entry, events: Sequence[Event], now: float) -> Entry | None:
     """An entry as events of its message left it; None if nothing is left of it to do."""
     recipients = {one.address: one for one in entry.recipients}
+    debts: dict[str, Debt] = {}  # by recipient, what its sender was not told yet
     for event in events:
         if event.name not in _FATES or event.fields.get("entry", entry.message) != base_key(entry.key):
             continue
@@ -225,24 +236,34 @@ def after(entry: Entry, events: Sequence[Event], now: float) -> Entry | None:
                     recipients[address] = replace(one, status="delivered", reply=reply)
                 case EventName.FAILED:
                     recipients[address] = replace(one, status="failed", reply=reply)
+                    debts[address] = Debt(address, "failed", event.at, reply, str(event.fields.get("next_hop") or ""))
+                case EventName.BOUNCED:
+                    debts.pop(address, None)
+                    del recipients[address]
+                case EventName.UNBOUNCED:  # it may have been kept for somebody to retry or delete
+                    debts.pop(address, None)
                 case EventName.DEFERRED:
                     recipients[address] = replace(one, status="pending", reply=reply)
                     due = event.fields.get("next_attempt")
                     entry = replace(entry, reason=reply, next_attempt=float(due) if isinstance(due, int | float) else now)
                 case EventName.RETRIED:
                     recipients[address] = replace(one, status="pending")
+                    debts.pop(address, None)
                     entry = replace(entry, accepted_at=event.at, attempts=0, next_attempt=now)
                 case EventName.REROUTED:
                     entry = replace(entry, mailhost=str(event.fields.get("next_hop") or ""), next_attempt=now)
                 case _:
+                    debts.pop(address, None)
                     del recipients[address]
     left = [one for one in recipients.values() if one.status != "delivered"]
     if not left:
         return None
     entry = replace(entry, recipients=tuple(recipients.values()), next_attempt=max(entry.next_attempt, now))
+    if debts:
+        entry = replace(entry, debts=tuple(debts.values()), report_at=now)
     if any(one.status == "pending" for one in left):
         return replace(entry, state="waiting")
-    return replace(entry, state="failed", next_attempt=0.0, reason=left[0].reply)
+    return replace(entry, state="reporting" if debts else "failed", next_attempt=0.0, reason=left[0].reply)
 
 
 def _whole(value: object) -> int:

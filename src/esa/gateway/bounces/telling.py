@@ -21,7 +21,7 @@ from esa.gateway.bounces.words import status_of
 from esa.message.envelope import Options
 from esa.policy.bounce_profile import BounceProfile, Kind
 from esa.store.debts import EXPIRED, Payment, notify_of, told_event, warning_due
-from esa.store.entry import Debt, Entry
+from esa.store.entry import Debt, Entry, naming
 from esa.store.record import Event, EventName
 
 RECIPIENTS_LIMIT: Final = 500  # of one notification: a report of some 150 KB
@@ -53,7 +53,7 @@ class Message:
             for action in dict.fromkeys(debt.action for debt in debts):
                 theirs = tuple(debt for debt in debts if debt.action == action)
                 assert action != "kept"
-                told = told_event(action, [debt.address for debt in theirs], to=self.to, identifier=identifier, at=at)
+                told = told_event(key, action, [debt.address for debt in theirs], to=self.to, identifier=identifier, at=at)
                 paid.append(Payment(key, theirs, told, self.warnings.get(key)))
         return paid
 
@@ -144,7 +144,7 @@ def _is_wanted(options: Options | None, address: str, kind: Kind) -> bool:
 
 def _untold(entry: Entry, kind: Kind, debts: Sequence[Debt], reason: str, now: float, warnings: int | None = None) -> Untold:
     """`warnings`: of a delay, that counts as told. Only failures that nobody is told of are an event."""
-    fields = {"recipients": [debt.address for debt in debts], "reason": reason}
+    fields = {"recipients": [debt.address for debt in debts], "reason": reason, **naming(entry.key)}
     event = Event(EventName.UNBOUNCED, now, fields) if kind == "failed" else None
     return Untold(entry, reason, Payment(entry.key, tuple(debts), event, warnings, keeps=reason == KEPT))
 
