@@ -86,6 +86,12 @@ def test_a_domain_in_unicode_and_in_ascii_is_one() -> None:
     assert accepts(RecipientAccess.of_domains(["xn--bcher-kva.example"]), "a@BÜCHER.example")
 
 
+def test_two_domains_that_idna_of_2003_took_for_one_are_two() -> None:
+    access = RecipientAccess.of_domains(["straße.example"])
+    assert accepts(access, "a@xn--strae-oqa.example")
+    assert not accepts(access, "a@strasse.example")
+
+
 @pytest.mark.parametrize("text", ["exa mple", "", "@example.org", ".", "a@b@", "a b@example.org", "[192.0.2.300]", "*.example.org"])
 def test_what_names_no_recipients_is_a_fault_that_shows_the_forms(text: str) -> None:
     with pytest.raises(SyntaxFault) as caught:

@@ -298,7 +298,7 @@ def self_signed(
     from esa.gateway.certificates.files import parse
     from esa.gateway.certificates.making import self_signed as make
     from esa.gateway.certificates.making import write
-    from esa.gateway.certificates.names import as_a_labels
+    from esa.message.a_labels import as_a_labels
 
     key_file, out = key_file or _file(names[0], ".key"), out or _file(names[0], ".pem")
     key, is_new = _key(key_file, key_type)

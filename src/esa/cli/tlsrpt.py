@@ -46,7 +46,7 @@ def show(domain: str, day: str, failures: bool, as_json: bool, state: Path | Non
 
     Exit status: 0 no failures, 1 some.
     """
-    from esa.gateway.certificates.names import as_a_labels
+    from esa.message.a_labels import as_a_labels
     from esa.store.tls_results import read
 
     results, _ = read(find_state(state, config_file), day=_chosen(day), domain=as_a_labels(domain))
@@ -77,9 +77,9 @@ def report(domain: str, day: str, config_file: Path | None) -> int:
     import json
 
     from esa.config.load import load
-    from esa.gateway.certificates.names import as_a_labels
     from esa.gateway.delivery.tls_report import make_report
     from esa.gateway.process import deliver_settings
+    from esa.message.a_labels import as_a_labels
     from esa.store.tls_results import read
 
     configuration = load(config_file)
@@ -98,7 +98,7 @@ def report(domain: str, day: str, config_file: Path | None) -> int:
 @state_options
 def sent(domain: str, as_json: bool, state: Path | None, config_file: Path | None) -> None:
     """Show the reports that were sent, and days of domains that want none."""
-    from esa.gateway.certificates.names import as_a_labels
+    from esa.message.a_labels import as_a_labels
     from esa.store.tls_results import read
 
     _, reports = read(find_state(state, config_file), domain=as_a_labels(domain))

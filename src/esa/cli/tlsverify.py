@@ -132,7 +132,7 @@ def _manner(hostname: str, authorities: Path | None, ciphers: str | None) -> Man
 
 
 def _domain(text: str) -> str:
-    from esa.gateway.certificates.names import as_a_labels
+    from esa.message.a_labels import as_a_labels
 
     domain = as_a_labels(text.rpartition("@")[2])
     if not domain or any(letter.isspace() or letter in "/:[]" for letter in domain):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from esa.errors import SyntaxFault
+from esa.message.a_labels import as_a_labels
 from esa.message.address import Address, parse_domain
 from esa.message.reply import Reply
 
@@ -86,7 +87,7 @@ def recipient_of(forward_path: str) -> Recipient:
         local_part, domain = domain, ""
     if local_part[:1] == '"' == local_part[-1:] and len(local_part) > 1:
         local_part = _unquoted(local_part)
-    return Recipient(local_part.lower(), domain.lower() if domain.isascii() else _ascii(domain))
+    return Recipient(local_part.lower(), domain.lower() if domain.isascii() else as_a_labels(domain))
 
 
 def _unquoted(local_part: str) -> str:
@@ -96,13 +97,6 @@ def _unquoted(local_part: str) -> str:
         return Address.parse(f"{bare}@x").local_part if not bare.startswith('"') else local_part
     except SyntaxFault:
         return local_part
-
-
-def _ascii(domain: str) -> str:
-    try:
-        return domain.lower().encode("idna").decode("ascii")
-    except UnicodeError:
-        return domain.lower()
 
 
 def parse_entry(text: str) -> RecipientEntry:

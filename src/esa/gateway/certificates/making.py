@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from esa.gateway.certificates.files import CertificateError, read
-from esa.gateway.certificates.names import as_a_labels
+from esa.message.a_labels import as_a_labels
 
 KeyType = Literal["ecdsa", "rsa", "ed25519"]
 RSA_BITS: Final = 3072  # as strong as P-256 (NIST SP 800-57); 2048 is the least that is taken

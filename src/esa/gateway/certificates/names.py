@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
-import idna
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from esa.gateway.certificates.files import extension
+from esa.message.a_labels import as_a_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,6 @@ def matching_name(certificate: x509.Certificate, reference: str, *, common_name:
     wanted = as_a_labels(reference)
     presented = names.dns or ((names.common.lower(),) if common_name and names.common else ())
     return next((one for one in presented if _matches(one, wanted)), None)
-
-
-def as_a_labels(name: str) -> str:
-    """A domain name in lower case, without the last dot, in A-labels where it is international. What cannot be one stays as it is."""
-    name = name.strip().rstrip(".").lower()
-    if name.isascii():
-        return name
-    try:
-        return idna.encode(name, uts46=True).decode("ascii")  # IDNA 2008: that of Python makes another domain of some letters
-    except idna.IDNAError:
-        return name
 
 
 def _matches(presented: str, wanted: str) -> bool:

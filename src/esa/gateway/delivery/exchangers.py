@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from esa.engine.resolver import Lookup, Outcome, Resolver
-from esa.gateway.certificates.names import as_a_labels
 from esa.gateway.delivery.replies import RemoteError
+from esa.message.a_labels import as_a_labels
 
 EXCHANGERS_LIMIT: Final = 12  # of a domain; real ones have up to about ten, more make us ask for nothing
 PROBE: Final = "a.root-servers.net"  # has had its address since before most name servers ran

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from esa.gateway.certificates.names import as_a_labels
 from esa.gateway.delivery.mail_data import Sendable, has_ascii_header
 from esa.gateway.delivery.replies import CONTROL
+from esa.message.a_labels import as_a_labels
 from esa.message.envelope import Envelope, Options
 
 _NO_UTF8 = "the next hop does not offer SMTPUTF8, which"

@@ -19,13 +19,14 @@ from esa.config.ciphers import DEFAULT
 from esa.config.delivery_tls import DeliveryTls
 from esa.engine.resolver import Outcome
 from esa.errors import ConfigurationError
-from esa.gateway.certificates.names import as_a_labels, matching_name
+from esa.gateway.certificates.names import matching_name
 from esa.gateway.delivery.client import Connection
 from esa.gateway.delivery.replies import RemoteError, TlsError
 from esa.gateway.delivery.tally import REASON_LIMIT, Tally, failure_of, policy_of, today, trouble_of
 from esa.gateway.peers import dane, mta_sts
 from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.probe import chain_of, client_context
+from esa.message.a_labels import as_a_labels
 from esa.policy.tls_modes import NOT_OFFERED, Dane, Demand, Mode, MtaSts, Shown, Way, decide, decide_required, mode_for
 from esa.store.entry import Security
 from esa.store.tls_results import TlsResult

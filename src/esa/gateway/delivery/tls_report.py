@@ -17,7 +17,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from esa.errors import SyntaxFault
-from esa.gateway.certificates.names import as_a_labels
+from esa.message.a_labels import as_a_labels
 from esa.message.address import Address
 from esa.store.tls_results import TlsResult
 

@@ -21,8 +21,8 @@ import dns.rdtypes.ANY.TXT
 import dns.resolver
 
 from esa.engine.resolver import Outcome
-from esa.gateway.certificates.names import as_a_labels
 from esa.gateway.peers.answers import Answer, Exchanger, Tlsa
+from esa.message.a_labels import as_a_labels
 
 PAYLOAD = 1232  # octets of an answer over UDP that no network breaks up; longer ones come over TCP
 QUESTION_SECONDS = 6.0  # for one question with all its tries, where an administrator waits

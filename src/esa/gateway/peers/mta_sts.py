@@ -15,10 +15,10 @@ from http import HTTPStatus
 from typing import Literal, cast
 
 from esa.engine.resolver import Outcome
-from esa.gateway.certificates.names import as_a_labels
 from esa.gateway.peers import https
 from esa.gateway.peers.answers import PeerResolver
 from esa.gateway.peers.probe import Manner
+from esa.message.a_labels import as_a_labels
 from esa.policy.tls_modes import MtaSts
 
 POLICY_LIMIT = 64 << 10  # octets (RFC 8461 section 3.3 allows to stop there)
