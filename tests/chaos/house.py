@@ -14,6 +14,7 @@ HELD = "held@example.org"  # its mail goes to a quarantine
 UNSCORED = "[scan]\nanti_spam = false\n"
 RETRIES = 'retry_initial = "1 s"\nretry_max = "1 s"\n'
 ROUTES = "".join(f'[[smtp_route]]\ndomains = ["{name}.example.org"]\nhosts = ["maildir:{name.title()}"]\n' for name in ("one", "two"))
+KEPT = '[[bounce_profile]]\nname = "Default"\nsend_hard_bounces = false\n'  # what fails stays in the queue, where the ledger finds it
 FILTERS = "held: if (rcpt-to == '^held@') { quarantine('Legal'); }\n"
 
 
@@ -21,7 +22,7 @@ def house(folder: Path, *, workers: int = 1, delivery: str = "", more: str = "",
     """A gateway, not yet started. `delivery` are further lines of that table."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "mail.filters").write_text(FILTERS)
-    tables = f'{UNSCORED}[filters]\nfiles = ["mail.filters"]\n[delivery]\n{RETRIES}{delivery}\n{routes}{more}'
+    tables = f'{UNSCORED}[filters]\nfiles = ["mail.filters"]\n[delivery]\n{RETRIES}{delivery}\n{KEPT}{routes}{more}'
     return Gateway(folder, workers=workers, more=tables)
 
 
