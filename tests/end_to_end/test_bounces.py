@@ -147,6 +147,9 @@ def test_what_the_next_hop_refuses_comes_back_to_the_sender_and_is_tracked(refus
     about = tracked(refused, "bounced")
     statuses = {one["address"]: one["status"] for one in about["recipients"]}  # type: ignore[attr-defined]
     assert statuses == {"b@far.example": "bounced", "c@far.example": "bounced", "d@example.org": "delivered"}
+    assert all(one["reply"].startswith("5") for one in about["recipients"] if one["status"] == "bounced")  # type: ignore[attr-defined]
+    audit = json.loads(refused.command("queue", "audit", "--json"))
+    assert (audit["accepted"], audit["fates"]["delivered"], audit["fates"]["bounced or failed"]) == (3, 1, 2)
     [event] = [one for one in about["events"] if one["name"] == "delivery.bounced"]  # type: ignore[attr-defined]
     notification = event["notification"]
     assert notification in str(message["Message-ID"])

@@ -34,6 +34,7 @@ _OPEN = ("queued", "deferred", "released", "quarantined")
 _FATES = {
     "delivered": "delivered",
     "failed": "bounced or failed",
+    "bounced": "bounced or failed",
     "queued": "queued",
     "deferred": "queued",
     "released": "queued",

@@ -12,7 +12,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Float, Index, Integer, MetaData, String, Table, Text, delete, func, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    case,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy.dialects.sqlite import insert
 
 from esa.store.database import printable
@@ -454,7 +470,8 @@ def _apply(connection: Connection, events: Sequence[Told]) -> None:
     if rows:
         statement = insert(RECIPIENT)
         new = statement.excluded
-        changes = {"status": new.status, "reply": new.reply, "changed_at": new.changed_at}
+        last = case((new.status == "bounced", RECIPIENT.c.reply), else_=new.reply)  # why it failed is why it bounced
+        changes = {"status": new.status, "reply": last, "changed_at": new.changed_at}
         connection.execute(statement.on_conflict_do_update(index_elements=["message", "address"], set_=changes), rows)
 
 
