@@ -23,6 +23,7 @@ from esa.store.queue_view import QueueView
 from esa.store.record import Event, EventName, Splinter
 from esa.store.spool import Spool
 from esa.store.waiting import Capacity
+from tests.gateway.deliverer import running_deliverer
 from tests.gateway.scripted import DROP, ScriptedServer
 from tests.gateway.test_client import sink
 from tests.store.messages import CONTENT, PREFIX, fill, make_record, segments_of
@@ -38,18 +39,8 @@ async def delivering(state: Path, server: ScriptedServer | int | None = None, **
     times = {"retry_initial": 0.2, "retry_maximum": 0.4} | {name: value for name, value in given.items() if name != "concurrency"}
     control = DestinationControl(int(given.get("concurrency", 20)))
     settings = DeliverSettings(state, "mx.example.net", route, control=control, **times)  # type: ignore[arg-type]
-    stop, ready = asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(run_deliver(settings, stop, ready=ready.set))
-    waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait([running, waiting], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-    if running.done():
-        waiting.cancel()
-        running.result()
-    try:
+    async with running_deliverer(settings):
         yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, PATIENCE)
 
 
 def entries(state: Path) -> list[Entry]:

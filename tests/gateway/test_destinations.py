@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from esa.gateway.delivery.back_off import BackOff
-from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
+from esa.gateway.delivery.deliver import DeliverSettings
 from esa.gateway.delivery.transaction import Attempt
 from esa.policy.bounce_profile import RetrySchedule
 from esa.policy.destination_controls import DestinationControl
@@ -20,10 +19,11 @@ from esa.store.entry import Result
 from esa.store.queue import Queue
 from esa.store.record import EventName
 from esa.store.selection import Selection
+from tests.gateway.deliverer import running_deliverer
 from tests.gateway.name_server import name_server
 from tests.gateway.scripted import ScriptedServer
 from tests.gateway.test_client import sink
-from tests.gateway.test_delivery import PATIENCE, arrived, entries, events, until
+from tests.gateway.test_delivery import arrived, entries, events, until
 from tests.store.messages import fill, make_record
 
 
@@ -31,14 +31,8 @@ from tests.store.messages import fill, make_record
 async def delivering(state: Path, routes: dict[str, SmtpRoute] | None = None, **given: object) -> AsyncIterator[None]:
     more = {"retry_initial": 0.2, "retry_maximum": 0.4} | given
     settings = DeliverSettings(state, "mx.example.net", routes=tuple((routes or {}).items()), **more)  # type: ignore[arg-type]
-    stop, ready = asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(run_deliver(settings, stop, ready=ready.set))
-    await asyncio.wait_for(ready.wait(), PATIENCE)
-    try:
+    async with running_deliverer(settings):
         yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, PATIENCE)
 
 
 def to(server: ScriptedServer) -> SmtpRoute:

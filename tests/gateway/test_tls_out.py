@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from esa.gateway.certificates.facts import public_key_digest
-from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
+from esa.gateway.delivery.deliver import DeliverSettings
 from esa.gateway.delivery.securing import ClientTls
 from esa.message.envelope import Options
 from esa.policy.destination_controls import DestinationControl
@@ -22,6 +22,7 @@ from esa.policy.tls_modes import Mode
 from esa.store.record import Event, EventName, Record
 from esa.store.tls_results import read
 from tests.gateway.chains import Chains, Issued, issue
+from tests.gateway.deliverer import running_deliverer
 from tests.gateway.test_delivery import PATIENCE, events, until
 from tests.gateway.tls_lab import LabServer, server_context
 from tests.gateway.zone_server import zone_server
@@ -173,14 +174,8 @@ async def delivering(
             https_port=https,
             **given,  # type: ignore[arg-type]
         )
-        stop, ready = asyncio.Event(), asyncio.Event()
-        running = asyncio.create_task(run_deliver(settings, stop, ready=ready.set))
-        await asyncio.wait_for(ready.wait(), PATIENCE)
-        try:
+        async with running_deliverer(settings):
             yield
-        finally:
-            stop.set()
-            await asyncio.wait_for(running, PATIENCE)
 
 
 def told(state: Path) -> dict[str, Event]:

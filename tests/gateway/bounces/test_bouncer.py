@@ -18,7 +18,7 @@ from esa.errors import StoreError
 from esa.gateway.bounces import bouncer as bouncing
 from esa.gateway.bounces.bouncer import Bouncer
 from esa.gateway.bounces.profiles import BounceSettings
-from esa.gateway.delivery.deliver import DeliverSettings, run_deliver
+from esa.gateway.delivery.deliver import DeliverSettings
 from esa.message.envelope import Envelope, Options, RecipientOptions
 from esa.policy.bounce_profile import BounceProfile, RetrySchedule
 from esa.policy.destination_controls import DestinationControl
@@ -30,6 +30,7 @@ from esa.store.queue_view import QueueView
 from esa.store.record import Event, EventName, Record, Splinter
 from esa.store.segments import SpoolReader
 from esa.store.selection import EVERYTHING
+from tests.gateway.deliverer import running_deliverer
 from tests.gateway.scripted import EXTENSIONS, ScriptedServer
 from tests.store.messages import fill, make_record, read_state
 
@@ -61,18 +62,8 @@ async def delivering(
     settings = DeliverSettings(
         state, "mx.example.net", TO_MAILDIR, tuple(routes), controls=tuple(controls), bounces=given, retry_initial=0.05
     )
-    stop, ready = asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(run_deliver(settings, stop, ready=ready.set))
-    waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait([running, waiting], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-    if running.done():
-        waiting.cancel()
-        running.result()
-    try:
+    async with running_deliverer(settings):
         yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, PATIENCE)
 
 
 def entries(state: Path) -> list[Entry]:
